@@ -1,0 +1,20 @@
+# Everything runs in .venv, which is made when it is missing or when what it is made from has changed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup test lint
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+test: .venv/ready
+	$(BIN)/pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy

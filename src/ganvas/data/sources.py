@@ -1,0 +1,147 @@
+"""The data sets that have a name: a function each, whose name is the set's name and whose first line describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganvas.data import mnist as idx
+from ganvas.data import store
+from ganvas.errors import UserError, unknown
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a named source gives: (images, labels) of train, validation and test.
+
+    Images are uint8 (N, H, W, C) or points float32 (N, 2); labels whole numbers (N,), or (N, A) with `attributes`.
+    """
+
+    splits: Mapping[str, tuple[Array, Array]]
+    preparation: str
+    classes: tuple[str, ...] | None = None
+    attributes: tuple[str, ...] | None = None
+
+
+_REGISTRY: dict[str, Callable[[bool], Source]] = {}
+
+
+def source(function: Callable[[bool], Source]) -> Callable[[bool], Source]:
+    """Registers a data set under its function's name. The function takes whether to show progress."""
+    _REGISTRY[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def names() -> dict[str, str]:
+    """The named data sets, each with a line that describes it."""
+    return {name: (function.__doc__ or "").splitlines()[0] for name, function in sorted(_REGISTRY.items())}
+
+
+def build_entry(name: str, progress: bool) -> store.Entry:
+    """The cache's entry for the data set `name` as published, fetched or computed now unless that was done before."""
+    if name not in _REGISTRY:
+        raise unknown("data set", name, _REGISTRY)
+
+    def build(writer: store.Writer) -> str:
+        made = _REGISTRY[name](progress)
+        bounds = np.cumsum([0, *(len(images) for images, _ in made.splits.values())])
+        for images, _ in made.splits.values():
+            for start in range(0, len(images), store.CHUNK):
+                writer.append(images[start : start + store.CHUNK])
+        labels = np.concatenate([labels for _, labels in made.splits.values()]).astype(np.int64)
+        content = store.digest(*(part for pair in made.splits.values() for part in pair))
+        splits = {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(made.splits)}
+        meta: dict[str, Any] = {"classes": made.classes, "attributes": made.attributes, "report": [], "unreadable": []}
+        return writer.finish(content, made.preparation, splits, labels, **meta)
+
+    return store.entry(f"named {name}", build)
+
+
+DIGITS = tuple("0123456789")
+GARMENTS = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+
+@source
+def mnist(progress: bool) -> Source:
+    """70,000 handwritten digits, 28 x 28 grey, fetched (11 MB): 50,000 / 10,000 / 10,000."""
+    return Source(idx.fetch(idx.MNIST, progress), "28 x 28 as published; grey; 8 bit", DIGITS)
+
+
+@source
+def fashion_mnist(progress: bool) -> Source:
+    """70,000 pictures of garments, 28 x 28 grey, fetched (31 MB): 50,000 / 10,000 / 10,000."""
+    return Source(idx.fetch(idx.FASHION, progress), "28 x 28 as published; grey; 8 bit", GARMENTS)
+
+
+@source
+def digits(progress: bool) -> Source:
+    """1,797 handwritten digits, 8 x 8 grey, inside scikit-learn: 1,297 / 250 / 250."""
+    try:
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise UserError("the data set 'digits' needs scikit-learn: pip install 'ganvas[digits]'.") from error
+    found = load_digits()
+    images = np.rint(found.images * (255 / 16)).astype(np.uint8)[..., None]
+    order = np.random.default_rng(store.ORDER_SEED).permutation(len(images))
+    parts = zip(("train", "validation", "test"), np.split(order, [1297, 1547]), strict=True)
+    splits = {name: (images[rows], found.target[rows]) for name, rows in parts}
+    return Source(splits, "8 x 8 as published, levels 0 to 16 scaled to 0 to 255; grey; 8 bit", DIGITS)
+
+
+@source
+def stacked_mnist(progress: bool) -> Source:
+    """148,000 images of three random MNIST digits, one a colour channel: 1,000 modes, label 100 a + 10 b + c."""
+    # PacGAN (Lin et al., 2018, https://arxiv.org/abs/1712.04086), section 4.2: 128,000 images to train on
+    splits = {}
+    base = build_entry("mnist", progress).splits()
+    for place, (name, n) in enumerate((("train", 128_000), ("validation", 10_000), ("test", 10_000))):
+        images, labels = (np.asarray(part) for part in base[name])
+        drawn = np.random.default_rng([1000, place]).integers(len(images), size=(n, 3))
+        stacked = np.empty((n, 28, 28, 3), np.uint8)
+        for channel in range(3):
+            stacked[..., channel] = images[drawn[:, channel], :, :, 0]
+        splits[name] = (stacked, labels[drawn] @ np.array([100, 10, 1]))
+    names = tuple(f"{label:03d}" for label in range(1000))
+    return Source(splits, "three digits of MNIST's same split as red, green, blue; 28 x 28; 8 bit", names)
+
+
+@source
+def ring(progress: bool) -> Source:
+    """8 Gaussians on the unit circle of the plane, sigma 0.01: 100,000 / 10,000 / 10,000 points."""
+    angles = np.arange(8) * np.pi / 4
+    return _gaussians(np.stack([np.cos(angles), np.sin(angles)], axis=1), 0.01)
+
+
+@source
+def grid(progress: bool) -> Source:
+    """25 Gaussians at {-4, -2, 0, 2, 4} x {-4, -2, 0, 2, 4}, sigma 0.05: 100,000 / 10,000 / 10,000 points."""
+    ticks = np.arange(-4, 5, 2)
+    return _gaussians(np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2), 0.05)
+
+
+def _gaussians(centres: Array, sigma: float) -> Source:
+    splits = {}
+    for place, (name, n) in enumerate((("train", 100_000), ("validation", 10_000), ("test", 10_000))):
+        random = np.random.default_rng([len(centres), place])
+        modes = random.integers(len(centres), size=n)
+        points = centres[modes] + sigma * random.standard_normal((n, 2))
+        splits[name] = (points.astype(np.float32), modes)
+    names = tuple(f"({x:.2f}, {y:.2f})" for x, y in centres)
+    return Source(splits, "points as drawn; 32-bit float", names)
+
+
+@source
+def avatars(progress: bool) -> Source:
+    """20,000 drawn faces, 64 x 64 colour, with 7 attributes (needs the extra 'avatars'): 16,000 / 2,000 / 2,000."""
+    from ganvas.data import avatars as faces
+
+    images, labels = faces.draw(20_000, progress)
+    cuts = {"train": slice(16_000), "validation": slice(16_000, 18_000), "test": slice(18_000, None)}
+    splits = {name: (images[rows], labels[rows]) for name, rows in cuts.items()}
+    return Source(splits, "64 x 64 as drawn; colour; 8 bit", attributes=tuple(faces.VALUES))

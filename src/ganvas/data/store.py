@@ -1,0 +1,249 @@
+"""The cache: prepared data sets as folders of plain arrays, built aside and renamed into place.
+
+    <cache>/sets/<key>/          images.npy labels.npy meta.json: the entry; the key is of content and preparation
+    <cache>/index/<manifest>     the key, so that a second start need not read 20,000 files again
+    <cache>/building/<manifest>  what one process is writing now, under the lock of the same name
+
+Rows lie split after split, so a split is a slice of one memory map. A builder that dies leaves a folder in `building`
+and nothing else; as only the holder of its lock may write there, whoever gets the lock knows that the folder is stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganvas.errors import UserError
+
+FORMAT = 1  # counted up when the meaning of an entry changes: old entries are then no longer found
+ORDER_SEED = 20140610
+CHUNK = 512  # rows that are in memory at a time
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+
+def root() -> Path:
+    """The cache's folder: `$GANVAS_CACHE`, or the user's cache folder."""
+    if chosen := os.environ.get("GANVAS_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    import pooch  # type: ignore[import-untyped]
+
+    return Path(pooch.os_cache("ganvas"))
+
+
+def digest(*parts: str | bytes | Array) -> str:
+    """The SHA-256 of these parts, their types and lengths included, in hex."""
+    sha = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            sha.update(f"{part.dtype.str}{part.shape};".encode())
+            for start in range(0, len(part), CHUNK):
+                sha.update(np.ascontiguousarray(part[start : start + CHUNK]).tobytes())
+        else:
+            data = part.encode() if isinstance(part, str) else part
+            sha.update(f"{len(data)};".encode() + data)
+    return sha.hexdigest()
+
+
+def random_splits(n: int, what: str) -> dict[str, NDArray[np.int64]]:
+    """80 / 10 / 10 by a permutation that depends on `n` alone; at least one row each.
+
+    Raises:
+        UserError: fewer than 3 rows.
+    """
+    if n < 3:
+        raise UserError(f"{what} has {n} usable images; at least 3 are needed, one each to train, validate and test.")
+    order = np.random.default_rng([ORDER_SEED, n]).permutation(n)
+    tenth = max(1, round(n / 10))
+    return {"train": order[2 * tenth :], "validation": order[tenth : 2 * tenth], "test": order[:tenth]}
+
+
+def tracked(items: Iterable[T], total: int, what: str, progress: bool) -> Iterable[T]:
+    """These items with a progress bar on stderr, if it is wanted and stderr is a terminal."""
+    if not (progress and sys.stderr.isatty()):
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, description=what, total=total, console=Console(stderr=True), transient=True)
+
+
+class Entry:
+    """A finished entry of the cache.
+
+    Raises:
+        OSError, ValueError, KeyError: it is not there or not whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        if (folder / "images.npy").stat().st_size != self.meta["bytes"]:
+            raise ValueError(f"{folder} is damaged")
+        self.key: str = self.meta["key"]
+        self.preparation: str = self.meta["preparation"]
+
+    def splits(self) -> dict[str, tuple[Array, Array | None]]:
+        """(images, labels) of each split: slices of memory maps."""
+        images: Array = np.load(self.folder / "images.npy", mmap_mode="r")
+        path = self.folder / "labels.npy"
+        labels: Array | None = np.load(path, mmap_mode="r") if path.exists() else None
+        return {
+            name: (images[start:stop], None if labels is None else labels[start:stop])
+            for name, (start, stop) in self.meta["splits"].items()
+        }
+
+
+class Writer:
+    """Takes rows as they come and, when their number is known, lays them out split by split.
+
+    Two passes over the disk, as the splits depend on how many rows prove usable; memory holds CHUNK rows at a time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.count = folder, 0
+        self._file = (folder / "rows").open("w+b")
+        self._dtype: np.dtype[Any] = np.dtype(np.uint8)
+        self._shape: tuple[int, ...] = ()
+
+    def append(self, rows: Array) -> None:
+        """Takes `rows` (n, ...), all calls with the same dtype and the same shape behind n."""
+        self._dtype, self._shape = rows.dtype, rows.shape[1:]
+        self._file.write(np.ascontiguousarray(rows).tobytes())
+        self.count += len(rows)
+
+    def finish(
+        self,
+        content: str,
+        preparation: str,
+        splits: Mapping[str, NDArray[np.int64]],
+        labels: NDArray[np.int64] | None = None,
+        **meta: object,
+    ) -> str:
+        """Writes the entry's files and returns its key.
+
+        Args:
+            content: the digest of what the rows were made from.
+            preparation: how they were made, as a sentence.
+            splits: the rows of each split, as indices in the order of arrival.
+            labels: (count,) or (count, A), in the order of arrival.
+            meta: what else to keep, as JSON.
+        """
+        order = np.concatenate(list(splits.values()))
+        size = self._dtype.itemsize * int(np.prod(self._shape))
+        with (self.folder / "images.npy").open("wb") as out:
+            header = {"descr": self._dtype.str, "fortran_order": False, "shape": (len(order), *self._shape)}
+            np.lib.format.write_array_header_1_0(out, header)
+            for row in order.tolist():
+                self._file.seek(row * size)
+                out.write(self._file.read(size))
+            written = out.tell()
+            _sync(out)
+        self._file.close()
+        (self.folder / "rows").unlink()
+        if labels is not None:
+            with (self.folder / "labels.npy").open("wb") as out:
+                np.save(out, labels[order].astype(np.int64))
+                _sync(out)
+        ends = np.cumsum([len(rows) for rows in splits.values()]).tolist()
+        bounds = dict(zip(splits, zip([0, *ends], ends, strict=False), strict=True))
+        key = digest(f"format {FORMAT}", content, preparation)
+        facts = {"key": key, "preparation": preparation, "splits": bounds, "bytes": written, **meta}
+        with (self.folder / "meta.json").open("wb") as out:
+            out.write(json.dumps(facts, indent=1, ensure_ascii=False).encode())
+            _sync(out)
+        return key
+
+    def close(self) -> None:
+        """Lets go of the file, also when the build failed."""
+        self._file.close()
+
+
+def entry(manifest: str, build: Callable[[Writer], str]) -> Entry:
+    """The entry that `build` makes, made now only if no process has made it before.
+
+    Args:
+        manifest: whatever tells quickly that the result would be the same: a name, or paths with sizes and times.
+        build: fills the writer and returns what its `finish` returned.
+    """
+    base, name = root(), digest(f"format {FORMAT}", manifest)
+    if found := _indexed(base, name):
+        return found
+    from filelock import FileLock
+
+    for part in ("sets", "index", "locks", "building"):
+        (base / part).mkdir(parents=True, exist_ok=True)
+    with FileLock(base / "locks" / name):
+        if found := _indexed(base, name):
+            return found
+        _sweep(base, keep=name)
+        folder = base / "building" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        writer = Writer(folder)
+        try:
+            key = build(writer)
+            _publish(folder, base / "sets" / key)
+        finally:
+            writer.close()
+            shutil.rmtree(folder, ignore_errors=True)
+        aside = base / "building" / f"{name}.key"
+        aside.write_text(key)
+        aside.replace(base / "index" / name)
+    return Entry(base / "sets" / key)
+
+
+def find(prefix: str) -> Entry | None:
+    """The entry whose key starts with `prefix`, if there is exactly one."""
+    found = [path for path in (root() / "sets").glob(f"{prefix}*") if prefix.isalnum()]
+    return Entry(found[0]) if len(found) == 1 else None
+
+
+def _indexed(base: Path, name: str) -> Entry | None:
+    try:
+        return Entry(base / "sets" / (base / "index" / name).read_text())
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _publish(folder: Path, target: Path) -> None:
+    try:
+        Entry(target)
+    except (OSError, ValueError, KeyError):
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            folder.rename(target)
+        except OSError:  # the same content under another manifest came first
+            Entry(target)
+        if os.name == "posix":
+            parent = os.open(target.parent, os.O_RDONLY)
+            os.fsync(parent)
+            os.close(parent)
+
+
+def _sweep(base: Path, keep: str) -> None:
+    """Removes what killed builders left: a folder whose lock is free has no builder."""
+    from filelock import FileLock, Timeout
+
+    for folder in (base / "building").iterdir():
+        if folder.is_dir() and folder.name != keep:
+            try:
+                with FileLock(base / "locks" / folder.name, timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)
+            except Timeout:
+                continue
+
+
+def _sync(out: Any) -> None:
+    out.flush()
+    os.fsync(out.fileno())

@@ -1,0 +1,259 @@
+import io
+import os
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganvas.data import describe, folder, load
+from ganvas.errors import UserError
+
+
+def total(dataset) -> int:
+    return sum(len(part) for part in dataset.splits.values())
+
+
+def bomb(side: int) -> bytes:
+    """A PNG that says it has side x side pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+def test_a_flat_folder(pictures):
+    dataset = load(pictures(20))
+    assert (dataset.name, dataset.shape, dataset.classes, dataset.report) == ("photos", (3, 8, 8), None, ())
+    assert Path(dataset.source).is_absolute() and load(dataset.source).fingerprint == dataset.fingerprint
+    assert {name: len(part) for name, part in dataset.splits.items()} == {"train": 16, "validation": 2, "test": 2}
+    assert isinstance(dataset.splits["train"].images, np.memmap)
+    assert dataset.preparation == "size as it is, 8 x 8; colour; transparency laid on white; 8 bit"
+
+
+def test_every_image_is_there_once(pictures):
+    where = pictures(20)
+    dataset = load(where)
+    stored = {image.tobytes() for part in dataset.splits.values() for image in part.images}
+    assert stored == {np.asarray(Image.open(file)).tobytes() for file in where.iterdir()}
+
+
+def test_class_subfolders(pictures):
+    pictures(6, where="animals/dog"), pictures(5, where="animals/cat")
+    where = pictures(1, where="animals/cat/deeper").parents[1]
+    dataset = load(where)
+    assert dataset.classes == ("cat", "dog")
+    labels = np.concatenate([part.labels for part in dataset.splits.values()])
+    assert labels.dtype == np.int64 and np.bincount(labels).tolist() == [6, 6]
+    dogs = {np.asarray(Image.open(file)).tobytes() for file in (where / "dog").iterdir()}
+    for part in dataset.splits.values():
+        assert [image.tobytes() in dogs for image in part.images] == [label == 1 for label in part.labels]
+
+
+def test_one_subfolder_is_no_class_and_stray_images_are_reported(pictures):
+    assert load(pictures(4, where="celebrities/all").parent).classes is None
+    pictures(4, where="mixed/a"), pictures(4, where="mixed/b")
+    dataset = load(pictures(2, where="mixed"))
+    assert dataset.classes is None and "2 images lie beside the 2 subfolders" in dataset.report[0]
+
+
+def test_train_and_test_folders_are_honoured(pictures):
+    for split, n in (("train", 5), ("val", 2), ("Test", 3)):
+        pictures(n, where=f"set/{split}/a"), pictures(1, where=f"set/{split}/b")
+    dataset = load(pictures(1, where="set/train/b").parents[1])
+    assert {name: len(part) for name, part in dataset.splits.items()} == {"train": 6, "validation": 3, "test": 4}
+    assert dataset.classes == ("a", "b")
+    pictures(2, where="two/train"), pictures(2, where="two/test")
+    dataset = load(pictures(20, where="two/train").parent)
+    assert {name: len(part) for name, part in dataset.splits.items()} == {"train": 18, "validation": 2, "test": 2}
+    pictures(1, where="two/elsewhere")
+    with pytest.raises(UserError, match=r"1 images outside them, the first 'elsewhere/0000\.png'"):
+        load(pictures(2, where="two/train").parent)
+
+
+def test_size_and_non_square_size(pictures):
+    pictures(3, (9, 12, 3))
+    where = pictures(3, (20, 7), suffix="bmp")
+    dataset = load(where, size=(16, 24), channels=3)
+    assert dataset.shape == (3, 16, 24) and total(dataset) == 6
+    assert dataset.preparation.startswith("each image scaled (Lanczos) so that it covers 16 x 24, then centre-cropped")
+    assert load(where, size=8, channels=1).shape == (1, 8, 8)
+
+
+def test_sizes_and_channels_that_differ_are_errors(pictures):
+    pictures(3, (8, 8, 3))
+    Image.new("RGB", (5, 9)).save(pictures(3) / "wide.png")
+    with pytest.raises(UserError, match=r"'0000\.png' is 8 x 8 and 'wide\.png' is 9 x 5 .* --size 64"):
+        load(pictures(3))
+    Image.new("L", (8, 8)).save(pictures(3) / "wide.png")
+    with pytest.raises(
+        UserError, match=r"'0000\.png' is in colour and 'wide\.png' is grey: .*--channels 1 or --channels 3"
+    ):
+        load(pictures(3))
+
+
+def test_unreadable_files_are_named_counted_and_left_out(pictures):
+    where = pictures(12)
+    whole = (where / "0000.png").read_bytes()
+    (where / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (where / "words.jpg").write_text("these are words")
+    (where / "empty.gif").touch()
+    (where / "notes.txt").touch()
+    (where / ".DS_Store").touch()
+    (where / "__MACOSX").mkdir()
+    (where / "__MACOSX" / "0000.png").touch()
+    dataset = load(where)
+    assert total(dataset) == 12
+    assert dataset.report[0] == "3 of 15 files could not be read and were left out:"
+    assert any("words.jpg: not an image" in line for line in dataset.report)
+    assert dataset.report[-1] == "files that are not images were ignored: 1 .txt"
+    for _ in range(2):  # the cache's entry is there the second time
+        with pytest.raises(UserError, match=r"'cut\.png' cannot be read: .*--strict"):
+            load(where, strict=True)
+
+
+def test_strict_on_a_first_pass_leaves_no_entry(pictures, cache):
+    where = pictures(4)
+    (where / "words.jpg").write_text("these are words")
+    with pytest.raises(UserError, match=r"'words\.jpg' cannot be read: not an image"):
+        load(where, strict=True)
+    assert not list((cache / "sets").iterdir())
+
+
+@pytest.mark.parametrize("side", [10_000, 60_000])  # Pillow warns of the first and refuses the second
+def test_a_decompression_bomb_is_refused(pictures, side):
+    where = pictures(4)
+    (where / "bomb.png").write_bytes(bomb(side))
+    dataset = load(where)
+    assert total(dataset) == 4
+    assert "bomb.png: refused as a decompression bomb" in dataset.report[1]
+
+
+def test_no_images_and_nothing_readable_and_too_few(tmp_path, pictures):
+    with pytest.raises(UserError, match=r"holds no images: 0 other files, none ending in \.bmp"):
+        load(tmp_path)
+    with pytest.raises(UserError, match="2 usable images; at least 3"):
+        load(pictures(2))
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "a.png").touch()
+    with pytest.raises(UserError, match=r"none of the 1 images can be read; the first: a\.png"):
+        load(bad)
+
+
+def test_fingerprint_follows_content_and_preparation_not_path_or_time(pictures, tmp_path):
+    where = pictures(6)
+    first = load(where).fingerprint
+    for file in where.iterdir():
+        os.utime(file, (1, 1))
+    assert load(where).fingerprint == first
+    moved = where.rename(tmp_path / "moved")
+    assert load(moved).fingerprint == first
+    assert len({first, load(moved, size=4).fingerprint, load(moved, channels=1).fingerprint}) == 3
+    Image.new("RGB", (8, 8)).save(moved / "0000.png")
+    changed = load(moved).fingerprint
+    (moved / "0000.png").rename(moved / "z.png")
+    assert len({first, changed, load(moved).fingerprint}) == 3
+
+
+def test_a_second_start_decodes_nothing(pictures, monkeypatch):
+    where = pictures(5)
+    load(where)
+    monkeypatch.setattr(folder.pixels, "decode", None)
+    assert total(load(where)) == 5
+
+
+def test_zip(pictures, tmp_path):
+    pictures(4, where="top/a")
+    where = pictures(5, where="top/b").parent
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for file in where.rglob("*.png"):
+            archive.write(file, f"top/{file.relative_to(where)}")
+        archive.writestr("__MACOSX/top/a/._0000.png", b"x")
+        archive.writestr("../outside.png", (where / "a" / "0000.png").read_bytes())
+    dataset = load(tmp_path / "set.zip")
+    assert dataset.name == "set" and total(dataset) == 10
+    assert not (tmp_path.parent / "outside.png").exists()
+
+
+def test_zip_has_the_classes_of_its_only_folder(pictures, tmp_path):
+    pictures(4, where="top/a")
+    where = pictures(5, where="top/b").parent
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for file in where.rglob("*.png"):
+            archive.write(file, f"top/{file.relative_to(where)}")
+    assert load(tmp_path / "set.zip").classes == ("a", "b")
+
+
+def test_zip_bomb_and_damaged_zip(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "ZIP_FREE", 1000)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.bmp", bytes(10**6))
+    with pytest.raises(UserError, match=r"refused as a decompression bomb: [\d,]+ bytes that unpack to 1,000,000"):
+        load(tmp_path / "bomb.zip")
+    (tmp_path / "cut.zip").write_bytes(b"PK\3\4 and so on")
+    with pytest.raises(UserError, match=r"cut\.zip cannot be read as a zip file"):
+        load(tmp_path / "cut.zip")
+
+
+def test_csv_labels(pictures, tmp_path):
+    where, table = pictures(4), tmp_path / "labels.csv"
+    table.write_text("file,label\n0000.png,owl\n0001.png,ant\n0002.png,owl\n0003.png,bee\n")
+    dataset = load(where, labels=table)
+    assert dataset.classes == ("ant", "bee", "owl")
+    for part in dataset.splits.values():
+        for image, label in zip(part.images, part.labels, strict=True):
+            [file] = [f for f in where.iterdir() if np.asarray(Image.open(f)).tobytes() == image.tobytes()]
+            assert dataset.classes[label] == {"0000": "owl", "0001": "ant", "0002": "owl", "0003": "bee"}[file.stem]
+    assert dataset.fingerprint != load(where).fingerprint
+    wrong = {
+        "0000.png,1\nother.png,2\n": r"line 2 names 'other\.png', which is not in",
+        "0000.png,1\n0000.png,2\n": r"line 2 names '0000\.png' a second time",
+        "0000.png,1\n0001.png,2\n": r"no label for 2 of 4 images, the first is '0002\.png'",
+        "0000.png,1,7\n": r"line 1: \['0000\.png', '1', '7'\] has 3 columns",
+    }
+    for text, message in wrong.items():
+        table.write_text(text)
+        with pytest.raises(UserError, match=message):
+            load(where, labels=table)
+    with pytest.raises(UserError, match=r"label file '.*none\.csv' does not exist"):
+        load(where, labels=tmp_path / "none.csv")
+
+
+def test_numbers_as_labels(pictures, tmp_path):
+    where = pictures(5)
+    np.save(tmp_path / "labels.npy", np.array([3, 10, 3, 10, 7]))
+    assert load(where, labels=tmp_path / "labels.npy").classes == ("3", "7", "10")
+    with pytest.raises(UserError, match=r"labels have shape \(4,\), but there are 5 images"):
+        load(where, labels=np.arange(4))
+    with pytest.raises(UserError, match="labels are float64; give whole numbers"):
+        load(where, labels=np.ones(5))
+
+
+def test_describe(pictures):
+    pictures(6, where="animals/dog")
+    told = dict(describe(load(pictures(5, where="animals/cat").parent)))
+    assert told["classes"] == "cat 5, dog 6" and told["shape"].startswith("3 x 8 x 8")
+    assert told["splits"] == "train 9, validation 1, test 1"
+
+
+def test_memory_stays_flat_while_decoding(tmp_path):
+    """What Python and NumPy hold, at the peak, is a small part of what is decoded."""
+    import tracemalloc
+
+    out = io.BytesIO()
+    Image.new("RGB", (256, 256)).save(out, "png")
+    for index in range(150):
+        (tmp_path / f"{index}.png").write_bytes(out.getvalue())
+    tracemalloc.start()
+    dataset = load(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < sum(part.images.nbytes for part in dataset.splits.values()) / 4

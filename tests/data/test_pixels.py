@@ -1,0 +1,154 @@
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ganvas.data import pixels
+
+
+def encoded(image: Image.Image, kind: str = "png", **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+colour = np.stack([ramp, ramp[::-1], ramp.T], axis=-1)
+
+
+@pytest.mark.parametrize("kind", ["png", "bmp", "gif", "tiff", "webp"])
+def test_grey_and_colour_in_lossless_formats(kind):
+    options = {"lossless": True} if kind == "webp" else {}
+    if kind != "gif":
+        np.testing.assert_array_equal(pixels.decode(encoded(Image.fromarray(colour), kind, **options)), colour)
+    if kind != "webp":  # which has no grey
+        np.testing.assert_array_equal(pixels.decode(encoded(Image.fromarray(ramp), kind))[..., 0], ramp)
+
+
+def test_jpeg_in_grey_and_colour():
+    smooth = np.linspace(0, 255, 32 * 32).reshape(32, 32).astype(np.uint8)
+    assert (
+        np.abs(pixels.decode(encoded(Image.fromarray(smooth), "jpeg", quality=95))[..., 0] - smooth.astype(int)).max()
+        < 9
+    )
+    assert pixels.decode(encoded(Image.fromarray(colour), "jpeg")).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_16_bit_grey_is_scaled_not_clipped(kind):
+    wide = (ramp.astype(np.uint16) * 257).astype(np.uint16)
+    np.testing.assert_array_equal(pixels.decode(encoded(Image.fromarray(wide), kind))[..., 0], ramp)
+
+
+def test_one_bit():
+    bits = ramp > 100
+    np.testing.assert_array_equal(pixels.decode(encoded(Image.fromarray(bits)))[..., 0], bits * 255)
+
+
+def test_palette_in_colour_and_grey():
+    palette = Image.fromarray(colour).quantize(256)
+    assert pixels.decode(encoded(palette)).shape == (16, 16, 3)
+    np.testing.assert_array_equal(pixels.decode(encoded(palette)), np.asarray(palette.convert("RGB")))
+    grey = Image.fromarray(ramp, "L").convert("P")
+    np.testing.assert_array_equal(pixels.decode(encoded(grey))[..., 0], ramp)
+
+
+def test_alpha_is_laid_on_white():
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    rgba[:2, :, 3] = 255
+    shown = pixels.decode(encoded(Image.fromarray(rgba)))
+    assert shown.shape == (4, 4, 3)
+    assert shown[:2].max() == 0 and shown[2:].min() == 255
+    grey = pixels.decode(encoded(Image.fromarray(rgba[..., 2:])))
+    assert grey.shape == (4, 4, 1)
+    assert grey[:2].max() == 0 and grey[2:].min() == 255
+
+
+def test_transparent_colour_of_a_palette():
+    palette = Image.new("P", (2, 2), 0)
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    palette.putpixel((1, 1), 1)
+    shown = pixels.decode(encoded(palette, transparency=0))
+    assert shown[0, 0].tolist() == [255, 255, 255] and shown[1, 1].tolist() == [0, 255, 0]
+
+
+def test_cmyk_becomes_colour():
+    shown = pixels.decode(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "jpeg", quality=95))
+    assert shown.shape == (16, 16, 3)
+    assert shown[8, 8, 0] > 200 and shown[8, 8, 1:].max() < 60
+
+
+def test_exif_rotation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn clockwise
+    upright = pixels.decode(encoded(Image.fromarray(colour[:8]), "png", exif=exif))
+    np.testing.assert_array_equal(upright, np.rot90(colour[:8], -1))
+
+
+def test_float_and_wide_integers_out_of_range_are_refused():
+    fine = Image.fromarray((ramp / np.float32(255)).astype(np.float32))
+    np.testing.assert_array_equal(pixels.decode(encoded(fine, "tiff"))[..., 0], ramp)
+    for bad in (np.float32(ramp), np.full((4, 4), np.nan, np.float32), np.int32(ramp) * 10_000):
+        with pytest.raises(ValueError, match="expected 0 to"):
+            pixels.decode(encoded(Image.fromarray(bad), "tiff"))
+
+
+def test_channels_on_request():
+    assert pixels.decode(encoded(Image.fromarray(colour)), channels=1).shape == (16, 16, 1)
+    np.testing.assert_array_equal(
+        pixels.decode(encoded(Image.fromarray(ramp)), channels=3), np.repeat(ramp[..., None], 3, axis=2)
+    )
+
+
+sides = st.integers(1, 90)
+
+
+@settings(deadline=None, max_examples=60)
+@given(sides, sides, sides, sides)
+def test_any_size_becomes_exactly_the_target(h, w, height, width):
+    image = Image.fromarray(np.full((h, w), 77, np.uint8))
+    fitted = np.asarray(pixels.fit(image, (height, width)))
+    assert fitted.shape == (height, width)
+    assert np.all(np.abs(fitted.astype(int) - 77) <= 1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(sides, sides, sides, sides, st.integers(0, 2**31))
+def test_the_crop_is_centred(h, w, height, width, seed):
+    """Turning by half and fitting commute, so what is at the centre stays there."""
+    image = np.random.default_rng(seed).integers(0, 256, (h, w), dtype=np.uint8)
+    one = np.asarray(pixels.fit(Image.fromarray(np.rot90(image, 2)), (height, width))).astype(int)
+    other = np.rot90(np.asarray(pixels.fit(Image.fromarray(image), (height, width))), 2).astype(int)
+    assert np.abs(one - other).max() <= 2
+
+
+def test_a_wide_image_loses_its_sides_only():
+    image = np.zeros((10, 30, 3), np.uint8)
+    image[:, 10:20] = 255
+    assert pixels.decode(encoded(Image.fromarray(image)), size=(10, 10)).min() == 255
+
+
+def test_a_large_jpeg_is_as_sharp_as_when_decoded_whole():
+    y, x = np.mgrid[0:512, 0:768]
+    picture = Image.fromarray((127 + 127 * np.sin(x / 40) * np.cos(y / 30)).astype(np.uint8))
+    data = encoded(picture, "jpeg", quality=95)
+    fast, whole = pixels.decode(data, size=(64, 64)), np.asarray(pixels.fit(picture, (64, 64)))
+    assert np.abs(fast[..., 0].astype(int) - whole).mean() < 1.5
+
+
+def test_convert_rows():
+    rows = np.stack([colour, colour[::-1]])
+    assert pixels.convert(rows, None, None) is rows
+    assert pixels.convert(rows, (8, 4), 1).shape == (2, 8, 4, 1)
+    grey = rows[..., :1]
+    np.testing.assert_array_equal(pixels.convert(grey, None, 3)[..., 2], grey[..., 0])
+
+
+def test_quantise_is_exact_at_the_levels():
+    levels = np.arange(256)
+    for values in (levels / 255, (levels / 255).astype(np.float16), (levels * 257).astype(np.uint16)):
+        np.testing.assert_array_equal(pixels.quantise(values), levels)
+    assert pixels.quantise(np.array([False, True])).tolist() == [0, 255]
