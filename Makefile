@@ -18,3 +18,7 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+.PHONY: demo
+demo: .venv/ready
+	$(BIN)/ganvas train vae --data mnist

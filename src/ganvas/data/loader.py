@@ -1,0 +1,74 @@
+"""Batches by their number: the batch of any step can be had without those before it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.data.dataset import Split
+from ganvas.errors import UserError
+from ganvas.randomness import order
+
+
+def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """Rows of a split as a model takes them.
+
+    Args:
+        images: uint8 (N, H, W, C), or float32 points (N, 2).
+        device: where the tensor goes; images travel as bytes.
+
+    Returns:
+        float32 (N, C, H, W) in [0, 1], channels last in memory, or the points (N, 2).
+    """
+    rows = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device, non_blocking=True)
+    return rows.permute(0, 3, 1, 2).float().div_(255) if rows.dtype == torch.uint8 else rows.float()
+
+
+class Batches:
+    """An endless sequence of shuffled batches; a new order each epoch, the incomplete last batch left out.
+
+    Args:
+        split: what to draw from.
+        batch_size: rows of the global batch, shared evenly by `world` processes.
+        seed: the run's seed.
+        rank: this process's place.
+        world: how many processes.
+        device: where the batches go.
+
+    Raises:
+        UserError: the batch is larger than the data, or not a multiple of the number of processes.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if batch_size > len(split):
+            raise UserError(
+                f"--batch-size {batch_size} is larger than the {len(split)} training images: take --batch-size "
+                f"{2 ** (len(split).bit_length() - 1)} or less."
+            )
+        if batch_size % world:
+            raise UserError(f"--batch-size {batch_size} can't be shared evenly by {world} processes.")
+        self.split, self.batch_size, self.seed, self.device = split, batch_size, seed, device
+        self.rank, self.share = rank, batch_size // world
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self.split) // self.batch_size
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Batch `index`, counted from the start of the run: this process's rows of it."""
+        epoch, place = divmod(index, len(self))
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, order(self.seed, "order", epoch, n=len(self.split))
+        first = place * self.batch_size + self.rank * self.share
+        return to_tensor(self.split.images[self._order[first : first + self.share]], self.device)

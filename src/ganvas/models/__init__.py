@@ -1,0 +1,7 @@
+"""The families, one a file."""
+
+import ganvas.nets  # noqa: F401  (fills the registry of nets)
+from ganvas.models import autoencoder, gan, vae
+from ganvas.models.base import MODELS, Model, load
+
+__all__ = ["MODELS", "Model", "autoencoder", "gan", "load", "vae"]

@@ -1,0 +1,120 @@
+"""Autoencoder and denoising autoencoder: x -> code -> x; and x + noise -> code -> x."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ganvas import losses
+from ganvas.models.base import MODELS, Model
+from ganvas.nets.mlp import MLP
+from ganvas.nets.registry import Net
+from ganvas.randomness import Draw
+from ganvas.registry import Count, Positive, settings
+
+
+def corrupt(x: Tensor, noise: str, level: float, draw: Draw) -> Tensor:
+    """x with noise on it (Vincent et al. 2010, section 3).
+
+    Args:
+        x: (N, ...) in [0, 1].
+        noise: "gaussian" adds N(0, level^2); "masking" sets a share `level` of the values to 0;
+            "salt-and-pepper" sets it to 0 or 1, either with probability 1/2.
+        level: standard deviation, or share of the values.
+        draw: where the randomness comes from.
+    """
+    shape, device = tuple(x.shape), x.device
+    if noise == "gaussian":
+        return x + level * draw.normal("corrupt", shape, device)
+    u = draw.uniform("corrupt", shape, device)
+    if noise == "masking":
+        return torch.where(u < level, torch.zeros_like(x), x)
+    return torch.where(u < level / 2, torch.zeros_like(x), torch.where(u < level, torch.ones_like(x), x))
+
+
+@MODELS.register
+@settings
+class Autoencoder:
+    """Settings of an autoencoder.
+
+    Attributes:
+        latent_dim: size of the code.
+        net: of the encoder and the decoder.
+    """
+
+    latent_dim: Count = 32
+    net: Net = MLP()
+
+
+@MODELS.register
+@settings
+class DenoisingAutoencoder:
+    """Settings of a denoising autoencoder.
+
+    Attributes:
+        latent_dim: size of the code.
+        net: of the encoder and the decoder.
+        noise: the kind that is put on the input, see `corrupt`.
+        level: how much of it.
+    """
+
+    latent_dim: Count = 128
+    net: Net = MLP()
+    noise: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian"
+    level: Positive = 0.5
+
+
+class AutoencoderModel(Model):
+    """decoder(encoder(x)), trained on the squared error summed over the values of an image."""
+
+    Config: ClassVar[type[Any]] = Autoencoder
+
+    def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
+        super().__init__(config, shape)
+        self.encoder = config.net.encoder(shape, config.latent_dim)
+        self.decoder = config.net.decoder(config.latent_dim, shape)
+
+    def players(self) -> dict[str, torch.nn.Module]:
+        """One: the model itself."""
+        return {"autoencoder": self}
+
+    def corrupt(self, images: Tensor, draw: Draw) -> Tensor:
+        """What the encoder sees while training: here, the images themselves."""
+        return images
+
+    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
+        """{"loss": squared error per image, mean over the batch}; images (N, *shape)."""
+        loss = losses.squared_error(images, self._decode(self.encoder(self.corrupt(images, draw)))).mean()
+        return {"loss": loss}
+
+    def _decode(self, z: Tensor) -> Tensor:
+        output: Tensor = self.decoder(z).float()
+        return output.sigmoid() if len(self.shape) == 3 else output
+
+    def encode(self, images: Any) -> Tensor:
+        """Codes (N, latent_dim)."""
+        return self.chunks(lambda x: self.encoder(x).float(), self.rows(images))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Images (N, *shape) from codes (N, latent_dim)."""
+        return self.chunks(self._decode, torch.as_tensor(codes, dtype=torch.float32, device=self.device))
+
+    def reconstruct(self, images: Any) -> Tensor:
+        """decode(encode(images))."""
+        return self.decode(self.encode(images))
+
+
+class DenoisingAutoencoderModel(AutoencoderModel):
+    """decoder(encoder(x + noise)), trained to give x."""
+
+    Config = DenoisingAutoencoder
+
+    def corrupt(self, images: Tensor, draw: Draw) -> Tensor:
+        """The images with the configured noise on them."""
+        return corrupt(images, self.config.noise, self.config.level, draw)
+
+    def denoise(self, images: Any) -> Tensor:
+        """Noisy images (N, *shape), clipped to [0, 1] by whoever stored them, without their noise."""
+        return self.reconstruct(images)

@@ -1,0 +1,133 @@
+"""What every model shares: its file format, and a clear answer to a question that it can't be asked.
+
+The verbs are `sample`, `encode`, `decode`, `reconstruct`, `denoise` and `log_prob`; a family defines those that it has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ganvas.errors import UserError
+from ganvas.files import replace, write_text
+from ganvas.registry import Registry, dump
+
+VERBS = ("sample", "encode", "decode", "reconstruct", "denoise", "log_prob")
+MODELS = Registry("model")
+FAMILIES: dict[type, type[Model]] = {}
+CHUNK = 500
+
+
+class UnsupportedError(UserError, AttributeError):
+    """A verb asked of a model that does not have it."""
+
+
+class Model(nn.Module):
+    """A model of data of one shape.
+
+    Attributes:
+        config: its settings.
+        shape: of one example: (C, H, W) with values in [0, 1], or (2,).
+    """
+
+    Config: ClassVar[type[Any]]
+    config: Any
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        FAMILIES[cls.Config] = cls
+
+    def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.config, self.shape = config, tuple(shape)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in VERBS:
+            have = sorted(kind for kind, config in MODELS.items() if hasattr(FAMILIES[config], name))
+            here = [verb for verb in VERBS if hasattr(type(self), verb)]
+            raise UnsupportedError(
+                f"{type(self).__name__} has no {name}; it has {', '.join(here)}. Models with {name}: {', '.join(have)}."
+            )
+        return super().__getattr__(name)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    def players(self) -> dict[str, nn.Module]:
+        """The modules that move, by name: each one's forward takes (images, draw) and returns its loss's parts."""
+        raise NotImplementedError(type(self).__name__)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `config.json` and `model.safetensors` into `folder`, each aside first and then renamed."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}
+        replace(folder / "model.safetensors", lambda path: save_file(state, path))
+        text = json.dumps({"format": 1, "shape": self.shape, "model": dump(self.config)}, indent=2) + "\n"
+        write_text(folder / "config.json", text)
+        return folder
+
+    def rows(self, images: Any) -> Tensor:
+        """Images as the model takes them, checked.
+
+        Args:
+            images: float (N, *shape) in [0, 1], or uint8 of 0 ... 255; a tensor or an array; one image may come alone.
+
+        Raises:
+            UserError: another shape, another range, or NaN.
+        """
+        x = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+        x = x.to(self.device)
+        x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
+        if x.dim() == len(self.shape):
+            x = x[None]
+        if tuple(x.shape[1:]) != self.shape:
+            raise UserError(
+                f"images of shape {tuple(x.shape)}: this model takes (N, {', '.join(map(str, self.shape))})."
+            )
+        if not torch.isfinite(x).all():
+            raise UserError("the images hold NaN or infinite values.")
+        if len(self.shape) == 3 and x.numel() and (x.min() < 0 or x.max() > 1):
+            raise UserError(
+                f"image values from {x.min():.3g} to {x.max():.3g}: floats must be in [0, 1] (or uint8 in 0 ... 255)."
+            )
+        return x
+
+    def chunks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """`function` over the rows of x, some at a time, in evaluation mode and without gradients."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                return torch.cat([function(part) for part in torch.split(x, CHUNK)]).clone()
+        finally:
+            self.train(training)
+
+
+def load(folder: str | Path, device: str | torch.device = "cpu") -> Model:
+    """The model in a folder that `save` wrote (or in a run's folder); nothing in it is unpickled.
+
+    Raises:
+        UserError: no model there, or one that does not fit its settings.
+    """
+    folder = Path(folder)
+    folder = folder / "model" if (folder / "model").is_dir() else folder
+    if not (folder / "config.json").is_file():
+        raise UserError(f"no model in {folder}: it has no config.json. A run that is unfinished has none yet.")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = MODELS.parse(config["model"])
+    model = FAMILIES[type(settings)](settings, tuple(config["shape"]))
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except Exception as error:
+        raise UserError(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error
+    return model.to(device).eval()

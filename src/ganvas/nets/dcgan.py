@@ -1,0 +1,100 @@
+"""The nets of DCGAN (Radford et al. 2015), for any size that halves down to a small base."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal
+
+from torch import nn
+
+from ganvas.errors import UserError
+from ganvas.nets.registry import NETS
+from ganvas.registry import Count, settings
+
+
+def halvings(side: int) -> int:
+    """How often `side` halves before it is odd or under 4: 64 -> 4, 28 -> 2."""
+    n = 0
+    while side % 2 == 0 and side // 2 >= 4:
+        side, n = side // 2, n + 1
+    return n
+
+
+def base(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(strided layers, base height, base width) for images (C, H, W).
+
+    Raises:
+        UserError: points, or a size that does not halve down to 4 ... 15.
+    """
+    if len(shape) != 3:
+        raise UserError(f"the DCGAN net needs images, the data is points of shape {shape}: take --net mlp.")
+    _, height, width = shape
+    n = min(halvings(height), halvings(width))
+    if n == 0 or max(height, width) >> n > 15:
+        raise UserError(
+            f"the DCGAN net can't make {height} x {width}: a side must halve down to 4 ... 15. "
+            "Take --size 32, 64 or 128 (28, 48 and 96 work too), or --net mlp."
+        )
+    return n, height >> n, width >> n
+
+
+@NETS.register
+@settings
+class DCGAN:
+    """Strided convolutions down, transposed ones up, filters doubling towards the latent code.
+
+    Attributes:
+        filters: of the layer next to the image; 128 in the paper, 64 in the widespread PyTorch example.
+        kernel: 5 as in the paper, or 4 as in that example.
+        norm: batch norm, not beside the image and not on the head; or none.
+    """
+
+    filters: Count = 64
+    kernel: Literal[4, 5] = 4
+    norm: Literal["batch", "none"] = "batch"
+
+    def _norm(self, channels: int) -> nn.Module:
+        return nn.BatchNorm2d(channels) if self.norm == "batch" else nn.Identity()
+
+    def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
+        """(N, C, H, W) -> (N, out): the discriminator's net."""
+        n, height, width = base(shape)
+        channels = [shape[0], *(self.filters << i for i in range(n))]
+        layers: list[nn.Module] = []
+        for i, (a, b) in enumerate(itertools.pairwise(channels)):
+            bias = i == 0 or self.norm == "none"
+            layers.append(nn.Conv2d(a, b, self.kernel, 2, (self.kernel - 1) // 2, bias=bias))
+            layers += [self._norm(b) if i else nn.Identity(), nn.LeakyReLU(0.2)]
+        head = nn.Linear(channels[-1] * height * width, out)
+        return _initialise(nn.Sequential(*layers, nn.Flatten(), head))
+
+    def decoder(self, latent: int, shape: tuple[int, ...]) -> nn.Module:
+        """(N, latent) -> (N, C, H, W), with no activation at the end: the generator's net."""
+        n, height, width = base(shape)
+        channels = [*(self.filters << i for i in reversed(range(n))), shape[0]]
+        bias = self.norm == "none"
+        layers: list[nn.Module] = [
+            nn.Linear(latent, channels[0] * height * width, bias=bias),
+            nn.Unflatten(1, (channels[0], height, width)),
+            self._norm(channels[0]),
+            nn.ReLU(),
+        ]
+        for i, (a, b) in enumerate(itertools.pairwise(channels)):
+            last = i == n - 1
+            up = nn.ConvTranspose2d(
+                a, b, self.kernel, 2, (self.kernel - 1) // 2, output_padding=self.kernel % 2, bias=bias or last
+            )
+            layers += [up] if last else [up, self._norm(b), nn.ReLU()]
+        return _initialise(nn.Sequential(*layers))
+
+
+def _initialise(net: nn.Module) -> nn.Module:
+    """Weights N(0, 0.02), batch-norm gains N(1, 0.02), biases 0 (Radford et al. 2015, section 4)."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+    return net

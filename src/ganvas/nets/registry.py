@@ -1,0 +1,12 @@
+"""The nets by name."""
+
+from typing import TYPE_CHECKING, Any
+
+from ganvas.registry import Registry
+
+NETS = Registry("net")
+
+if TYPE_CHECKING:
+    Net = Any
+else:
+    Net = NETS.field

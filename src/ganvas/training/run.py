@@ -1,0 +1,90 @@
+"""A run is a folder that a person can read.
+
+recipe.json, data.json (fingerprint, versions), metrics.jsonl, state.json, samples/, reconstructions/, checkpoints/, and
+at the end model/. Nothing in it is a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ganvas.errors import UserError
+from ganvas.files import write_text
+from ganvas.models import MODELS, Model, load
+from ganvas.recipe import Recipe, from_json
+
+
+class Run:
+    """A run's folder.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "recipe.json").is_file():
+            raise UserError(f"{self.path} is no run: it has no recipe.json.")
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was asked for."""
+        return from_json((self.path / "recipe.json").read_text(encoding="utf-8"), MODELS)
+
+    @property
+    def model(self) -> Model:
+        """The trained model."""
+        return load(self.path)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl."""
+        file = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """{"state": "running", "interrupted", "failed" or "finished", "step", "steps", ...}."""
+        file = self.path / "state.json"
+        return json.loads(file.read_text()) if file.is_file() else {"state": "new", "step": 0}
+
+    def note(self, **state: Any) -> None:
+        """Write the state."""
+        write_text(self.path / "state.json", json.dumps(state) + "\n")
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop the rows after `step`, and a half-written one: they will be made again."""
+        file = self.path / "metrics.jsonl"
+        kept = []
+        for line in file.read_text().splitlines() if file.is_file() else []:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if row["step"] <= step:
+                kept.append(line + "\n")
+        write_text(file, "".join(kept))
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The newest checkpoint, if there is one."""
+        found = sorted((self.path / "checkpoints").glob("step-*.safetensors"))
+        return found[-1] if found else None
+
+
+def create(path: Path, recipe: Recipe, facts: dict[str, Any]) -> Run:
+    """Make a run's folder.
+
+    Raises:
+        UserError: the folder holds a run already.
+    """
+    if (path / "recipe.json").exists():
+        raise UserError(
+            f"{path} holds a run already: continue it with `ganvas train --resume {path}`, or take another --out."
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    write_text(path / "data.json", json.dumps(facts, indent=2) + "\n")
+    write_text(path / "recipe.json", recipe.to_json())
+    return Run(path)

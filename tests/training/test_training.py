@@ -1,0 +1,142 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import ganvas
+from ganvas.cli import main
+from ganvas.errors import UserError
+from ganvas.training import loop
+from ganvas.training.run import Run
+
+FAST = {"data": "digits", "epochs": 3, "batch_size": 64, "device": "cpu", "precision": "float32"}
+
+
+@pytest.mark.parametrize("recipe", ["autoencoder", "denoising-autoencoder", "vae", "gan"])
+def test_every_recipe_trains_to_a_run_that_can_be_read(recipe: str, tmp_path: Path) -> None:
+    run = ganvas.train(recipe, out=tmp_path / "run", **FAST)
+    assert run.state["state"] == "finished"
+    assert type(run.model) is type(ganvas.load(run.path)) and (run.path / "model" / "model.safetensors").is_file()
+    assert (run.path / "recipe.json").read_text() == run.recipe.to_json()
+    rows = run.metrics
+    assert rows and all(np.isfinite(v) for row in rows for v in row.values() if isinstance(v, float))
+    assert list((run.path / ("samples" if recipe in ("vae", "gan") else "reconstructions")).glob("*.png"))
+
+
+def test_a_gan_learns_points(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(3.0, 0.1, (600, 2)).astype(np.float32)
+    run = ganvas.train("gan", data=points, epochs=60, batch_size=50, out=tmp_path / "run", lr=1e-3)
+    assert run.model.sample(500).mean(0).numpy() == pytest.approx([3.0, 3.0], abs=0.5)
+
+
+def test_training_lowers_the_loss_that_it_reports(tmp_path: Path) -> None:
+    run = ganvas.train("vae", out=tmp_path / "run", **{**FAST, "epochs": 12})
+    elbos = [row["elbo"] for row in run.metrics if row["split"] == "validation"]
+    assert len(elbos) == 12 and elbos[-1] > elbos[0] + 1
+
+
+@pytest.mark.parametrize("recipe", ["vae", "gan"])
+def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(recipe: str, tmp_path: Path) -> None:
+    program = (
+        "import sys, ganvas; from ganvas.training import loop; loop.CHECKPOINT_SECONDS = 0.05\n"
+        "from pathlib import Path; out = Path(sys.argv[1])\n"
+        "if (out / 'recipe.json').exists(): ganvas.resume(out)\n"
+        f"else: ganvas.train({recipe!r}, out=out, data='digits', epochs=15, batch_size=64, device='cpu')"
+    )
+    start = [sys.executable, "-c", program]
+    subprocess.run([*start, str(tmp_path / "whole")], check=True)
+    moments, kills = random.Random(5), 0
+    while True:
+        process = subprocess.Popen([*start, str(tmp_path / "broken")])
+        while process.poll() is None and not (tmp_path / "broken" / "checkpoints").is_dir():
+            time.sleep(0.01)
+        try:
+            process.wait(2.0 + moments.random() if kills < 3 else 300)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert process.returncode == 0
+        break
+    assert kills >= 1
+
+    def weights(name: str) -> dict[str, torch.Tensor]:
+        return load_file(tmp_path / name / "model" / "model.safetensors")
+
+    def rows(name: str) -> list[dict[str, Any]]:
+        return [{k: v for k, v in row.items() if k != "images_per_second"} for row in Run(tmp_path / name).metrics]
+
+    assert all(torch.equal(tensor, weights("broken")[key]) for key, tensor in weights("whole").items())
+    assert rows("whole") == rows("broken")
+
+
+def test_nan_stops_at_once_and_names_the_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = loop.Game.play
+
+    def poisoned(game: loop.Game) -> dict[str, torch.Tensor]:
+        parts = step(game)
+        return {**parts, "kl": parts["kl"] * float("nan")} if game.step == 7 else parts
+
+    monkeypatch.setattr(loop.Game, "play", poisoned)
+    with pytest.raises(UserError, match=r"kl became nan at step 7; there is no checkpoint"):
+        ganvas.train("vae", out=tmp_path / "run", **FAST)
+    assert Run(tmp_path / "run").state["state"] == "failed"
+
+
+def test_interrupt_finishes_the_step_saves_and_goes_on(tmp_path: Path) -> None:
+    def interrupt(step: int, *_: Any) -> None:
+        if step == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    data = np.random.default_rng(0).integers(0, 256, (2000, 8, 8), dtype=np.uint8)
+    run = ganvas.train("vae", data=data, epochs=12, out=tmp_path / "run", report=lambda s, *a: interrupt(s // 5, *a))
+    assert run.state["state"] == "interrupted" and run.state["step"] == 50
+    assert ganvas.resume(run.path).state["state"] == "finished"
+    with pytest.raises(UserError, match="finished"):
+        ganvas.resume(run.path)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "says"),
+    [
+        ("vea", {}, "unknown recipe 'vea'. Did you mean 'vae'?"),
+        ("vae", {"latent_dims": 3}, "unknown setting of vae 'latent_dims'. Did you mean 'latent_dim'?"),
+        ("vae", {"latent_dim": 0}, "latent_dim: 0 is refused"),
+        ("vae", {"batch_size": 5000}, "--batch-size 5000 is larger than the 1297"),
+        ("vae", {"data": "ring"}, "take --likelihood gaussian"),
+        ("dcgan", {"data": "ring"}, "the DCGAN net needs images"),
+        ("vae", {"device": "cuda:7"}, "--device cuda:7 can't be used here"),
+        ("vae", {"epochs": 0}, "epochs: 0 is refused"),
+        ("vae", {"data": "no-such-set"}, "no-such-set"),
+    ],
+)
+def test_wrong_settings_fail_before_training(recipe: str, settings: Any, says: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        ganvas.train(recipe, out=tmp_path / "run", **{**FAST, **settings})
+    assert says in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(tmp_path / "run")
+    assert main(["train", "vae", "--data", "digits", "--epochs", "1", "--latent-dim", "2", "--out", run]) == 0
+    assert "test ELBO" in capsys.readouterr().out
+    assert main(["sample", run, "-n", "9"]) == 0 and Path(capsys.readouterr().out.strip()).is_file()
+    assert main(["reconstruct", run, "--data", "digits"]) == 0 and Path(capsys.readouterr().out.strip()).is_file()
+    assert main(["show", run]) == 0 and "finished" in capsys.readouterr().out
+    assert json.loads((Path(run) / "recipe.json").read_text())["model"]["latent_dim"] == 2
+    assert main(["train", "vae", "--data", "digits", "--out", run]) == 1
+    assert "holds a run already" in capsys.readouterr().err
+    assert main(["recipes"]) == 0 and "dcgan" in capsys.readouterr().out
+    assert main(["trian"]) == 1 and "Did you mean 'train'" in capsys.readouterr().err
