@@ -55,13 +55,14 @@ def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(recipe: str, tmp
     )
     start = [sys.executable, "-c", program]
     subprocess.run([*start, str(tmp_path / "whole")], check=True)
-    moments, kills = random.Random(5), 0
+    moments, kills, log = random.Random(5), 0, tmp_path / "broken" / "metrics.jsonl"
     while True:
+        spawned = time.time()
         process = subprocess.Popen([*start, str(tmp_path / "broken")])
-        while process.poll() is None and not (tmp_path / "broken" / "checkpoints").is_dir():
-            time.sleep(0.01)
+        while process.poll() is None and not (log.exists() and log.stat().st_mtime > spawned):
+            time.sleep(0.005)
         try:
-            process.wait(2.0 + moments.random() if kills < 3 else 300)
+            process.wait(0.05 + 0.3 * moments.random() if kills < 3 else 300)
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
