@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import inspect
 import json
 import platform
 import secrets
@@ -16,12 +17,12 @@ import torch
 import ganvas
 import ganvas.recipes
 from ganvas.data import Dataset, load
-from ganvas.errors import UserError
+from ganvas.errors import UserError, unknown
 from ganvas.files import write_text
 from ganvas.models import Model
 from ganvas.models import load as load_model
 from ganvas.models.base import FAMILIES
-from ganvas.recipe import RECIPES, Data, Optimizer, Recipe, Training
+from ganvas.recipe import RECIPES, Data, Recipe
 from ganvas.registry import build
 from ganvas.training.loop import Game, choose_device, evaluate, play
 from ganvas.training.run import Run, create
@@ -96,7 +97,8 @@ def resume(path: str | Path, report: Report = quiet) -> Run:
     if run.state["state"] == "finished":
         raise UserError(f"{run.path} is finished: there is nothing to resume.")
     recipe = run.recipe
-    dataset = load(recipe.data.source, size=recipe.data.size)
+    asked = recipe.data
+    dataset = load(asked.source, size=asked.size, channels=asked.channels, binarise=asked.binarise)
     before = json.loads((run.path / "data.json").read_text())["fingerprint"]
     if dataset.fingerprint != before:
         raise UserError(f"the data of {run.path} has changed: {recipe.data.source} is not what it was trained on.")
@@ -149,10 +151,6 @@ def _card(game: Game, figures: dict[str, float]) -> str:
 
 
 def _known(recipe: str, settings: dict[str, Any]) -> dict[str, Any]:
-    import inspect
-
-    from ganvas.errors import unknown
-
     own = inspect.signature(RECIPES[recipe]).parameters
     for name in settings:
         if name not in own:
@@ -163,6 +161,3 @@ def _known(recipe: str, settings: dict[str, Any]) -> dict[str, Any]:
 def _replace(value: Any, changes: dict[str, Any]) -> Any:
     fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return build(type(value), fields | changes)
-
-
-__all__ = ["Optimizer", "Training", "resume", "train"]
