@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -37,6 +38,13 @@ def grid(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
         y, x = 2 + i // columns * (h + 2), 2 + i % columns * (w + 2)
         canvas[y : y + h, x : x + w] = cell
     return canvas
+
+
+def rows(*images: Tensor, columns: int = 10) -> NDArray[np.uint8]:
+    """Batches (N, C, H, W) of one size under one another: ten of the first, the same ten of the next, and so on."""
+    parts = zip(*(torch.split(batch.cpu(), columns) for batch in images), strict=True)
+    full = [torch.cat([part, part.new_ones(columns - len(part), *part.shape[1:])]) for row in parts for part in row]
+    return grid(torch.cat(full), columns)
 
 
 def save(picture: NDArray[np.uint8], path: Path) -> Path:

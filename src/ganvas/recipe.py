@@ -15,12 +15,23 @@ RECIPES = Registry("recipe")
 
 @settings
 class Data:
-    """What to train on, see `ganvas.data.load`."""
+    """What to train on, see `ganvas.data.load`.
+
+    Attributes:
+        source: a name or an absolute path.
+        size: height and width.
+        channels: 1 or 3.
+        binarise: draw every pixel once as black or white.
+        labels: a file of labels.
+        labelled: whether the model needs labels.
+    """
 
     source: str = "mnist"
     size: tuple[Count, Count] | None = None
     channels: Literal[1, 3] | None = None
     binarise: bool = False
+    labels: str | None = None
+    labelled: bool = False
 
 
 @settings

@@ -1,4 +1,4 @@
-import json
+import dataclasses
 import os
 import random
 import signal
@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 import ganvas
-from ganvas.cli import main
 from ganvas.errors import UserError
+from ganvas.recipe import RECIPES, Data, Recipe
 from ganvas.training import loop
 from ganvas.training.run import Run
 
@@ -45,13 +45,18 @@ def test_training_lowers_the_loss_that_it_reports(tmp_path: Path) -> None:
     assert len(elbos) == 12 and elbos[-1] > elbos[0] + 1
 
 
-@pytest.mark.parametrize("recipe", ["vae", "gan"])
-def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(recipe: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "settings"),
+    [("vae", {}), ("gan", {}), ("dcgan", {"size": 16, "filters": 8})],
+    ids=["vae", "gan", "dcgan"],
+)
+def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(recipe: str, settings: Any, tmp_path: Path) -> None:
     program = (
         "import sys, ganvas; from ganvas.training import loop; loop.CHECKPOINT_SECONDS = 0.05\n"
         "from pathlib import Path; out = Path(sys.argv[1])\n"
         "if (out / 'recipe.json').exists(): ganvas.resume(out)\n"
-        f"else: ganvas.train({recipe!r}, out=out, data='digits', epochs=15, batch_size=64, device='cpu')"
+        "else: ganvas.train(data='digits', out=out, epochs=15, batch_size=64, device='cpu', "
+        f"recipe={recipe!r}, **{settings!r})"
     )
     start = [sys.executable, "-c", program]
     subprocess.run([*start, str(tmp_path / "whole")], check=True)
@@ -129,15 +134,43 @@ def test_wrong_settings_fail_before_training(recipe: str, settings: Any, says: s
     assert not (tmp_path / "run").exists()
 
 
-def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = str(tmp_path / "run")
-    assert main(["train", "vae", "--data", "digits", "--epochs", "1", "--latent-dim", "2", "--out", run]) == 0
-    assert "test ELBO" in capsys.readouterr().out
-    assert main(["sample", run, "-n", "9"]) == 0 and Path(capsys.readouterr().out.strip()).is_file()
-    assert main(["reconstruct", run, "--data", "digits"]) == 0 and Path(capsys.readouterr().out.strip()).is_file()
-    assert main(["show", run]) == 0 and "finished" in capsys.readouterr().out
-    assert json.loads((Path(run) / "recipe.json").read_text())["model"]["latent_dim"] == 2
-    assert main(["train", "vae", "--data", "digits", "--out", run]) == 1
-    assert "holds a run already" in capsys.readouterr().err
-    assert main(["recipes"]) == 0 and "dcgan" in capsys.readouterr().out
-    assert main(["trian"]) == 1 and "Did you mean 'train'" in capsys.readouterr().err
+def test_one_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def again(step: int, *_: Any) -> None:
+        with pytest.raises(UserError, match="is being trained by another process") as error:
+            ganvas.resume(tmp_path / "run")
+        refused.append(str(error.value))
+
+    data = np.random.default_rng(0).integers(0, 256, (2000, 8, 8), dtype=np.uint8)
+    run = ganvas.train("vae", data=data, epochs=5, out=tmp_path / "run", report=again)
+    assert refused and run.state["state"] == "finished"
+
+
+def test_tensorboard_and_patience_and_schedule(tmp_path: Path) -> None:
+    long: Any = {**FAST, "epochs": 400, "lr": 0.01, "patience": 1, "schedule": "constant", "tensorboard": True}
+    run = ganvas.train("vae", out=tmp_path / "run", **long)
+    validated = [row["loss"] for row in run.metrics if row["split"] == "validation"]
+    assert len(validated) < 400 and validated[-1] >= min(validated) and run.recipe.training.schedule == "constant"
+    assert list((run.path / "tensorboard").glob("events.*"))
+
+
+def test_a_recipe_that_needs_labels_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def labelled() -> Recipe:
+        made: Recipe = RECIPES["vae"]()
+        return dataclasses.replace(made, data=Data(labelled=True))
+
+    monkeypatch.setitem(RECIPES, "labelled", labelled)
+    with pytest.raises(UserError, match=r"needs labels and .* has none: sort the images into a subfolder"):
+        ganvas.train("labelled", data=np.zeros((200, 8, 8), np.uint8), out=tmp_path / "run")
+    assert ganvas.train("labelled", out=tmp_path / "run", **{**FAST, "epochs": 1}).state["state"] == "finished"
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).integers(0, 256, (2000, 8, 8), dtype=np.uint8)
+    run = ganvas.train("vae", data=data, out=tmp_path / "run", report=lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    checkpoint = run.checkpoint
+    assert checkpoint
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(UserError, match="is damaged"):
+        ganvas.resume(run.path)

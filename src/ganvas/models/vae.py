@@ -91,10 +91,9 @@ class VAEModel(Model):
         return {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
 
     def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """{"loss": reconstruction + beta kl, "reconstruction", "kl"}, nats per image, means over the batch."""
-        parts = self.elbo(images, draw, self.config.elbo)
-        reconstruction, kl = parts["reconstruction"].mean(), parts["kl"].mean()
-        return {"loss": reconstruction + self.config.beta * kl, "reconstruction": reconstruction, "kl": kl}
+        """{"loss": reconstruction + beta kl, "elbo", "reconstruction", "kl"}, nats per image, batch means."""
+        parts = {name: value.mean() for name, value in self.elbo(images, draw, self.config.elbo).items()}
+        return {"loss": parts["reconstruction"] + self.config.beta * parts["kl"], **parts}
 
     def encode(self, images: Any) -> Tensor:
         """The posterior's mean (N, latent_dim), never a draw from it."""

@@ -7,26 +7,27 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ganvas import plots
 from ganvas.data import Dataset
 from ganvas.data.loader import Batches, to_tensor
 from ganvas.errors import UserError
-from ganvas.files import replace
+from ganvas.evaluate import average
 from ganvas.models import Model
 from ganvas.randomness import Draw
 from ganvas.recipe import Optimizer, Recipe
+from ganvas.training import checkpoint, engine
 from ganvas.training.run import Run
 
 CHECKPOINT_SECONDS = 30.0
+Report = Callable[[int, int, dict[str, float]], None]
 
 
 def make_optimizer(config: Optimizer, player: nn.Module) -> torch.optim.Optimizer:
@@ -37,57 +38,42 @@ def make_optimizer(config: Optimizer, player: nn.Module) -> torch.optim.Optimize
     return torch.optim.SGD(player.parameters(), config.lr, momentum=config.momentum, fused=fused)
 
 
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    cpuinfo = Path("/proc/cpuinfo")
-    return device.type == "cpu" and cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text()
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto": the first GPU, else the CPU.
-
-    Raises:
-        UserError: there is none such here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"--device {name} can't be used here: {str(error).splitlines()[0]} Take --device cpu."
-        ) from error
-    return device
-
-
 class Game:
-    """A run's moving state: model, optimisers, step, and what they were measured at.
+    """What moves in a run: model, optimisers, step, and the sums of the metrics since their last row.
 
     Args:
-        model: whose players play.
+        model: whose players play, on its device.
         recipe: how.
         data: on what.
-        run: where it is written down.
+        accelerator: the processes that share each batch.
+
+    Raises:
+        UserError: the batch does not fit the data or the processes.
     """
 
-    def __init__(self, model: Model, recipe: Recipe, data: Dataset, run: Run) -> None:
-        self.model, self.recipe, self.data, self.run = model, recipe, data, run
+    def __init__(self, model: Model, recipe: Recipe, data: Dataset, accelerator: Accelerator) -> None:
+        self.model, self.recipe, self.data, self.accelerator = model, recipe, data, accelerator
         training = recipe.training
+        self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        self.batches = Batches(
+            data.splits["train"],
+            training.batch_size,
+            training.seed,
+            rank=self.rank,
+            world=self.world,
+            device=model.device,
+        )
         self.players, self.turns = model.players(), training.turns
+        self.forwards = {name: accelerator.prepare_model(self.players[name]) for name in self.turns}
         self.optimizers = {
             name: make_optimizer(turn.optimizer, self.players[name]) for name, turn in self.turns.items()
         }
-        self.batches = Batches(data.splits["train"], training.batch_size, training.seed, device=model.device)
         self.moves = max(turn.moves for turn in self.turns.values())
         self.epoch_steps = max(1, len(self.batches) // self.moves)
         self.steps = self.epoch_steps * training.epochs
-        bfloat16 = training.precision == "bfloat16" or (
-            training.precision == "auto" and has_fast_bfloat16(model.device)
+        self.bfloat16 = training.precision == "bfloat16" or (
+            training.precision == "auto" and engine.has_fast_bfloat16(model.device)
         )
-        self.dtype = torch.bfloat16 if bfloat16 else torch.float32
         self.step = 0
         self.window: dict[str, Tensor] = {}
         self.best: float | None = None
@@ -103,105 +89,67 @@ class Game:
         """One step: every player's moves. Returns the parts of their losses, by player where there are several."""
         parts: dict[str, Tensor] = {}
         for place, (name, turn) in enumerate(self.turns.items()):
-            for other, player in self.players.items():
-                player.requires_grad_(other == name)
+            if len(self.players) > 1:
+                for other, player in self.players.items():
+                    player.requires_grad_(other == name)
             optimizer = self.optimizers[name]
             optimizer.param_groups[0]["lr"] = self.learning_rate(turn.optimizer.lr)
             for move in range(turn.moves):
                 images = self.batches[self.step * self.moves + move]
-                draw = Draw(self.recipe.training.seed, self.step, place, move)
-                with torch.autocast(images.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-                    outcome = self.players[name](images, draw)
-                outcome["loss"].backward()
+                draw = Draw(self.recipe.training.seed, self.step, place, move, rank=self.rank, world=self.world)
+                with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bfloat16):
+                    outcome = self.forwards[name](images, draw)
+                self.accelerator.backward(outcome["loss"])
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             prefix = f"{name}/" if len(self.turns) > 1 else ""
             parts |= {prefix + part: value.detach() for part, value in outcome.items()}
         self.step += 1
+        parts = engine.mean(self.accelerator, parts)
         for part, value in parts.items():
             self.window[part] = self.window[part] + value if part in self.window else value.clone()
         return parts
 
-    def save(self) -> Path:
-        """Write a checkpoint, drop all but the newest two; refused where a weight is not finite."""
+    def means(self) -> dict[str, float]:
+        """The means of the parts since the last call."""
+        every = self.recipe.training.log_every
+        means = {name: float(total) / every for name, total in self.window.items()}
+        self.window = {}
+        return means
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """All that `restore` needs, as tensors and as text."""
         tensors = {f"model/{name}": t for name, t in self.model.state_dict().items()}
         for name, optimizer in self.optimizers.items():
             for i, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{name}/{i}/{key}": t for key, t in state.items() if isinstance(t, Tensor)}
         tensors |= {f"window/{part}": value for part, value in self.window.items()}
-        if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
-            raise UserError(f"a weight is no longer finite at step {self.step}{self._last_good()}.")
-        folder = self.run.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"step-{self.step:09d}.safetensors"
-        meta = {"step": str(self.step), "best": json.dumps(self.best), "best_epoch": str(self.best_epoch)}
-        tensors = {name: t.contiguous().cpu() for name, t in tensors.items()}
-        replace(path, lambda part: save_file(tensors, part, metadata=meta))
-        for old in sorted(folder.glob("step-*.safetensors"))[:-2]:
-            old.unlink()
-        return path
+        facts = {"step": str(self.step), "best": json.dumps(self.best), "best_epoch": str(self.best_epoch)}
+        return tensors, facts
 
-    def restore(self, path: Path) -> None:
-        """Continue from a checkpoint."""
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        self.step, self.best = int(meta["step"]), json.loads(meta["best"])
-        self.best_epoch = int(meta["best_epoch"])
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
+        """Continue from what `state` gave."""
+        self.step, self.best = int(facts["step"]), json.loads(facts["best"])
+        self.best_epoch = int(facts["best_epoch"])
         self.model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
         device = self.model.device
         self.window = {n.removeprefix("window/"): t.to(device) for n, t in tensors.items() if n.startswith("window/")}
         for name, optimizer in self.optimizers.items():
+            weights = list(self.players[name].parameters())
             state: dict[int, dict[str, Tensor]] = {}
             for key, tensor in tensors.items():
                 if key.startswith(f"optimizer/{name}/"):
                     _, _, i, entry = key.split("/")
+                    if tensor.dim():
+                        # Fused optimisers walk over memory: a moment must lie there as its weight does.
+                        tensor = torch.empty_like(weights[int(i)]).copy_(tensor)
                     state.setdefault(int(i), {})[entry] = tensor
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        self.run.truncate_metrics(self.step)
-
-    def check(self, parts: dict[str, Tensor]) -> None:
-        """Stop at once where a part is not finite.
-
-        Raises:
-            UserError: with the step, the part and the last good checkpoint.
-        """
-        bad = [name for name, value in parts.items() if not bool(torch.isfinite(value))]
-        if bad:
-            raise UserError(
-                f"{bad[0]} became {float(parts[bad[0]]):g} at step {self.step}{self._last_good()}. A smaller --lr, or "
-                "--precision float32, is the usual remedy."
-            )
-
-    def _last_good(self) -> str:
-        path = self.run.checkpoint
-        return f"; the last good checkpoint is {path}" if path else "; there is no checkpoint before it"
 
 
-def evaluate(model: Model, data: Dataset, split: str, seed: int) -> dict[str, float]:
-    """A likelihood model's ELBO and its parts, or an autoencoder's loss, over a split, per image, in float32."""
-    images = data.splits[split].images
-    if hasattr(model, "elbo"):
-        measure: Callable[[Tensor, Draw], dict[str, Tensor]] = model.elbo
-    elif hasattr(type(model), "encode"):
-        measure = model.forward
-    else:
-        return {}
-    totals: dict[str, float] = {}
-    model.eval()
-    with torch.inference_mode():
-        for number, start in enumerate(range(0, len(images), 1000)):
-            rows = to_tensor(images[start : start + 1000], model.device)
-            for name, value in measure(rows, Draw(seed, number)).items():
-                total = value.double().sum() if value.dim() else value.double() * len(rows)
-                totals[name] = totals.get(name, 0.0) + float(total)
-    model.train()
-    return {name: total / len(images) for name, total in totals.items()}
-
-
-def pictures(game: Game, epoch: int) -> None:
+def pictures(game: Game, folder: Path, epoch: int) -> None:
     """Sample and reconstruction grids of an epoch, always from the same z and the same images."""
-    model, folder = game.model, game.run.path
+    model = game.model
     if hasattr(type(model), "sample"):
         plots.save(
             plots.grid(model.sample(100 if len(model.shape) == 3 else 2500)),
@@ -213,18 +161,19 @@ def pictures(game: Game, epoch: int) -> None:
         if hasattr(type(model), "denoise"):
             seen.append(model.corrupt(images, Draw(0)).clamp(0, 1))
         seen.append(model.reconstruct(seen[-1]))
-        rows = [part for chunk in zip(*(torch.split(s, 10) for s in seen), strict=True) for part in chunk]
-        plots.save(plots.grid(torch.cat(rows), 10), folder / "reconstructions" / f"epoch-{epoch:04d}.png")
+        plots.save(plots.rows(*seen), folder / "reconstructions" / f"epoch-{epoch:04d}.png")
 
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C (or SIGTERM) instead of raising it; a second one raises at once."""
-    asked: list[int] = []
+def stop_on_interrupt() -> Iterator[list[float]]:
+    """Collect the first Ctrl-C (or SIGTERM) instead of raising it; another one, a second later, raises at once."""
+    asked: list[float] = []
 
     def ask(number: int, _: Any) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # A launcher passes on the Ctrl-C that the terminal has sent already: that is not a second one.
+        if asked and time.monotonic() - asked[0] > 1:
+            raise KeyboardInterrupt
+        asked.append(time.monotonic())
 
     try:
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -237,59 +186,140 @@ def stop_on_interrupt() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def play(game: Game, report: Callable[[int, int, dict[str, float]], None]) -> str:
+class Log:
+    """metrics.jsonl and, if asked, TensorBoard's event files; silent in all processes but the main one."""
+
+    def __init__(self, run: Run, step: int, tensorboard: bool, main: bool) -> None:
+        self.file = (run.path / "metrics.jsonl").open("a", encoding="utf-8") if main else None
+        self.board: Any = None
+        if tensorboard and main:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(run.path / "tensorboard"), purge_step=step)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file:
+            self.file.close()
+        if self.board:
+            self.board.close()
+
+    def write(self, split: str, step: int, epoch: float, figures: dict[str, float]) -> None:
+        """Add a row."""
+        if self.file:
+            self.file.write(json.dumps({"step": step, "epoch": epoch, "split": split, **figures}) + "\n")
+            self.file.flush()
+        if self.board:
+            for name, value in figures.items():
+                self.board.add_scalar(f"{split}/{name}", value, step)
+
+
+def save(game: Game, run: Run) -> None:
+    """Write a checkpoint; refused where a weight is not finite."""
+    tensors, facts = game.state()
+    if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
+        raise UserError(f"a weight is no longer finite at step {game.step}{_last_good(run)}.")
+    if game.accelerator.is_main_process:
+        checkpoint.save(run.path / "checkpoints", game.step, tensors, facts)
+
+
+def check(parts: dict[str, Tensor], game: Game, run: Run) -> None:
+    """Stop at once where a part is not finite.
+
+    Raises:
+        UserError: with the step, the part and the last good checkpoint.
+    """
+    if bool(torch.isfinite(torch.stack(list(parts.values()))).all()):
+        return
+    bad = next(name for name, value in parts.items() if not bool(torch.isfinite(value)))
+    raise UserError(
+        f"{bad} became {float(parts[bad]):g} at step {game.step}{_last_good(run)}. A smaller --lr, or "
+        "--precision float32, is the usual remedy."
+    )
+
+
+def _last_good(run: Run) -> str:
+    path = run.checkpoint
+    return f"; the last good checkpoint is {path}" if path else "; there is no checkpoint before it"
+
+
+def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> str:
     """Play to the end.
 
     Args:
         game: new or restored.
-        report: called with (step, steps, row) at each row of metrics.
+        run: where it is written down.
+        report: called in the main process with (step, steps, figures) at each row of metrics.
+        tensorboard: write event files too.
 
     Returns:
         "finished" or "interrupted".
     """
-    training, run = game.recipe.training, game.run
+    training, accelerator = game.recipe.training, game.accelerator
+    main = accelerator.is_main_process
     game.model.train()
+    # On a GPU, looking at a loss would wait for it: there it is looked at with every row of metrics.
     synchronous = game.model.device.type == "cpu"
-    saved = began = time.monotonic()
-    rows = 0
-    with (run.path / "metrics.jsonl").open("a", encoding="utf-8") as log, stop_on_interrupt() as asked:
-
-        def write(row: dict[str, Any]) -> None:
-            log.write(json.dumps(row) + "\n")
-            log.flush()
-
+    saved = time.monotonic()
+    seconds, steps = 0.0, 0  # spent on steps since the last row, without validation and pictures
+    with ExitStack() as stack:
+        log = stack.enter_context(Log(run, game.step, tensorboard, main))
+        asked = stack.enter_context(stop_on_interrupt())
         while game.step < game.steps:
+            began = time.monotonic()
             parts = game.play()
-            rows += 1
-            last = game.step % training.log_every == 0
-            if synchronous or last:
-                game.check(parts)
-            if last:
-                means = {name: float(total) / training.log_every for name, total in game.window.items()}
-                game.window = {}
-                speed = rows * training.batch_size / (time.monotonic() - began)
-                row = {"step": game.step, "epoch": game.step / game.epoch_steps, "split": "train", **means}
-                write({**row, "images_per_second": round(speed, 1)})
-                report(game.step, game.steps, {**means, "images/s": speed})
-            if game.step % game.epoch_steps == 0:
-                epoch = game.step // game.epoch_steps
-                figures = evaluate(game.model, game.data, "validation", training.seed)
+            row = game.step % training.log_every == 0
+            epoch, rest = divmod(game.step, game.epoch_steps)
+            if synchronous or row:
+                check(parts, game, run)
+            means = game.means() if row else {}
+            seconds, steps = seconds + time.monotonic() - began, steps + 1
+            if row:
+                speed = steps * training.batch_size * game.moves / seconds
+                seconds, steps = 0.0, 0
+                log.write(
+                    "train", game.step, game.step / game.epoch_steps, {**means, "images_per_second": round(speed, 1)}
+                )
+                if main:
+                    report(game.step, game.steps, {**means, "images/s": speed})
+            if rest == 0:
+                figures = validate(game)
                 if figures:
-                    write({"step": game.step, "epoch": epoch, "split": "validation", **figures})
-                    figure = -figures["elbo"] if "elbo" in figures else figures["loss"]
-                    if game.best is None or figure < game.best:
-                        game.best, game.best_epoch = figure, epoch
-                        game.model.save(run.path / "checkpoints" / "best")
-                pictures(game, epoch)
+                    log.write("validation", game.step, epoch, figures)
+                    if game.best is None or figures["loss"] < game.best:
+                        game.best, game.best_epoch = figures["loss"], epoch
+                        if main:
+                            game.model.save(run.path / "checkpoints" / "best")
+                if main:
+                    pictures(game, run.path, epoch)
                 if figures and training.patience and epoch - game.best_epoch >= training.patience:
                     break
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                game.save()
-                run.note(state="running", step=game.step, steps=game.steps)
-                saved = time.monotonic()
-            if asked:
-                game.save()
-                run.note(state="interrupted", step=game.step, steps=game.steps)
+            now, stop = time.monotonic(), bool(asked)
+            due = now - saved > CHECKPOINT_SECONDS
+            if game.world > 1 and (synchronous or row):
+                # All processes stop at one step, and save at one.
+                flags = torch.tensor([float(stop), float(due)], device=game.model.device)
+                stop, due = (bool(flag) for flag in accelerator.reduce(flags, "sum"))
+            elif game.world > 1:
+                stop = due = False
+            if stop or due:
+                save(game, run)
+                saved = now
+                if main:
+                    run.note(state="interrupted" if stop else "running", step=game.step, steps=game.steps)
+            if stop:
                 return "interrupted"
-    game.save()
+    save(game, run)
     return "finished"
+
+
+def validate(game: Game, split: str = "validation", model: Model | None = None) -> dict[str, float]:
+    """The averages of a split, shared by all processes; of `model` or the game's own."""
+    seed, rank, world = game.recipe.training.seed, game.rank, game.world
+    figures = average(model or game.model, game.data.splits[split], seed, rank=rank, world=world)
+    if world == 1 or not figures:
+        return figures
+    sums = game.accelerator.reduce(torch.tensor(list(figures.values()), device=game.model.device), "sum")
+    return dict(zip(figures, sums.tolist(), strict=True))

@@ -8,11 +8,12 @@ import inspect
 import json
 import platform
 import secrets
-from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 import ganvas
 import ganvas.recipes
@@ -22,12 +23,11 @@ from ganvas.files import write_text
 from ganvas.models import Model
 from ganvas.models import load as load_model
 from ganvas.models.base import FAMILIES
-from ganvas.recipe import RECIPES, Data, Recipe
+from ganvas.recipe import RECIPES, Recipe
 from ganvas.registry import build
-from ganvas.training.loop import Game, choose_device, evaluate, play
+from ganvas.training import checkpoint, engine
+from ganvas.training.loop import Game, Report, play, validate
 from ganvas.training.run import Run, create
-
-Report = Callable[[int, int, dict[str, float]], None]
 
 
 def quiet(step: int, steps: int, row: dict[str, float]) -> None:
@@ -39,12 +39,19 @@ def train(
     *,
     data: Any = "mnist",
     size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    labels: Any = None,
+    binarise: bool = False,
+    strict: bool = False,
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    schedule: str | None = None,
+    patience: int | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
+    tensorboard: bool = False,
     out: str | Path | None = None,
     report: Report = quiet,
     **settings: Any,
@@ -55,12 +62,19 @@ def train(
         recipe: the name of a recipe, see `ganvas recipes`.
         data: a named data set, a folder, a zip, .npy, .npz, an array or a tensor.
         size: height and width that images are scaled and cropped to.
-        epochs: passes over the data; the recipe's own by default, as the next two.
-        batch_size: images a move.
+        channels: 1 makes images grey, 3 makes them colour.
+        labels: a file of labels for a folder or zip, see `ganvas.data.load`.
+        binarise: draw every pixel once as black or white.
+        strict: stop at a file that can't be read.
+        epochs: passes over the data; the recipe's own by default, as the next four.
+        batch_size: images a move, over all processes.
         lr: learning rate of every player.
+        schedule: of the learning rate, "constant" or "cosine".
+        patience: epochs without a better validation loss before it stops.
         seed: of every draw.
         device: "auto", "cpu", "cuda", "mps".
         precision: "auto", "float32" or "bfloat16".
+        tensorboard: write TensorBoard's event files into the run, too.
         out: the run's folder; by default runs/DATE-RECIPE-DATA-ID.
         report: called with (step, steps, figures) as it goes.
         settings: the recipe's own arguments.
@@ -69,8 +83,15 @@ def train(
         UserError: before training starts, for a setting that can't work; while it goes, for a loss that is not finite.
     """
     made: Recipe = build(RECIPES[recipe], _known(recipe, settings))
-    dataset = load(data, size=size)
-    changes = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "device": device, "precision": precision}
+    changes = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "schedule": schedule,
+        "patience": patience,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+    }
     training = _replace(made.training, {name: value for name, value in changes.items() if value is not None})
     if lr is not None:
         turns = {
@@ -78,74 +99,110 @@ def train(
             for name, turn in training.turns.items()
         }
         training = dataclasses.replace(training, turns=turns)
-    extent = (size, size) if isinstance(size, int) else size
-    made = dataclasses.replace(made, data=Data(source=dataset.source, size=extent), training=training)
-    model = make_model(made, dataset)
-    stamp = datetime.datetime.now().strftime("%Y%m%d")
-    path = Path(out) if out else Path("runs") / f"{stamp}-{recipe}-{dataset.name}-{secrets.token_hex(3)}"
-    facts = {"fingerprint": dataset.fingerprint, "shape": dataset.shape, "preparation": dataset.preparation}
-    versions = {"ganvas": ganvas.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    # The game is made first: what it refuses leaves no folder behind.
-    Game(model, made, dataset, Run.__new__(Run))
-    run = create(path, made, {**facts, "versions": versions})
-    return _play(Game(model, made, dataset, run), report)
+    if tensorboard and find_spec("tensorboard") is None:
+        raise UserError("--tensorboard needs the extra: pip install 'ganvas[tensorboard]'.")
+    where = engine.choose_device(device)
+    dataset = load(data, size=size, channels=channels, binarise=binarise, labels=labels, strict=strict)
+    asked = {
+        "source": dataset.source,
+        "size": (size, size) if isinstance(size, int) else size,
+        "channels": channels,
+        "binarise": binarise,
+        "labels": str(Path(labels).absolute()) if isinstance(labels, str | Path) else None,
+    }
+    made = dataclasses.replace(made, data=_replace(made.data, asked), training=training)
+    game = Game(make_model(made, dataset, where), made, dataset, engine.make_accelerator(where))
+
+    def start() -> Path:
+        stamp = datetime.datetime.now().strftime("%Y%m%d")
+        path = Path(out) if out else Path("runs") / f"{stamp}-{recipe}-{dataset.name}-{secrets.token_hex(3)}"
+        facts = {"fingerprint": dataset.fingerprint, "shape": dataset.shape, "preparation": dataset.preparation}
+        versions = {"ganvas": ganvas.__version__, "torch": torch.__version__, "python": platform.python_version()}
+        return create(path, made, {**facts, "versions": versions}).path
+
+    return _finish(game, Run(engine.on_main(game.accelerator, start)), report, tensorboard)
 
 
 def resume(path: str | Path, report: Report = quiet) -> Run:
-    """Continue a run from its newest checkpoint, as if it had never stopped."""
+    """Continue a run from its newest checkpoint, as if it had never stopped.
+
+    Raises:
+        UserError: the run is finished, is being trained now, or its data has changed.
+    """
     run = Run(path)
     if run.state["state"] == "finished":
         raise UserError(f"{run.path} is finished: there is nothing to resume.")
     recipe = run.recipe
+    where = engine.choose_device(recipe.training.device)
     asked = recipe.data
-    dataset = load(asked.source, size=asked.size, channels=asked.channels, binarise=asked.binarise)
+    dataset = load(asked.source, size=asked.size, channels=asked.channels, binarise=asked.binarise, labels=asked.labels)
     before = json.loads((run.path / "data.json").read_text())["fingerprint"]
     if dataset.fingerprint != before:
-        raise UserError(f"the data of {run.path} has changed: {recipe.data.source} is not what it was trained on.")
-    game = Game(make_model(recipe, dataset), recipe, dataset, run)
-    checkpoint = run.checkpoint
-    if checkpoint:
-        game.restore(checkpoint)
-    else:
-        run.truncate_metrics(0)
-    return _play(game, report)
+        raise UserError(f"the data of {run.path} has changed: {asked.source} is not what it was trained on.")
+    game = Game(make_model(recipe, dataset, where), recipe, dataset, engine.make_accelerator(where))
+    return _finish(game, run, report, (run.path / "tensorboard").is_dir())
 
 
-def make_model(recipe: Recipe, dataset: Dataset) -> Model:
-    """The recipe's model with its first weights, which depend on the seed alone."""
-    device = choose_device(recipe.training.device)
+def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
+    """The recipe's model with its first weights, which depend on the seed alone.
+
+    Raises:
+        UserError: it does not fit the data.
+    """
+    if recipe.data.labelled and dataset.splits["train"].labels is None:
+        raise UserError(
+            f"the recipe {recipe.name} needs labels and {dataset.source!r} has none: sort the images into a "
+            "subfolder for each class, or give --labels FILE with lines file,label."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         model = FAMILIES[type(recipe.model)](recipe.model, dataset.shape)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _play(game: Game, report: Report) -> Run:
-    run = game.run
-    run.note(state="running", step=game.step, steps=game.steps)
+def _finish(game: Game, run: Run, report: Report, tensorboard: bool) -> Run:
+    """Play from the newest checkpoint to the end, then measure the best model and store it."""
+    main = game.accelerator.is_main_process
+    lock = FileLock(run.path / ".lock")
+
+    def begin() -> None:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(f"{run.path} is being trained by another process.") from error
+        run.truncate_metrics(int(found[1]["step"]) if found else 0)
+        run.note(state="running", step=game.step, steps=game.steps)
+
+    found = checkpoint.load(run.checkpoint) if run.checkpoint else None
+    if found:
+        game.restore(*found)
+    engine.on_main(game.accelerator, begin)
     try:
-        if play(game, report) == "interrupted":
+        if play(game, run, report, tensorboard=tensorboard) == "interrupted":
             return run
+        best = run.path / "checkpoints" / "best"
+        game.accelerator.wait_for_everyone()
+        model = load_model(best, game.model.device) if best.is_dir() else game.model
+        figures = validate(game, "test", model)
+        if main:
+            model.save(run.path / "model")
+            write_text(run.path / "model" / "README.md", _card(game, figures))
+            run.note(state="finished", step=game.step, steps=game.steps, test=figures)
     except BaseException as error:
-        run.note(state="failed", step=game.step, steps=game.steps, message=str(error) or type(error).__name__)
+        if main:
+            message = str(error) or type(error).__name__
+            run.note(state="failed", step=game.step, steps=game.steps, message=message)
         raise
-    best = run.path / "checkpoints" / "best"
-    model = load_model(best, game.model.device) if best.is_dir() else game.model
-    figures = evaluate(model, game.data, "test", game.recipe.training.seed)
-    model.save(run.path / "model")
-    write_text(run.path / "model" / "README.md", _card(game, figures))
-    run.note(state="finished", step=game.step, steps=game.steps, test=figures)
+    finally:
+        lock.release()
+    game.accelerator.wait_for_everyone()
     return run
 
 
 def _card(game: Game, figures: dict[str, float]) -> str:
     lines = [f"# {game.recipe.name} on {game.data.name}", "", f"{type(game.model).__name__}, {game.step} steps.", ""]
-    lines += [
-        f"- test {name}: {value:.3f} (nats per image)"
-        if name != "loss"
-        else f"- test squared error: {value:.3f} per image"
-        for name, value in figures.items()
-    ]
+    unit = "nats per image" if "elbo" in figures else "squared error per image"
+    lines += [f"- test {name}: {value:.3f} ({unit})" for name, value in figures.items()]
     lines += ["", "```python", "import ganvas", 'model = ganvas.load("this folder")', "```", ""]
     return "\n".join(lines)
 

@@ -1,0 +1,5 @@
+"""Measures of a trained model."""
+
+from ganvas.evaluate.average import average
+
+__all__ = ["average"]

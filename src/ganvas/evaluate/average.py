@@ -1,0 +1,39 @@
+"""A model's own loss and its parts, over a whole split."""
+
+from __future__ import annotations
+
+import torch
+
+from ganvas.data import Split
+from ganvas.data.loader import to_tensor
+from ganvas.models import Model
+from ganvas.randomness import Draw
+
+ROWS = 1000
+
+
+def average(model: Model, split: Split, seed: int, *, rank: int = 0, world: int = 1) -> dict[str, float]:
+    """The parts of a model's loss, per image, in float32 and evaluation mode; {} for one that is not its own player.
+
+    Args:
+        model: to measure.
+        split: on what.
+        seed: of the draws, which are the same whatever `world` is.
+        rank: this process's place.
+        world: how many processes share the work; the figures of all of them add up to the mean.
+    """
+    if list(model.players().values()) != [model]:
+        return {}
+    totals: dict[str, torch.Tensor] = {}
+    training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for number, start in enumerate(range(0, len(split), ROWS)):
+            # A rank without a block still gives zeros by name, so that the sums of all ranks fit together.
+            rows = to_tensor(split.images[start : start + ROWS], model.device)
+            weight = len(rows) if number % world == rank else 0
+            if weight or not totals:
+                for name, value in model(rows, Draw(seed, number)).items():
+                    totals[name] = totals.get(name, 0) + weight * value.double()
+    model.train(training)
+    return {name: float(total) / len(split) for name, total in totals.items()}

@@ -1,0 +1,79 @@
+"""Where a run computes: its device, its precision, and the processes that share it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from ganvas.errors import UserError
+
+T = TypeVar("T")
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the processor multiplies bfloat16 matrices in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    cpuinfo = Path("/proc/cpuinfo")
+    return device.type == "cpu" and cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; "auto": a GPU, else the CPU. Of several processes each gets the GPU of its local rank.
+
+    Raises:
+        UserError: there is none such here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"--device {name} can't be used here: {str(error).splitlines()[0]} Take --device cpu."
+        ) from error
+    return device
+
+
+def make_accelerator(device: torch.device) -> Accelerator:
+    """The processes of this run: one, or those that `torchrun` or `accelerate launch` started.
+
+    Precision is not its business: it would be fixed for the life of the Python process.
+    """
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="OMP_NUM_THREADS")
+        return Accelerator(cpu=several and device.type == "cpu", device_placement=False, mixed_precision="no")
+
+
+def on_main(accelerator: Accelerator, function: Callable[[], T]) -> T:
+    """Call `function` in the main process; its result, or its refusal, is every process's."""
+    outcome: list[T | UserError | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            outcome[0] = function()
+        except UserError as error:
+            outcome[0] = error
+    if accelerator.num_processes > 1:
+        broadcast_object_list(outcome)
+    if isinstance(outcome[0], UserError):
+        raise outcome[0]
+    return outcome[0]  # type: ignore[return-value]
+
+
+def mean(accelerator: Accelerator, parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Scalars, each the mean of its values in all processes."""
+    if accelerator.num_processes == 1:
+        return parts
+    values = accelerator.reduce(torch.stack(list(parts.values())), "mean")
+    return dict(zip(parts, values, strict=True))
