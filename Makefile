@@ -22,3 +22,13 @@ lint: .venv/ready
 .PHONY: demo
 demo: .venv/ready
 	$(BIN)/ganvas train vae --data mnist
+
+# The whole benchmark, beside its peers in an environment of their own; `make bench BENCH="dcgan --quick"` for a part.
+.PHONY: bench
+bench: .venv/ready benchmarks/.peers/ready
+	$(BIN)/python benchmarks/run.py $(BENCH)
+
+benchmarks/.peers/ready: benchmarks/peers.txt
+	$(PYTHON) -m venv benchmarks/.peers
+	benchmarks/.peers/bin/pip install -q -r benchmarks/peers.txt
+	touch $@

@@ -42,6 +42,7 @@ def grid(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
 
 def rows(*images: Tensor, columns: int = 10) -> NDArray[np.uint8]:
     """Batches (N, C, H, W) of one size under one another: ten of the first, the same ten of the next, and so on."""
+    columns = min(columns, len(images[0]))
     parts = zip(*(torch.split(batch.cpu(), columns) for batch in images), strict=True)
     full = [torch.cat([part, part.new_ones(columns - len(part), *part.shape[1:])]) for row in parts for part in row]
     return grid(torch.cat(full), columns)

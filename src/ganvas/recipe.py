@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ganvas.errors import UserError
-from ganvas.registry import Count, Positive, Registry, build, dump, settings
+from ganvas.registry import Count, Fraction, Positive, Registry, build, dump, settings
 
 RECIPES = Registry("recipe")
 
@@ -47,8 +47,8 @@ class Optimizer:
 
     name: Literal["adam", "sgd"] = "adam"
     lr: Positive = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    momentum: Fraction = 0.5
 
 
 @settings
@@ -115,7 +115,10 @@ def from_json(text: str, models: Registry) -> Recipe:
     Raises:
         UserError: unknown keys, values out of range.
     """
-    values = json.loads(text)
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"this recipe.json is damaged: {error}.") from error
     if not isinstance(values, dict) or "model" not in values:
         raise UserError("this recipe.json has no model.")
     return build(Recipe, values | {"model": models.parse(values["model"])})

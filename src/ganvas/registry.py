@@ -18,7 +18,7 @@ from ganvas.errors import UserError, unknown
 
 T = TypeVar("T")
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -64,8 +64,10 @@ class Registry(dict[str, Any]):
             if type(value) not in self.values():
                 raise UserError(f"{value!r} is not a {self.what}. Known: {', '.join(sorted(self))}.")
             return value
+        if "kind" not in value:
+            raise UserError(f'{value} names no {self.what}: it needs a "kind", one of {", ".join(sorted(self))}.')
         rest = dict(value)
-        return build(self[str(rest.pop("kind", None))], rest)
+        return build(self[str(rest.pop("kind"))], rest)
 
     @property
     def field(self) -> Any:

@@ -65,6 +65,36 @@ def build_entry(
     return entry, [f"files that are not images were ignored: {kinds}"] if kinds else []
 
 
+def read(paths: Sequence[Path], size: tuple[int, int], channels: int) -> tuple[list[Path], pixels.Pixels]:
+    """The image files at `paths`, and those in folders there, decoded into memory.
+
+    Returns:
+        A PNG's name for each, relative to the folder that it was found in, and the pixels (N, H, W, C).
+
+    Raises:
+        UserError: a path with no images, a file that cannot be read, or two of one name.
+    """
+    places: dict[Path, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"there is no {str(path)!r}; give image files, or folders of them.")
+        names = _in_folder(path).names if path.is_dir() else (path.name,)
+        if not names:
+            raise UserError(f"{path} holds no images: no file in it ends in {' '.join(sorted(SUFFIXES))}.")
+        for name in names:
+            place = path / name if path.is_dir() else path
+            if (other := places.setdefault(Path(name).with_suffix(".png"), place)) != place:
+                raise UserError(f"{str(other)!r} and {str(place)!r} have one name: rename one, or give them apart.")
+    files = Files(tuple(map(str, places.values())), "", {}, lambda name: Path(name).read_bytes())
+    rows = []
+    with closing(_decoded(files, size, channels)) as decoded:
+        for name, (_, row) in zip(files.names, decoded, strict=True):
+            if isinstance(row, str):
+                raise UserError(f"{name!r} cannot be read: {row}.")
+            rows.append(row)
+    return list(places), np.stack(rows)
+
+
 def _build(
     writer: store.Writer,
     files: Files,

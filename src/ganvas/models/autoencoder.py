@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from ganvas import losses
+from ganvas.errors import UserError, unknown
 from ganvas.models.base import MODELS, Model
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
 from ganvas.registry import Count, Positive, settings
+
+NOISES = ("gaussian", "masking", "salt-and-pepper")
 
 
 def corrupt(x: Tensor, noise: str, level: float, draw: Draw) -> Tensor:
@@ -31,6 +34,8 @@ def corrupt(x: Tensor, noise: str, level: float, draw: Draw) -> Tensor:
     u = draw.uniform("corrupt", shape, device)
     if noise == "masking":
         return torch.where(u < level, torch.zeros_like(x), x)
+    if noise != "salt-and-pepper":
+        raise unknown("noise", noise, NOISES)
     return torch.where(u < level / 2, torch.zeros_like(x), torch.where(u < level, torch.ones_like(x), x))
 
 
@@ -64,6 +69,10 @@ class DenoisingAutoencoder:
     net: Net = MLP()
     noise: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian"
     level: Positive = 0.5
+
+    def __post_init__(self) -> None:
+        if self.noise != "gaussian" and self.level > 1:
+            raise UserError(f"level is {self.level:g}: for {self.noise} noise it is a share of the values, at most 1.")
 
 
 class AutoencoderModel(Model):

@@ -6,7 +6,8 @@ The verbs are `sample`, `encode`, `decode`, `reconstruct`, `denoise` and `log_pr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ganvas.errors import UserError
-from ganvas.files import replace, write_text
-from ganvas.registry import Registry, dump
+from ganvas.files import read_json, replace, write_text
+from ganvas.registry import Registry, dump, kind
 
 VERBS = ("sample", "encode", "decode", "reconstruct", "denoise", "log_prob")
 MODELS = Registry("model")
@@ -50,10 +51,11 @@ class Model(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         if name in VERBS:
-            have = sorted(kind for kind, config in MODELS.items() if hasattr(FAMILIES[config], name))
+            have = sorted(known for known, config in MODELS.items() if hasattr(FAMILIES[config], name))
             here = [verb for verb in VERBS if hasattr(type(self), verb)]
             raise UnsupportedError(
-                f"{type(self).__name__} has no {name}; it has {', '.join(here)}. Models with {name}: {', '.join(have)}."
+                f"a model of kind {kind(self.Config)} has no {name}; it has {', '.join(here)}. "
+                f"Kinds with {name}: {', '.join(have)}."
             )
         return super().__getattr__(name)
 
@@ -85,7 +87,7 @@ class Model(nn.Module):
         Raises:
             UserError: another shape, another range, or NaN.
         """
-        x = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+        x = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images, order="C"))
         x = x.to(self.device)
         x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
         if x.dim() == len(self.shape):
@@ -102,15 +104,22 @@ class Model(nn.Module):
             )
         return x
 
-    def chunks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """`function` over the rows of x, some at a time, in evaluation mode and without gradients."""
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """While it is asked and not trained: evaluation mode, no gradients."""
         training = self.training
         self.eval()
         try:
             with torch.inference_mode():
-                return torch.cat([function(part) for part in torch.split(x, CHUNK)]).clone()
+                yield
         finally:
             self.train(training)
+
+    def chunks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """`function` over the rows of x, some at a time; the model is `asked`."""
+        with self.asked():
+            result = torch.cat([function(part) for part in torch.split(x, CHUNK)])
+        return result.clone()
 
 
 def load(folder: str | Path, device: str | torch.device = "cpu") -> Model:
@@ -123,10 +132,12 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     folder = folder / "model" if (folder / "model").is_dir() else folder
     if not (folder / "config.json").is_file():
         raise UserError(f"no model in {folder}: it has no config.json. A run that is unfinished has none yet.")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict) or not {"model", "shape"} <= config.keys():
+        raise UserError(f'{folder / "config.json"} is no model\'s: it needs "model" and "shape".')
     settings = MODELS.parse(config["model"])
-    model = FAMILIES[type(settings)](settings, tuple(config["shape"]))
     try:
+        model = FAMILIES[type(settings)](settings, tuple(config["shape"]))
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except Exception as error:
         raise UserError(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error

@@ -16,7 +16,7 @@ from torch import Tensor
 from ganvas import losses
 from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, Likelihood
-from ganvas.models.base import MODELS, Model
+from ganvas.models.base import CHUNK, MODELS, Model
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
@@ -126,20 +126,20 @@ class VAEModel(Model):
         if num_samples < 1:
             raise UserError(f"num_samples is {num_samples}: it takes at least 1.")
         x = self.config.likelihood.observe(self.rows(images), Draw(seed))
-        with torch.inference_mode():
-            mean, log_variance = self.posterior(x)
         sums = torch.full((len(x),), -math.inf, device=x.device)
-        for block, start in enumerate(range(0, num_samples, 1000)):
-            k = min(1000, num_samples - start)
-            for i in range(len(x)):
-                eps = Draw(seed, i, block).normal("importance", (k, mean.shape[1]), x.device)
-                z = mean[i] + torch.exp(0.5 * log_variance[i]) * eps
-                weights = self.chunks(lambda part, x=x[i : i + 1]: self._log_joint(x, part), z)  # type: ignore[misc]
-                weights = weights - losses.normal_log_prob(z, mean[i], log_variance[i])
-                sums[i] = torch.logaddexp(sums[i], weights.logsumexp(0))
+        with self.asked():
+            mean, log_variance = self.posterior(x)
+            for block, start in enumerate(range(0, num_samples, 1000)):
+                k = min(1000, num_samples - start)
+                for i in range(len(x)):
+                    eps = Draw(seed, i, block).normal("importance", (k, mean.shape[1]), x.device)
+                    z = mean[i] + torch.exp(0.5 * log_variance[i]) * eps
+                    log_q = losses.normal_log_prob(z, mean[i], log_variance[i])
+                    log_p = torch.cat([self._log_joint(x[i : i + 1], part) for part in torch.split(z, CHUNK)])
+                    sums[i] = torch.logaddexp(sums[i], (log_p - log_q).logsumexp(0))
         return sums - math.log(num_samples)
 
     def _log_joint(self, x: Tensor, z: Tensor) -> Tensor:
-        output = self.decoder(z).float()
-        log_p: Tensor = self.config.likelihood.log_prob(x.expand(len(z), *self.shape), output)
+        """log P(x, z): one image (1, *shape) and many z (k, latent_dim) -> (k,)."""
+        log_p: Tensor = self.config.likelihood.log_prob(x, self.decoder(z).float())
         return log_p + losses.normal_log_prob(z)

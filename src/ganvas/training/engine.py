@@ -22,7 +22,8 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     cpuinfo = Path("/proc/cpuinfo")
-    return device.type == "cpu" and cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text()
+    words = set(cpuinfo.read_text().split()) if device.type == "cpu" and cpuinfo.exists() else set()
+    return not words.isdisjoint({"amx_bf16", "avx512_bf16"})
 
 
 def choose_device(name: str) -> torch.device:

@@ -235,8 +235,8 @@ def check(parts: dict[str, Tensor], game: Game, run: Run) -> None:
         return
     bad = next(name for name, value in parts.items() if not bool(torch.isfinite(value)))
     raise UserError(
-        f"{bad} became {float(parts[bad]):g} at step {game.step}{_last_good(run)}. A smaller --lr, or "
-        "--precision float32, is the usual remedy."
+        f"{bad} became {float(parts[bad]):g} at step {game.step}{_last_good(run)}. The usual remedy is a smaller --lr"
+        + (" or --precision float32." if game.bfloat16 else ".")
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.errors import UserError
-from ganvas.files import write_text
+from ganvas.files import read_json, write_text
 from ganvas.models import MODELS, Model, load
 from ganvas.recipe import Recipe, from_json
 
@@ -41,14 +41,13 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl."""
-        file = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        return [json.loads(line) for line in self._whole_lines()]
 
     @property
     def state(self) -> dict[str, Any]:
         """{"state": "running", "interrupted", "failed" or "finished", "step", "steps", ...}."""
         file = self.path / "state.json"
-        return json.loads(file.read_text()) if file.is_file() else {"state": "new", "step": 0}
+        return read_json(file) if file.is_file() else {"state": "new", "step": 0}
 
     def note(self, **state: Any) -> None:
         """Write the state."""
@@ -56,16 +55,13 @@ class Run:
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the rows after `step`, and a half-written one: they will be made again."""
+        kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= step]
+        write_text(self.path / "metrics.jsonl", "".join(kept))
+
+    def _whole_lines(self) -> list[str]:
         file = self.path / "metrics.jsonl"
-        kept = []
-        for line in file.read_text().splitlines() if file.is_file() else []:
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            if row["step"] <= step:
-                kept.append(line + "\n")
-        write_text(file, "".join(kept))
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
+        return [line for line in lines if line.endswith("\n")]
 
     @property
     def checkpoint(self) -> Path | None:

@@ -1,0 +1,124 @@
+"""Measure ganvas beside its peers, in one run on one machine: `python benchmarks/run.py [NAME ...] [--quick]`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import importlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from common import CACHE, HERE, OURS, PEERS, Row, child
+
+NAMES = ["startup", "vae", "nll", "dcgan", "folder", "precision"]
+HEADER = ["what", "ganvas", "peer", "ratio (smallest to largest)", "of the rate of matrix products", "aim"]
+ABOUT = (
+    "Median (smallest to largest). A ratio is taken within a repeat, of two figures measured one right after the "
+    "other, and is above 1 where ganvas is better. Nothing else may run beside it."
+)
+
+
+def main() -> None:
+    """Run the benchmarks; only a whole run writes results.json and table.md here, any other writes into .cache."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run? The figures mean nothing")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    if not Path(PEERS).exists():
+        parser.error("the peers' environment is missing: start this by `make bench`")
+    CACHE.mkdir(exist_ok=True)
+    whole = not arguments.names and not arguments.quick
+    results: dict[str, Any] = {"machine": machine(), "benchmarks": {}}
+    rows: list[tuple[Row, dict[str, float]]] = []
+    for name in arguments.names or NAMES:
+        began = time.perf_counter()
+        sizes, budget = ([512], 0.1) if arguments.quick else ([2048, 4096], 2.0)
+        rates = child(OURS, "matmul.rate", sizes=sizes, seconds=budget)
+        found: list[Row] = importlib.import_module(name).compare(arguments.quick)
+        seconds = round(time.perf_counter() - began, 1)
+        print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
+        rows += [(row, rates) for row in found]
+        results["benchmarks"][name] = {
+            "seconds": seconds,
+            "matrix_product_flops_per_second": rates,
+            "rows": [dataclasses.asdict(row) for row in found],
+        }
+    folder = HERE if whole else CACHE
+    text = table(rows, results["machine"], arguments.quick)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (folder / "table.md").write_text(text, encoding="utf-8")
+    print(text, end="")
+
+
+def machine() -> dict[str, Any]:
+    """Where, with what, of which commit and by which command."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return {
+        "cpu": cpu,
+        "bfloat16_instructions": [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags],
+        "gpu": _output(
+            [OURS, "-c", "import torch as t; print(t.cuda.get_device_name() if t.cuda.is_available() else '')"]
+        ),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "as many as cores"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "ours": {name: version(name) for name in ("ganvas", "torch", "numpy", "pillow")},
+        "peers": json.loads(_output([PEERS, "-c", _VERSIONS])),
+        "commit": _output(["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]),
+        "command": " ".join(["python", "benchmarks/run.py", *sys.argv[1:]]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+    }
+
+
+_VERSIONS = """
+import json; from importlib.metadata import version
+print(json.dumps({n: version(n) for n in ("pythae", "torch", "numpy", "pillow")}))
+"""
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
+
+
+def table(rows: list[tuple[Row, dict[str, float]]], where: dict[str, Any], quick: bool) -> str:
+    """The Markdown table, and under it what its figures are."""
+    lines = [HEADER, ["---"] * len(HEADER), *(row.cells(rates) for row, rates in rows)]
+    spans = {name: [rates[name] / 1e9 for _, rates in rows] for name in rows[0][1]}
+    rates = ", ".join(f"{n} {statistics.median(s):,.0f} ({min(s):,.0f} to {max(s):,.0f})" for n, s in spans.items())
+    notes = [f"- {row.what}: {row.note}." for row, _ in rows if row.note]
+    peers = ", ".join(f"{name} {number}" for name, number in where["peers"].items())
+    ours = ", ".join(f"{name} {number}" for name, number in where["ours"].items())
+    return "\n".join(
+        [
+            *(["**Quick: tiny sizes, the figures mean nothing.**", ""] if quick else []),
+            *("| " + " | ".join(line) + " |" for line in lines),
+            "",
+            ABOUT,
+            "",
+            f"- {where['gpu'] or where['cpu']}, {where['cores']} cores; {ours}; the peers': {peers}; commit "
+            f"{where['commit']}, {where['date'][:10]}, `{where['command']}`.",
+            f"- Matrix products, GFLOP/s, n = 2048 and 4096, the better; measured before each benchmark: {rates}.",
+            f"- {_output([OURS, '-c', 'from elbo import PROTOCOL; print(PROTOCOL)'])}",
+            *notes,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""One conformance test walks every model with every net; then what all of them refuse."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ganvas.errors import UserError
+from ganvas.likelihoods import Gaussian
+from ganvas.models import MODELS, Model, load
+from ganvas.models.base import FAMILIES, VERBS, UnsupportedError
+from ganvas.nets import NETS
+from ganvas.nets.dcgan import DCGAN
+from ganvas.nets.mlp import MLP
+from ganvas.randomness import Draw
+
+SMALL = {MLP: MLP(hidden=(16,)), DCGAN: DCGAN(filters=4)}
+IMAGE, POINT = (1, 16, 16), (2,)
+
+
+def make(kind: str, shape: tuple[int, ...], net: Any) -> Model:
+    """A model of that kind with `net` wherever it has one."""
+    config = MODELS[kind]
+    fields = {field.name: getattr(config(), field.name) for field in dataclasses.fields(config)}
+    chosen = {name: net for name, value in fields.items() if type(value) in NETS.values()}
+    if shape == POINT and "likelihood" in fields:
+        chosen["likelihood"] = Gaussian()
+    torch.manual_seed(0)
+    return FAMILIES[config](config(latent_dim=3, **chosen), shape)
+
+
+def examples(shape: tuple[int, ...], n: int = 6) -> torch.Tensor:
+    return Draw(7).uniform("examples", (n, *shape))
+
+
+def ask(model: Model, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What every verb answers."""
+    codes = Draw(8).normal("codes", (len(x), 3))
+    given: dict[str, tuple[Any, ...]] = {"sample": (len(x), 3), "decode": (codes,), "log_prob": (x, 50)}
+    return {verb: getattr(model, verb)(*given.get(verb, (x,))) for verb in VERBS if hasattr(type(model), verb)}
+
+
+def differing(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> list[str]:
+    return sorted(name for name in {*a, *b} if not (name in a and name in b and torch.equal(a[name], b[name])))
+
+
+def copy(model: Model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("kind", sorted(MODELS))
+@pytest.mark.parametrize(
+    ("net", "shape"),
+    [(SMALL[net], IMAGE) for net in NETS.values()] + [(MLP(hidden=(16,)), POINT)],
+    ids=[*NETS, "points"],
+)
+def test_conformance(kind: str, net: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
+    model, x = make(kind, shape, net), examples(shape)
+
+    for name, player in model.players().items():
+        for other, opponent in model.players().items():
+            opponent.requires_grad_(other == name)
+        parts = player(x, Draw(0, 1))
+        assert all(part.shape == () for part in parts.values())
+        assert not differing(parts, player(x, Draw(0, 1))), "equal draws, equal losses"
+        parts["loss"].backward()
+        without = [n for n, p in player.named_parameters() if p.grad is None or not p.grad.any()]
+        assert not without, f"{name}: no gradient for {without}"
+    moved = [id(p) for player in model.players().values() for p in player.parameters()]
+    assert sorted(moved) == sorted(map(id, model.parameters())), "every parameter belongs to one player"
+
+    before = copy(model)
+    answers = ask(model.train(), x)
+    assert not differing(before, copy(model)), "to ask is not to train"
+    assert model.training
+    assert not differing(answers, ask(model.eval(), x)), "answers do not depend on the mode"
+    assert not model.training
+    shapes = {"encode": (6, 3), "log_prob": (6,)}
+    for verb, answer in answers.items():
+        assert answer.shape == shapes.get(verb, (6, *shape)) and answer.isfinite().all()
+        assert not answer.requires_grad and (answer * 1).add_(1) is not None
+        if verb in ("sample", "decode", "reconstruct", "denoise") and shape == IMAGE:
+            assert answer.min() >= 0 and answer.max() <= 1
+    if "sample" in answers:
+        assert not torch.equal(model.sample(6, seed=3), model.sample(6, seed=4))
+    if "encode" in answers:
+        assert torch.equal(answers["reconstruct"], model.decode(model.encode(x)))
+        torch.testing.assert_close(model.encode(x[2]), answers["encode"][2:3])
+
+    assert model.save(tmp_path / "new") == tmp_path / "new"
+    again = load(tmp_path / "new")
+    assert type(again) is type(model) and again.config == model.config and again.shape == shape and not again.training
+    assert not differing(again.state_dict(), model.state_dict()) and not differing(ask(again, x), answers)
+
+
+@pytest.mark.parametrize("kind", sorted(MODELS))
+def test_a_verb_that_is_missing_is_named_with_the_models_that_have_it(kind: str) -> None:
+    model = make(kind, IMAGE, MLP(hidden=(4,)))
+    for verb in VERBS:
+        have = sorted(name for name in MODELS if hasattr(FAMILIES[MODELS[name]], verb))
+        assert have, f"a verb that no model has: {verb}"
+        assert hasattr(model, verb) == (kind in have)
+        if kind not in have:
+            says = f"has no {verb}; it has .* with {verb}: {', '.join(have)}"
+            with pytest.raises(UnsupportedError, match=says):
+                getattr(model, verb)
+    with pytest.raises(AttributeError, match="no attribute 'smaple'"):
+        _ = model.smaple
+
+
+def test_batches_larger_than_a_chunk_are_whole_and_in_order() -> None:
+    model = make("autoencoder", IMAGE, MLP(hidden=(4,)))
+    x = examples(IMAGE, 1203)
+    codes = model.encode(x)
+    assert codes.shape == (1203, 3)
+    torch.testing.assert_close(codes[[0, 600, 1202]], model.encode(x[[0, 600, 1202]]))
+
+
+def test_images_of_bytes_are_those_of_levels() -> None:
+    model = make("autoencoder", IMAGE, MLP(hidden=(4,)))
+    bytes_ = (examples(IMAGE) * 255).round().byte()
+    expected = model.encode(bytes_.float() / 255)
+    for images in (bytes_, bytes_.numpy(), bytes_.numpy().astype("float64") / 255):
+        assert torch.equal(model.encode(images), expected)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2, 3])
+@pytest.mark.parametrize("writeable", [True, False])
+def test_images_may_be_read_only_or_reversed_views(axis: int | None, writeable: bool) -> None:
+    model, images = make("autoencoder", IMAGE, MLP(hidden=(4,))), examples(IMAGE).numpy()
+    view = images.view() if axis is None else np.flip(images, axis)
+    view.flags.writeable = writeable
+    torch.set_warn_always(True)  # else torch warns of read-only arrays once per process
+    try:
+        codes = model.encode(view)
+    finally:
+        torch.set_warn_always(False)
+    assert torch.equal(codes, model.encode(view.copy()))
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (torch.rand(2, 1, 9, 9), r"shape \(2, 1, 9, 9\): this model takes \(N, 1, 16, 16\)"),
+        (torch.rand(16, 16), r"this model takes \(N, 1, 16, 16\)"),
+        (torch.full((2, 1, 16, 16), 255.0), r"values from 255 to 255: floats must be in \[0, 1\]"),
+        (torch.full((2, 1, 16, 16), -0.5), r"values from -0\.5"),
+        (torch.full((2, 1, 16, 16), math.nan), "NaN or infinite"),
+        (torch.full((2, 1, 16, 16), math.inf), "NaN or infinite"),
+    ],
+)
+def test_wrong_images_are_refused(images: torch.Tensor, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        make("vae", IMAGE, MLP(hidden=(4,))).encode(images)
+
+
+def test_a_run_s_folder_is_loaded_by_its_model(tmp_path: Path) -> None:
+    model = make("vae", IMAGE, MLP(hidden=(4,)))
+    model.save(tmp_path / "model")
+    assert not differing(load(tmp_path).state_dict(), model.state_dict())
+    assert not differing(load(str(tmp_path), "cpu").state_dict(), model.state_dict())
+
+
+def test_a_folder_without_a_model_or_with_another_ones_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no model in .*: it has no config\.json"):
+        load(tmp_path)
+    make("vae", IMAGE, MLP(hidden=(5,))).save(tmp_path / "other")
+    make("vae", IMAGE, MLP(hidden=(4,))).save(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    (tmp_path / "other" / "model.safetensors").replace(weights)
+    with pytest.raises(UserError, match=r"does not fit its config\.json"):
+        load(tmp_path)
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(UserError, match=r"does not fit its config\.json"):
+        load(tmp_path)
+    weights.unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"model": {"kind": "vae"}}', '{"shape": [2], "model": "nothing"}']
+)
+def test_a_damaged_config_is_refused(text: str, tmp_path: Path) -> None:
+    make("vae", IMAGE, MLP(hidden=(4,))).save(tmp_path)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError):
+        load(tmp_path)

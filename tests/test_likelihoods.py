@@ -1,0 +1,127 @@
+"""Every density against SciPy's, or against its own definition by enumeration."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from ganvas.errors import UserError
+from ganvas.likelihoods import LIKELIHOODS, Bernoulli, Gaussian
+from ganvas.randomness import Draw
+
+ALL_2X2 = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)), dtype=torch.float64).reshape(16, 1, 2, 2)
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+
+
+def sigmoid(x: torch.Tensor) -> np.ndarray:
+    return 1 / (1 + np.exp(-x.numpy()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        (kind, shape)
+        for kind in sorted(LIKELIHOODS)
+        for shape in ((1, 4, 5), (3, 4, 5), (2,))
+        if len(shape) == 3 or not LIKELIHOODS[kind].images_only
+    ],
+)
+def test_conformance(kind: str, shape: tuple[int, ...]) -> None:
+    likelihood = LIKELIHOODS[kind]()
+    x = torch.rand(6, *shape)
+    output = normal(7, 6, shape[0] * likelihood.parameters, *shape[1:]).float()
+    many = likelihood.log_prob(x, output)
+    assert many.shape == (7, 6)
+    assert likelihood.mean(output[0]).shape == likelihood.observe(x, Draw(0)).shape == x.shape
+    for given, row in zip(many, output, strict=True):
+        torch.testing.assert_close(given, likelihood.log_prob(x, row))
+
+
+def test_bernoulli_is_scipys() -> None:
+    x, output = (normal(5, 2, 3, 4) > 0).double(), 3 * normal(5, 2, 3, 4, seed=1)
+    expected = stats.bernoulli.logpmf(x.numpy(), sigmoid(output)).sum((1, 2, 3))
+    np.testing.assert_allclose(Bernoulli().log_prob(x, output), expected, rtol=1e-12)
+    np.testing.assert_allclose(Bernoulli().mean(output), sigmoid(output), rtol=1e-12)
+
+
+def test_bernoulli_sums_to_1_over_all_images() -> None:
+    output = normal(1, 1, 2, 2).expand(16, 1, 2, 2)
+    assert float(Bernoulli().log_prob(ALL_2X2, output).exp().sum()) == pytest.approx(1, rel=1e-12)
+
+
+def test_bernoulli_of_a_grey_level_is_the_expectation_over_its_binarisations() -> None:
+    grey, output = torch.rand(1, 1, 2, 2, dtype=torch.float64), normal(1, 1, 2, 2)
+    chances = stats.bernoulli.pmf(ALL_2X2.numpy(), grey.numpy()).prod((1, 2, 3))
+    expected = chances @ Bernoulli().log_prob(ALL_2X2, output.expand(16, 1, 2, 2)).numpy()
+    assert float(Bernoulli(binarise="none").log_prob(grey, output)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_bernoulli_survives_certainty() -> None:
+    output = torch.tensor([[[[200.0, -200.0]]]], requires_grad=True)
+    right, wrong = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[0.0, 1.0]]]])
+    assert float(Bernoulli().log_prob(right, output.detach())) == 0
+    loss = Bernoulli().log_prob(wrong, output).sum()
+    loss.backward()
+    assert loss.item() == -400
+    assert output.grad is not None and output.grad.flatten().tolist() == [-1, 1]
+
+
+def test_binarisation_is_as_often_white_as_the_level_is_high() -> None:
+    """False alarm under 1e-6: exact binomial tests, p > 1e-7 each, at 9 levels."""
+    x = torch.linspace(0, 1, 11).expand(20_000, 11)[:, None, None]
+    drawn = Bernoulli().observe(x, Draw(0))
+    assert set(drawn.unique().tolist()) == {0.0, 1.0} and drawn.dtype == x.dtype
+    white = drawn.sum((0, 1, 2)).long().tolist()
+    assert (white[0], white[-1]) == (0, 20_000)
+    for level in range(1, 10):
+        assert stats.binomtest(white[level], 20_000, level / 10).pvalue > 1e-7
+    assert torch.equal(drawn, Bernoulli().observe(x, Draw(0)))
+    assert not torch.equal(drawn, Bernoulli().observe(x, Draw(1)))
+    assert torch.equal(Bernoulli().observe(drawn, Draw(2)), drawn)
+
+
+@pytest.mark.parametrize("likelihood", [Bernoulli(binarise="none"), Gaussian(), Gaussian(scale=0.1)])
+def test_other_likelihoods_see_the_data_as_it_is(likelihood: Any) -> None:
+    x = torch.rand(3, 1, 4, 4)
+    assert torch.equal(likelihood.observe(x, Draw(0)), x)
+
+
+@pytest.mark.parametrize("scale", [0.3, 2.0])
+def test_gaussian_of_fixed_scale_is_scipys(scale: float) -> None:
+    x, output = normal(4, 3), normal(4, 3, seed=1)
+    likelihood = Gaussian(scale=scale)
+    np.testing.assert_allclose(likelihood.log_prob(x, output), stats.norm.logpdf(x, output, scale).sum(1), rtol=1e-12)
+    assert torch.equal(likelihood.mean(output), output) and likelihood.parameters == 1
+    x, output = normal(4, 3, 2, 2), normal(4, 3, 2, 2, seed=1)
+    expected = stats.norm.logpdf(x, sigmoid(output), scale).sum((1, 2, 3))
+    np.testing.assert_allclose(likelihood.log_prob(x, output), expected, rtol=1e-12)
+    np.testing.assert_allclose(likelihood.mean(output), sigmoid(output), rtol=1e-12)
+
+
+def test_gaussian_of_learned_scale_is_scipys() -> None:
+    x, mean, log_scale = normal(4, 3), normal(4, 3, seed=1), normal(4, 3, seed=2)
+    expected = stats.norm.logpdf(x, mean, log_scale.exp()).sum(1)
+    np.testing.assert_allclose(Gaussian().log_prob(x, torch.cat([mean, log_scale], 1)), expected, rtol=1e-12)
+    x, mean, log_scale = normal(4, 3, 2, 2), normal(4, 3, 2, 2, seed=1), normal(4, 3, 2, 2, seed=2)
+    output = torch.cat([mean, log_scale], 1)
+    expected = stats.norm.logpdf(x, sigmoid(mean), log_scale.exp()).sum((1, 2, 3))
+    np.testing.assert_allclose(Gaussian().log_prob(x, output), expected, rtol=1e-12)
+    np.testing.assert_allclose(Gaussian().mean(output), sigmoid(mean), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("output", "kept"), [(-50.0, -5.0), (50.0, 5.0)])
+def test_a_runaway_scale_is_held(output: float, kept: float) -> None:
+    given = Gaussian().log_prob(torch.zeros(1, 1), torch.tensor([[0.0, output]]))
+    assert float(given) == pytest.approx(stats.norm.logpdf(0, 0, np.exp(kept)))
+
+
+@pytest.mark.parametrize("value", [0, -1.0])
+def test_a_scale_that_is_none_is_refused(value: float) -> None:
+    with pytest.raises(UserError, match=r"scale: .* is refused: should be greater than 0"):
+        LIKELIHOODS.parse({"kind": "gaussian", "scale": value})

@@ -1,0 +1,113 @@
+"""Every loss against NumPy, SciPy or numerical integration."""
+
+import math
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from scipy import integrate, stats
+from scipy.spatial.distance import jensenshannon
+
+from ganvas.errors import UserError
+from ganvas.losses import GAN_LOSSES, kl_to_standard_normal, normal_log_prob, squared_error
+
+MEANS, LOG_VARIANCES = st.floats(-1e3, 1e3), st.floats(-20, 10)
+
+
+def double(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize(("mean", "log_variance"), [(0.0, 0.0), (0.7, -0.9), (-2.0, 1.3), (0.0, -4.0)])
+def test_kl_is_the_integral(mean: float, log_variance: float) -> None:
+    q = stats.norm(mean, math.exp(log_variance / 2))
+    low, high = q.ppf([1e-15, 1 - 1e-15])
+    expected, _ = integrate.quad(lambda z: q.pdf(z) * (q.logpdf(z) - stats.norm.logpdf(z)), low, high, limit=200)
+    assert kl_to_standard_normal(double(mean), double(log_variance)).item() == pytest.approx(expected, abs=1e-9)
+
+
+@given(st.lists(st.tuples(MEANS, LOG_VARIANCES), min_size=1, max_size=5))
+@settings(deadline=None, max_examples=50)
+def test_kl_is_never_negative_and_adds_over_dimensions(pairs: list[tuple[float, float]]) -> None:
+    mean, log_variance = torch.tensor(pairs, dtype=torch.float64).unbind(1)
+    whole = float(kl_to_standard_normal(mean, log_variance))
+    parts = [float(kl_to_standard_normal(m[None], v[None])) for m, v in zip(mean, log_variance, strict=True)]
+    assert min(parts) >= -1e-12 and whole == pytest.approx(sum(parts), rel=1e-12, abs=1e-12)
+
+
+def test_normal_log_prob_is_scipys() -> None:
+    random = np.random.default_rng(0)
+    z, mean, log_variance = random.normal(size=(3, 6, 4))
+    expected = [stats.multivariate_normal.logpdf(*row) for row in zip(z, mean, np.exp(log_variance), strict=True)]
+    ours = normal_log_prob(*map(torch.from_numpy, (z, mean, log_variance)))
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+    np.testing.assert_allclose(normal_log_prob(torch.from_numpy(z)), stats.norm.logpdf(z).sum(1), rtol=1e-12)
+
+
+def test_squared_error_is_a_sum_over_the_values_of_each_image() -> None:
+    x, y = np.random.default_rng(0).random((2, 4, 3, 5, 6))
+    ours = squared_error(torch.from_numpy(x), torch.from_numpy(y))
+    np.testing.assert_allclose(ours, np.linalg.norm((x - y).reshape(4, -1), axis=1) ** 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(GAN_LOSSES))
+def test_the_discriminator_descends_the_binary_cross_entropy(name: str) -> None:
+    real, fake = double(0.5, 2.0, -1.0), double(-0.3, 1.0)
+    loss = GAN_LOSSES[name].discriminator(real, fake)
+    d = lambda logits: 1 / (1 + np.exp(-logits.detach().numpy()))  # noqa: E731
+    assert loss.item() == pytest.approx(-np.log(d(real)).mean() - np.log(1 - d(fake)).mean(), rel=1e-12)
+    loss.backward()
+    np.testing.assert_allclose(real.grad, (d(real) - 1) / 3, rtol=1e-12)
+    np.testing.assert_allclose(fake.grad, d(fake) / 2, rtol=1e-12)
+
+
+def test_the_best_discriminator_is_the_ratio_of_densities() -> None:
+    """Goodfellow et al. 2014, proposition 1 and theorem 1: D = p / (p + q) and a value of -log 4 + 2 JSD."""
+    p, q = np.array([1, 2, 5]), np.array([4, 3, 1])
+    logits = torch.tensor(np.log(p / q), requires_grad=True)
+    loss = GAN_LOSSES["minimax"].discriminator(
+        logits.repeat_interleave(torch.tensor(p)), logits.repeat_interleave(torch.tensor(q))
+    )
+    assert loss.item() == pytest.approx(math.log(4) - 2 * jensenshannon(p, q) ** 2, rel=1e-12)
+    loss.backward()
+    np.testing.assert_allclose(logits.grad, 0, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "slope"),
+    [
+        ("minimax", lambda d: np.log(1 - d), lambda d: -d),
+        ("non-saturating", lambda d: -np.log(d), lambda d: d - 1),
+    ],
+)
+def test_the_generators_side_by_hand(name: str, value, slope) -> None:
+    fake = double(-10.0, -0.3, 0.0, 1.0)
+    d = 1 / (1 + np.exp(-fake.detach().numpy()))
+    loss = GAN_LOSSES[name].generator(fake)
+    assert loss.item() == pytest.approx(value(d).mean(), rel=1e-12)
+    loss.backward()
+    np.testing.assert_allclose(fake.grad, slope(d) / 4, rtol=1e-12)
+
+
+def test_only_the_minimax_generator_saturates_when_the_discriminator_wins() -> None:
+    slopes = {}
+    for name in ("minimax", "non-saturating"):
+        fake = double(-12.0)
+        GAN_LOSSES[name].generator(fake).backward()
+        slopes[name] = fake.grad.item()
+    assert -1e-5 < slopes["minimax"] < 0 and -1 < slopes["non-saturating"] < -0.9999
+
+
+@pytest.mark.parametrize("name", sorted(GAN_LOSSES))
+@pytest.mark.parametrize("logit", [-500.0, 500.0])
+def test_certain_discriminators_leave_losses_and_gradients_finite(name: str, logit: float) -> None:
+    real, fake = double(logit), double(logit)
+    (GAN_LOSSES[name].discriminator(real, fake) + GAN_LOSSES[name].generator(fake)).backward()
+    assert math.isfinite(real.grad.item()) and math.isfinite(fake.grad.item())
+
+
+def test_an_unknown_loss_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"unknown GAN loss 'minmax'\. Did you mean 'minimax'"):
+        GAN_LOSSES["minmax"]

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+import ganvas.recipes  # noqa: F401
+from ganvas.errors import UserError
+from ganvas.recipe import RECIPES
+from ganvas.training.run import Run, create
+
+ROWS = ['{"step": 50, "loss": 2.0}\n', '{"step": 100, "loss": 1.0}\n']
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return create(tmp_path / "run", RECIPES["vae"](), {"fingerprint": "0"})
+
+
+def test_a_half_written_row_is_left_out(run: Run) -> None:
+    (run.path / "metrics.jsonl").write_text("".join(ROWS) + '{"step": 15')
+    assert [row["step"] for row in run.metrics] == [50, 100]
+    run.truncate_metrics(50)
+    assert (run.path / "metrics.jsonl").read_text() == ROWS[0]
+
+
+def test_a_run_is_not_overwritten(run: Run) -> None:
+    with pytest.raises(UserError, match=r"holds a run already: continue it with `ganvas train --resume"):
+        create(run.path, RECIPES["gan"](), {})
+    assert run.recipe == RECIPES["vae"]()
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "state.json"])
+def test_a_damaged_file_is_named(run: Run, name: str) -> None:
+    (run.path / name).write_text('{"state')
+    with pytest.raises(UserError, match=rf"{name}.* is damaged"):
+        assert run.state and run.recipe
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is no run: it has no recipe\.json"):
+        Run(tmp_path)
