@@ -7,6 +7,7 @@ import torch
 from ganvas.data import Split
 from ganvas.data.loader import to_tensor
 from ganvas.models import Model
+from ganvas.models.base import fast_products
 from ganvas.randomness import Draw
 
 ROWS = 1000
@@ -25,9 +26,7 @@ def average(model: Model, split: Split, seed: int, *, rank: int = 0, world: int 
     if list(model.players().values()) != [model]:
         return {}
     totals: dict[str, torch.Tensor] = {}
-    training = model.training
-    model.eval()
-    with torch.inference_mode():
+    with model.asked(), fast_products(model.device):
         for number, start in enumerate(range(0, len(split), ROWS)):
             # A rank without a block still gives zeros by name, so that the sums of all ranks fit together.
             rows = to_tensor(split.images[start : start + ROWS], model.device)
@@ -35,5 +34,4 @@ def average(model: Model, split: Split, seed: int, *, rank: int = 0, world: int 
             if weight or not totals:
                 for name, value in model(rows, Draw(seed, number)).items():
                     totals[name] = totals.get(name, 0) + weight * value.double()
-    model.train(training)
     return {name: float(total) / len(split) for name, total in totals.items()}

@@ -16,7 +16,7 @@ from torch import Tensor
 from ganvas import losses
 from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, Likelihood
-from ganvas.models.base import CHUNK, MODELS, Model
+from ganvas.models.base import CHUNK, MODELS, Model, fast_products
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
@@ -127,7 +127,7 @@ class VAEModel(Model):
             raise UserError(f"num_samples is {num_samples}: it takes at least 1.")
         x = self.config.likelihood.observe(self.rows(images), Draw(seed))
         sums = torch.full((len(x),), -math.inf, device=x.device)
-        with self.asked():
+        with self.asked(), fast_products(self.device):
             mean, log_variance = self.posterior(x)
             for block, start in enumerate(range(0, num_samples, 1000)):
                 k = min(1000, num_samples - start)

@@ -65,7 +65,7 @@ class DCGAN:
         for i, (a, b) in enumerate(itertools.pairwise(channels)):
             bias = i == 0 or self.norm == "none"
             layers.append(nn.Conv2d(a, b, self.kernel, 2, (self.kernel - 1) // 2, bias=bias))
-            layers += [self._norm(b) if i else nn.Identity(), nn.LeakyReLU(0.2)]
+            layers += [self._norm(b) if i else nn.Identity(), nn.LeakyReLU(0.2, inplace=True)]
         head = nn.Linear(channels[-1] * height * width, out)
         return _initialise(nn.Sequential(*layers, nn.Flatten(), head))
 
@@ -78,14 +78,14 @@ class DCGAN:
             nn.Linear(latent, channels[0] * height * width, bias=bias),
             nn.Unflatten(1, (channels[0], height, width)),
             self._norm(channels[0]),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         ]
         for i, (a, b) in enumerate(itertools.pairwise(channels)):
             last = i == n - 1
             up = nn.ConvTranspose2d(
                 a, b, self.kernel, 2, (self.kernel - 1) // 2, output_padding=self.kernel % 2, bias=bias or last
             )
-            layers += [up] if last else [up, self._norm(b), nn.ReLU()]
+            layers += [up] if last else [up, self._norm(b), nn.ReLU(inplace=True)]
         return _initialise(nn.Sequential(*layers))
 
 
