@@ -49,3 +49,8 @@ def test_the_decoder_mirrors_the_encoder(shape: tuple[int, ...]) -> None:
 def test_impossible_layers_are_refused(values: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         NETS.parse({"kind": "mlp", **values})
+
+
+def test_batch_norm_stands_before_each_activation_and_not_at_the_end() -> None:
+    names = [type(layer).__name__ for layer in MLP(hidden=(5, 4), norm="batch").encoder((1, 2, 2), 3)]
+    assert names == ["Flatten", *["Linear", "BatchNorm", "ReLU"] * 2, "Linear"]

@@ -37,7 +37,7 @@ class GAN:
     """
 
     latent_dim: Count = 100
-    generator: Net = MLP(hidden=(1200, 1200))
+    generator: Net = MLP(hidden=(1200, 1200), norm="batch")
     discriminator: Net = MLP(hidden=(512, 256), activation="leaky-relu")
     prior: Prior = Uniform()
     loss: Annotated[str, AfterValidator(_known)] = "non-saturating"

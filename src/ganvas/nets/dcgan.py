@@ -8,7 +8,7 @@ from typing import Literal
 from torch import nn
 
 from ganvas.errors import UserError
-from ganvas.nets.layers import BatchNorm2d
+from ganvas.nets.layers import BatchNorm
 from ganvas.nets.registry import NETS
 from ganvas.registry import Count, settings
 
@@ -55,7 +55,7 @@ class DCGAN:
     norm: Literal["batch", "none"] = "batch"
 
     def _norm(self, channels: int) -> nn.Module:
-        return BatchNorm2d(channels) if self.norm == "batch" else nn.Identity()
+        return BatchNorm(channels) if self.norm == "batch" else nn.Identity()
 
     def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
         """(N, C, H, W) -> (N, out): the discriminator's net."""
@@ -96,6 +96,6 @@ def _initialise(net: nn.Module) -> nn.Module:
             nn.init.normal_(module.weight, 0.0, 0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, BatchNorm2d):
+        elif isinstance(module, BatchNorm):
             nn.init.normal_(module.weight, 1.0, 0.02)
     return net

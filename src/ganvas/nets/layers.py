@@ -28,7 +28,7 @@ def _mean_over_processes(x: Tensor) -> Tensor:
     return mean
 
 
-class BatchNorm2d(nn.BatchNorm2d):
+class BatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the *global* batch, on any device (torch's SyncBatchNorm needs GPUs).
 
     With one process it is torch's own. Every process must have an equal share of the batch.
@@ -39,11 +39,14 @@ class BatchNorm2d(nn.BatchNorm2d):
     num_batches_tracked: Tensor
     momentum: float
 
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any (N, C, ...)."""
+
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
+        """(N, C, ...) -> the same shape."""
         if not self.training or not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
             return super().forward(x)
-        own_variance, own_mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        own_variance, own_mean = torch.var_mean(x.float(), [0, *range(2, x.dim())], correction=0)
         mean = _mean_over_processes(own_mean)
         variance = _mean_over_processes(own_variance + (own_mean - mean) ** 2)
         n = x.numel() // x.shape[1] * dist.get_world_size()
@@ -52,4 +55,5 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (n / (n - 1)), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]).to(x.dtype)
+        along = (-1, *[1] * (x.dim() - 2))
+        return (x * scale.view(along) + (self.bias - mean * scale).view(along)).to(x.dtype)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import nn
 
+from ganvas.nets.layers import BatchNorm
 from ganvas.nets.registry import NETS
 from ganvas.registry import Count, settings
 
@@ -22,16 +23,20 @@ class MLP:
     Attributes:
         hidden: units of the encoder's hidden layers, from the image inwards; the decoder mirrors them.
         activation: between the layers.
+        norm: batch norm before each activation, or none.
     """
 
     hidden: tuple[Count, ...] = (500, 500)
     activation: Literal["relu", "tanh", "leaky-relu"] = "relu"
+    norm: Literal["none", "batch"] = "none"
 
     def _layers(self, sizes: list[int]) -> list[nn.Module]:
+        *hidden, last = itertools.pairwise(sizes)
         layers: list[nn.Module] = []
-        for n, m in itertools.pairwise(sizes):
-            layers += [nn.Linear(n, m), ACTIVATIONS[self.activation]()]
-        return layers[:-1]
+        for n, m in hidden:
+            norm = [BatchNorm(m)] if self.norm == "batch" else []
+            layers += [nn.Linear(n, m), *norm, ACTIVATIONS[self.activation]()]
+        return [*layers, nn.Linear(*last)]
 
     def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
         """(N, *shape) -> (N, out)."""
