@@ -48,6 +48,7 @@ def compare(quick: bool) -> list[Row]:
             [run["images_per_second"] for run in theirs],
             flops=flops(what["filters"]),
             against="plain float32 loop",
+            aim="3 x",
             note=f"{what['steps'] - WARM} steps after {WARM} to warm up; ours at --precision auto",
         )
     ]

@@ -37,6 +37,7 @@ def compare(quick: bool) -> list[Row]:
             peer,
             flops=2 * MACS * what["samples"],
             against=f"pythae, {how}",
+            aim="4 x",
         )
         for how, peer in rows.items()
     ]
