@@ -234,8 +234,11 @@ def check(parts: dict[str, Tensor], game: Game, run: Run) -> None:
     if bool(torch.isfinite(torch.stack(list(parts.values()))).all()):
         return
     bad = next(name for name, value in parts.items() if not bool(torch.isfinite(value)))
+    when = f"at step {game.step}"
+    if game.model.device.type != "cpu":
+        when = f"in the {game.recipe.training.log_every} steps before {game.step}"
     raise UserError(
-        f"{bad} became {float(parts[bad]):g} at step {game.step}{_last_good(run)}. The usual remedy is a smaller --lr"
+        f"{bad} became {float(parts[bad]):g} {when}{_last_good(run)}. The usual remedy is a smaller --lr"
         + (" or --precision float32." if game.bfloat16 else ".")
     )
 
