@@ -28,7 +28,7 @@ ABOUT = (
 
 
 def main() -> None:
-    """Run the benchmarks; only a whole run writes results.json and table.md here, any other writes into .cache."""
+    """Run benchmarks and write them into results.json and table.md, beside what is there; --quick into .cache."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(NAMES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run? The figures mean nothing")
@@ -38,25 +38,24 @@ def main() -> None:
     if not Path(PEERS).exists():
         parser.error("the peers' environment is missing: start this by `make bench`")
     CACHE.mkdir(exist_ok=True)
-    whole = not arguments.names and not arguments.quick
-    results: dict[str, Any] = {"machine": machine(), "benchmarks": {}}
-    rows: list[tuple[Row, dict[str, float]]] = []
+    folder = CACHE if arguments.quick else HERE
+    file = folder / "results.json"
+    results: dict[str, Any] = json.loads(file.read_text()) if file.exists() and not arguments.quick else {}
     for name in arguments.names or NAMES:
         began = time.perf_counter()
         sizes, budget = ([512], 0.1) if arguments.quick else ([2048, 4096], 2.0)
         rates = child(OURS, "matmul.rate", sizes=sizes, seconds=budget)
-        found: list[Row] = importlib.import_module(name).compare(arguments.quick)
+        rows: list[Row] = importlib.import_module(name).compare(arguments.quick)
         seconds = round(time.perf_counter() - began, 1)
         print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
-        rows += [(row, rates) for row in found]
-        results["benchmarks"][name] = {
+        results[name] = {
+            "machine": machine(),
             "seconds": seconds,
             "matrix_product_flops_per_second": rates,
-            "rows": [dataclasses.asdict(row) for row in found],
+            "rows": [dataclasses.asdict(row) for row in rows],
         }
-    folder = HERE if whole else CACHE
-    text = table(rows, results["machine"], arguments.quick)
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    text = table(results, arguments.quick)
     (folder / "table.md").write_text(text, encoding="utf-8")
     print(text, end="")
 
@@ -95,14 +94,16 @@ def _output(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
 
 
-def table(rows: list[tuple[Row, dict[str, float]]], where: dict[str, Any], quick: bool) -> str:
+def table(results: dict[str, Any], quick: bool) -> str:
     """The Markdown table, and under it what its figures are."""
-    lines = [HEADER, ["---"] * len(HEADER), *(row.cells(rates) for row, rates in rows)]
-    spans = {name: [rates[name] / 1e9 for _, rates in rows] for name in rows[0][1]}
+    found = {name: results[name] for name in NAMES if name in results}
+    rated = [(Row(**row), one["matrix_product_flops_per_second"]) for one in found.values() for row in one["rows"]]
+    lines = [HEADER, ["---"] * len(HEADER), *(row.cells(rates) for row, rates in rated)]
+    spans = {kind: [rates[kind] / 1e9 for _, rates in rated] for kind in rated[0][1]}
     rates = ", ".join(f"{n} {statistics.median(s):,.0f} ({min(s):,.0f} to {max(s):,.0f})" for n, s in spans.items())
-    notes = [f"- {row.what}: {row.note}." for row, _ in rows if row.note]
-    peers = ", ".join(f"{name} {number}" for name, number in where["peers"].items())
-    ours = ", ".join(f"{name} {number}" for name, number in where["ours"].items())
+    runs: dict[str, list[str]] = {}
+    for name, one in found.items():
+        runs.setdefault(_where(one["machine"]), []).append(name)
     return "\n".join(
         [
             *(["**Quick: tiny sizes, the figures mean nothing.**", ""] if quick else []),
@@ -110,13 +111,22 @@ def table(rows: list[tuple[Row, dict[str, float]]], where: dict[str, Any], quick
             "",
             ABOUT,
             "",
-            f"- {where['gpu'] or where['cpu']}, {where['cores']} cores; {ours}; the peers': {peers}; commit "
-            f"{where['commit']}, {where['date'][:10]}, `{where['command']}`.",
+            *(f"- {', '.join(names)}: {where}" for where, names in runs.items()),
             f"- Matrix products, GFLOP/s, n = 2048 and 4096, the better; measured before each benchmark: {rates}.",
             f"- {_output([OURS, '-c', 'from elbo import PROTOCOL; print(PROTOCOL)'])}",
-            *notes,
+            *(f"- {row.what}: {row.note}." for row, _ in rated if row.note),
             "",
         ]
+    )
+
+
+def _where(machine: dict[str, Any]) -> str:
+    ours, peers = (
+        ", ".join(f"{name} {number}" for name, number in machine[side].items()) for side in ("ours", "peers")
+    )
+    return (
+        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores; {ours}; the peers': {peers}; commit "
+        f"{machine['commit']}, {machine['date'][:10]}, `{machine['command']}`."
     )
 
 
