@@ -97,7 +97,7 @@ def _output(command: list[str]) -> str:
 def table(results: dict[str, Any], quick: bool) -> str:
     """The Markdown table, and under it what its figures are."""
     found = {name: results[name] for name in NAMES if name in results}
-    rated = [(Row(**row), one["matrix_product_flops_per_second"]) for one in found.values() for row in one["rows"]]
+    rated = [(_row(row), one["matrix_product_flops_per_second"]) for one in found.values() for row in one["rows"]]
     lines = [HEADER, ["---"] * len(HEADER), *(row.cells(rates) for row, rates in rated)]
     spans = {kind: [rates[kind] / 1e9 for _, rates in rated] for kind in rated[0][1]}
     rates = ", ".join(f"{n} {statistics.median(s):,.0f} ({min(s):,.0f} to {max(s):,.0f})" for n, s in spans.items())
@@ -118,6 +118,10 @@ def table(results: dict[str, Any], quick: bool) -> str:
             "",
         ]
     )
+
+
+def _row(values: dict[str, Any]) -> Row:
+    return Row(**{field.name: values[field.name] for field in dataclasses.fields(Row) if field.init})
 
 
 def _where(machine: dict[str, Any]) -> str:
