@@ -72,7 +72,7 @@ class Training:
         precision: "auto" takes bfloat16 where the processor has it in hardware.
         schedule: of the learning rate: "constant", or "cosine" down to 0.
         patience: epochs without a better validation figure before it stops; None: never.
-        log_every: steps between rows of metrics.
+        log_every: steps between rows of metrics, at most an epoch's.
     """
 
     turns: dict[str, Turn]

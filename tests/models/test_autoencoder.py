@@ -59,7 +59,7 @@ def test_a_linear_autoencoder_is_at_rest_at_the_principal_component() -> None:
 def test_a_denoiser_sees_the_noise_and_is_asked_for_the_image(noise: Any) -> None:
     config = DenoisingAutoencoder(latent_dim=3, net=LINEAR, noise=noise, level=0.4)
     model, x = DenoisingAutoencoderModel(config, (1, 4, 4)), torch.rand(6, 1, 4, 4)
-    noisy = put_noise(x, noise, 0.4, Draw(3, 1))
+    noisy = put_noise(x, noise, 0.4, Draw(3, 1)).clamp(0, 1)
     expected = ((x.numpy() - by_hand(model, noisy.numpy())) ** 2).sum((1, 2, 3)).mean()
     assert model(x, Draw(3, 1))["loss"].item() == pytest.approx(expected, rel=1e-5)
     assert not torch.equal(noisy, x) and not torch.equal(noisy, put_noise(x, noise, 0.4, Draw(3, 2)))

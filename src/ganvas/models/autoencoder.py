@@ -121,9 +121,10 @@ class DenoisingAutoencoderModel(AutoencoderModel):
     Config = DenoisingAutoencoder
 
     def corrupt(self, images: Tensor, draw: Draw) -> Tensor:
-        """The images with the configured noise on them."""
-        return corrupt(images, self.config.noise, self.config.level, draw)
+        """The images with the configured noise on them, cut to [0, 1] as a noisy image in a file is."""
+        noisy = corrupt(images, self.config.noise, self.config.level, draw)
+        return noisy.clamp(0, 1) if len(self.shape) == 3 else noisy
 
     def denoise(self, images: Any) -> Tensor:
-        """Noisy images (N, *shape), clipped to [0, 1] by whoever stored them, without their noise."""
+        """Noisy images (N, *shape) without their noise."""
         return self.reconstruct(images)

@@ -71,6 +71,7 @@ class Game:
         self.moves = max(turn.moves for turn in self.turns.values())
         self.epoch_steps = max(1, len(self.batches) // self.moves)
         self.steps = self.epoch_steps * training.epochs
+        self.log_every = min(training.log_every, self.epoch_steps)
         self.bfloat16 = training.precision == "bfloat16" or (
             training.precision == "auto" and engine.has_fast_bfloat16(model.device)
         )
@@ -112,8 +113,7 @@ class Game:
 
     def means(self) -> dict[str, float]:
         """The means of the parts since the last call."""
-        every = self.recipe.training.log_every
-        means = {name: float(total) / every for name, total in self.window.items()}
+        means = {name: float(total) / self.log_every for name, total in self.window.items()}
         self.window = {}
         return means
 
@@ -159,7 +159,7 @@ def pictures(game: Game, folder: Path, epoch: int) -> None:
         images = to_tensor(game.data.splits["validation"].images[:30], model.device)
         seen = [images]
         if hasattr(type(model), "denoise"):
-            seen.append(model.corrupt(images, Draw(0)).clamp(0, 1))
+            seen.append(model.corrupt(images, Draw(0)))
         seen.append(model.reconstruct(seen[-1]))
         plots.save(plots.rows(*seen), folder / "reconstructions" / f"epoch-{epoch:04d}.png")
 
@@ -236,7 +236,7 @@ def check(parts: dict[str, Tensor], game: Game, run: Run) -> None:
     bad = next(name for name, value in parts.items() if not bool(torch.isfinite(value)))
     when = f"at step {game.step}"
     if game.model.device.type != "cpu":
-        when = f"in the {game.recipe.training.log_every} steps before {game.step}"
+        when = f"in the {game.log_every} steps before {game.step}"
     raise UserError(
         f"{bad} became {float(parts[bad]):g} {when}{_last_good(run)}. The usual remedy is a smaller --lr"
         + (" or --precision float32." if game.bfloat16 else ".")
@@ -273,7 +273,7 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
         while game.step < game.steps:
             began = time.monotonic()
             parts = game.play()
-            row = game.step % training.log_every == 0
+            row = game.step % game.log_every == 0
             epoch, rest = divmod(game.step, game.epoch_steps)
             if synchronous or row:
                 check(parts, game, run)
