@@ -131,7 +131,7 @@ def quality(data: str, seed: int, target: float) -> dict[str, Any]:
     import ganvas
     from ganvas import train
 
-    class Reached(Exception):  # noqa: N818
+    class ReachedError(Exception):
         pass
 
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
@@ -143,10 +143,10 @@ def quality(data: str, seed: int, target: float) -> dict[str, Any]:
 
         def report(*_: Any) -> None:
             if any(figure >= target for figure in validated()):
-                raise Reached
+                raise ReachedError
 
         began = time.time()
-        with contextlib.suppress(Reached):
+        with contextlib.suppress(ReachedError):
             train("vae", data=f"{data}.npz", latent_dim=2, seed=seed, out=path, report=report, **QUALITY)
         figures = validated()
         best = path / "checkpoints" / "best"

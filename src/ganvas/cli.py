@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -144,9 +143,8 @@ def _resuming(recipe: Annotated[str, "", ""] = "", /, *, resume: RunFolder) -> N
 
 def train(words: list[str]) -> int:
     """Train a recipe, or continue a run."""
-    import ganvas.recipes  # noqa: F401
     from ganvas.flags import Command, wants_help
-    from ganvas.recipe import RECIPES
+    from ganvas.recipes import RECIPES
 
     if any(word.split("=")[0] == "--resume" for word in words) and not wants_help(words):
         values = Command("train", _resuming).parse(words)
@@ -224,8 +222,7 @@ def recipes() -> None:
     Example:
         ganvas recipes
     """
-    import ganvas.recipes  # noqa: F401
-    from ganvas.recipe import RECIPES
+    from ganvas.recipes import RECIPES
 
     _print((name, (inspect.getdoc(recipe) or "").split("\n")[0]) for name, recipe in RECIPES.items())
 
@@ -272,7 +269,6 @@ def show(run: Annotated[Path, "RUN", "a run's folder"], /) -> None:
     it = Run(run)
     recipe, state = it.recipe, it.state
     model, training, data = dump(recipe.model), dump(recipe.training), dump(recipe.data)
-    facts = json.loads((it.path / "data.json").read_text(encoding="utf-8"))
     last = {row.pop("split"): row for row in it.metrics}
     finished = state["state"] == "finished"
     _print(
@@ -281,7 +277,7 @@ def show(run: Annotated[Path, "RUN", "a run's folder"], /) -> None:
             ("recipe", recipe.name),
             ("state", f"{state['state']} at step {state['step']} of {state.get('steps', '?')}"),
             *[("", state[word]) for word in ("message",) if word in state],
-            ("data", f"{data['source']}, {' x '.join(map(str, facts['shape']))}"),
+            ("data", f"{data['source']}, {' x '.join(map(str, it.data['shape']))}"),
             *[(f"  {name}", _words(data[name])) for name in ("binarise", "labels") if data.get(name)],
             ("model", model.pop("kind")),
             *[(f"  {name}", _words(value)) for name, value in model.items()],
@@ -399,37 +395,11 @@ def encode(
         ganvas encode runs/first --data ./photos --out features.npz
     """
     model = _model(run, "encode")
-    from ganvas.files import replace
+    from ganvas.evaluate import write_codes
     from ganvas.training.engine import choose_device
 
     dataset = _data(run, model.to(choose_device(device)), data)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    replace(out, lambda part: _write_codes(part, model, dataset))
-    print(out)
-
-
-def _write_codes(path: Path, model: Model, dataset: Dataset) -> None:
-    """An .npz that is never whole in memory: a zip of .npy files, written some rows at a time."""
-    import zipfile
-
-    from numpy.lib import format as npy
-
-    from ganvas.data.loader import to_tensor
-    from ganvas.data.store import tracked
-    from ganvas.models.base import CHUNK
-
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, split in dataset.splits.items():
-            starts = range(0, len(split), CHUNK)
-            header = {"descr": "<f4", "fortran_order": False, "shape": (len(split), model.config.latent_dim)}
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                npy.write_array_header_1_0(file, header)
-                for start in tracked(starts, len(starts), f"encoding {name}", True):
-                    codes = model.encode(to_tensor(split.images[start : start + CHUNK], model.device))
-                    file.write(codes.cpu().numpy().astype("<f4").tobytes())
-            if split.labels is not None:
-                with archive.open(f"{name}_labels.npy", "w", force_zip64=True) as file:
-                    npy.write_array(file, split.labels, allow_pickle=False)
+    print(write_codes(out, model, dataset))
 
 
 def _model(folder: Path, verb: str, n: int = 1) -> Model:

@@ -1,5 +1,6 @@
 """Measures of a trained model."""
 
 from ganvas.evaluate.average import average
+from ganvas.evaluate.codes import write_codes
 
-__all__ = ["average"]
+__all__ = ["average", "write_codes"]

@@ -1,6 +1,5 @@
 """The families, one a file."""
 
-import ganvas.nets  # noqa: F401  (fills the registry of nets)
 from ganvas.models import autoencoder, gan, vae
 from ganvas.models.base import MODELS, Model, load
 

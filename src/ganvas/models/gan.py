@@ -79,11 +79,10 @@ class Generator(nn.Module):
     def images(self, z: Tensor) -> Tensor:
         """(N, latent_dim) -> (N, *shape) in the range of the last activation."""
         (model,) = self.game
-        output = self.net(z).float()
+        output: Tensor = self.net(z).float()
         if len(model.shape) != 3:
-            return output  # type: ignore[no-any-return]
-        images: Tensor = output.tanh() if model.config.output == "tanh" else output.sigmoid()
-        return images
+            return output
+        return output.tanh() if model.config.output == "tanh" else output.sigmoid()
 
     def fake(self, n: int, draw: Draw, device: torch.device) -> Tensor:
         """n images from a fresh draw of z."""

@@ -1,8 +1,9 @@
 """The recipes: functions whose arguments are the flags and which return a `Recipe`. Listing them imports no torch."""
 
+from ganvas.recipe import RECIPES
 from ganvas.recipes.autoencoder import autoencoder, denoising_autoencoder
 from ganvas.recipes.dcgan import dcgan
 from ganvas.recipes.gan import gan
 from ganvas.recipes.vae import vae
 
-__all__ = ["autoencoder", "dcgan", "denoising_autoencoder", "gan", "vae"]
+__all__ = ["RECIPES", "autoencoder", "dcgan", "denoising_autoencoder", "gan", "vae"]

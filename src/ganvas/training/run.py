@@ -44,6 +44,12 @@ class Run:
         return [json.loads(line) for line in self._whole_lines()]
 
     @property
+    def data(self) -> dict[str, Any]:
+        """{"fingerprint", "shape", "preparation", "versions"} of what it was trained on, and with."""
+        facts: dict[str, Any] = read_json(self.path / "data.json")
+        return facts
+
+    @property
     def state(self) -> dict[str, Any]:
         """{"state": "running", "interrupted", "failed" or "finished", "step", "steps", ...}."""
         file = self.path / "state.json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import inspect
-import json
 import platform
 import secrets
 from importlib.util import find_spec
@@ -16,14 +15,14 @@ import torch
 from filelock import FileLock, Timeout
 
 import ganvas
-import ganvas.recipes
 from ganvas.data import Dataset, load
 from ganvas.errors import UserError, unknown
 from ganvas.files import write_text
 from ganvas.models import Model
 from ganvas.models import load as load_model
 from ganvas.models.base import FAMILIES
-from ganvas.recipe import RECIPES, Recipe
+from ganvas.recipe import Recipe
+from ganvas.recipes import RECIPES
 from ganvas.registry import build
 from ganvas.training import checkpoint, engine
 from ganvas.training.loop import Game, Report, play, validate
@@ -136,8 +135,7 @@ def resume(path: str | Path, report: Report = quiet) -> Run:
     where = engine.choose_device(recipe.training.device)
     asked = recipe.data
     dataset = load(asked.source, size=asked.size, channels=asked.channels, binarise=asked.binarise, labels=asked.labels)
-    before = json.loads((run.path / "data.json").read_text())["fingerprint"]
-    if dataset.fingerprint != before:
+    if dataset.fingerprint != run.data["fingerprint"]:
         raise UserError(f"the data of {run.path} has changed: {asked.source} is not what it was trained on.")
     game = Game(make_model(recipe, dataset, where), recipe, dataset, engine.make_accelerator(where))
     return _finish(game, run, report, (run.path / "tensorboard").is_dir())
