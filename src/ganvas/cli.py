@@ -185,8 +185,10 @@ def _outcome(run: Run) -> int:
 
 
 def _print(lines: Iterable[tuple[str, Any]]) -> None:
-    for name, value in lines:
-        print(f"{name:<16} {value}")
+    rows = list(lines)
+    width = max(16, *(len(name) for name, _ in rows))
+    for name, value in rows:
+        print(f"{name:<{width}} {value}")
 
 
 def _test(state: Mapping[str, Any]) -> list[tuple[str, str]]:
