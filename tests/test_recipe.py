@@ -1,8 +1,7 @@
 """A recipe is JSON in and out, whatever was chosen, and refuses what it does not know."""
 
-import inspect
 import json
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import hypothesis.strategies as st
 import pytest
@@ -12,7 +11,7 @@ import ganvas.recipes  # noqa: F401  (fills the registry)
 from ganvas.errors import UserError
 from ganvas.models import MODELS
 from ganvas.recipe import RECIPES, Data, Optimizer, Recipe, Training, Turn, from_json
-from ganvas.registry import build
+from ganvas.registry import build, parameters
 
 SIDES, RATES = st.integers(1, 500), st.floats(1e-8, 10)
 OPTIMIZERS = st.builds(
@@ -33,12 +32,15 @@ TRAININGS = st.builds(
 
 def arguments(recipe: Any) -> st.SearchStrategy[dict[str, Any]]:
     """Any settings of a recipe's own."""
-    hints = get_type_hints(recipe)
+    known = {int: st.integers(1, 500), float: st.floats(0.01, 0.99), bool: st.booleans()}
+    known |= {int | None: st.none() | known[int], float | None: st.none() | known[float]}
     drawn: dict[str, Any] = {}
-    for name, parameter in inspect.signature(recipe).parameters.items():
-        known = {int: st.integers(1, 500), float: st.floats(0.01, 0.99)}
-        literal = get_origin(hints[name]) is Literal
-        drawn[name] = st.from_type(hints[name]) if literal else known.get(hints[name], st.just(parameter.default))
+    for name, parameter in parameters(recipe).items():
+        hint = (
+            get_args(parameter.annotation)[0] if get_origin(parameter.annotation) is Annotated else parameter.annotation
+        )
+        literal = get_origin(hint) is Literal
+        drawn[name] = st.from_type(hint) if literal else known.get(hint, st.just(parameter.default))
     return st.fixed_dictionaries(drawn)
 
 

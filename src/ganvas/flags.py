@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from ganvas.errors import UserError
+from ganvas.registry import parameters
 
 METAVARS = {int: "INT", float: "FLOAT", str: "NAME", Path: "PATH"}
 _FLAG = re.compile(r"--?[a-zA-Z]")
@@ -75,10 +76,10 @@ def flags(function: Callable[..., Any]) -> list[Flag]:
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(function) or "", re.M | re.S)
     entries = re.findall(r"^ {2,4}(\w+)(?: \(.*?\))?:(.*(?:\n {5,}.*)*)", section[1] if section else "", re.M)
     said = {name: " ".join(text.split()) for name, text in entries}
-    hints = typing.get_type_hints(function, include_extras=True)
     found = []
-    for name, item in inspect.signature(function).parameters.items():
-        kind, *notes = typing.get_args(hints[name]) if typing.get_origin(hints[name]) is Annotated else (hints[name],)
+    for name, item in parameters(function).items():
+        hint = item.annotation
+        kind, *notes = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
         metavar, text = notes or ("|".join(choices(kind)) or METAVARS.get(_parts(kind)[0], ""), said.get(name, ""))
         found.append(Flag(name, kind, item.default, metavar, text, item.kind is item.POSITIONAL_ONLY))
     return found
@@ -118,6 +119,9 @@ class Command:
         """The text that --help prints."""
         usage = " ".join(filter(None, ["usage: ganvas", self.name, self.takes, "[flags]" * bool(self.words)]))
         groups = ["".join(map(str, group)) for group in self.groups if group]
+        if sum(group.count("\n") for group in groups) > 32:  # too long for a screen: the shared flags by name alone
+            words = " ".join(flag.word for flag in self.groups[-1])
+            groups[-1] = textwrap.fill(f"and those of `ganvas train --help`: {words}", 80) + "\n"
         return "\n".join([usage + "\n", textwrap.fill(self.about, 80) + "\n", *groups, f"example: {self.example}"])
 
     def parse(self, words: Sequence[str]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,27 +28,62 @@ def squared_error(x: Tensor, y: Tensor) -> Tensor:
     return ((x - y) ** 2).flatten(1).sum(-1)
 
 
-class GanLoss(NamedTuple):
-    """One side of the game each, from logits (N,) to a scalar to be minimised.
-
-    Attributes:
-        discriminator: of the logits of real images and of fake ones.
-        generator: of the logits of fake images.
-    """
-
-    discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
-
-
+# A GAN loss: from the logits of real images (N,) and of fake ones (M,) to what each player descends, (the
+# discriminator's cost, the generator's cost), scalars.
+GanLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 GAN_LOSSES = Registry("GAN loss")
+# The losses under which sigmoid(logit) is D(x), the probability that x is real.
+PROBABILISTIC = ("minimax", "non-saturating")
 
 
-def _bce(real: Tensor, fake: Tensor) -> Tensor:
-    """-E[log D(x)] - E[log(1 - D(G(z)))], with D = sigmoid(logit)."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
+@GAN_LOSSES.register
+def minimax(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """min_G max_D E[log D(x)] + E[log(1 - D(G(z)))], D = sigmoid(logit). Goodfellow et al. 2014, equation 1."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean(), -F.softplus(fake).mean()
 
 
-# Goodfellow et al. 2014, equation 1: the generator descends E[log(1 - D(G(z)))], which saturates when D wins.
-GAN_LOSSES["minimax"] = GanLoss(_bce, lambda fake: -F.softplus(fake).mean())
-# The same, section 3: the generator ascends E[log D(G(z))].
-GAN_LOSSES["non-saturating"] = GanLoss(_bce, lambda fake: F.softplus(-fake).mean())
+@GAN_LOSSES.register
+def non_saturating(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for D; G ascends E[log D(G(z))]. Goodfellow et al. 2014, section 3."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean(), F.softplus(-fake).mean()
+
+
+@GAN_LOSSES.register
+def wasserstein(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """max_D E[D(x)] - E[D(G(z))], min_G of the same, D with a bounded slope. Arjovsky et al. 2017, equation 2."""
+    return fake.mean() - real.mean(), -fake.mean()
+
+
+@GAN_LOSSES.register
+def hinge(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """D is content beyond a margin of 1. Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean(), -fake.mean()
+
+
+@GAN_LOSSES.register
+def least_squares(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets 1 and 0 for D, 1 for G. Mao et al. 2017, equation 9."""
+    return 0.5 * ((real - 1) ** 2).mean() + 0.5 * (fake**2).mean(), 0.5 * ((fake - 1) ** 2).mean()
+
+
+@GAN_LOSSES.register
+def relativistic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """Each fake against a real image, N of each: E[-log sigmoid(real - fake)]. Jolicoeur-Martineau 2019, RSGAN."""
+    return F.softplus(fake - real).mean(), F.softplus(real - fake).mean()
+
+
+@GAN_LOSSES.register
+def relativistic_average(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """Each image against the mean of the other kind. Jolicoeur-Martineau 2019, RaSGAN, equation 14."""
+    above, below = real - fake.mean(), fake - real.mean()
+    return (
+        F.softplus(-above).mean() + F.softplus(below).mean(),
+        F.softplus(above).mean() + F.softplus(-below).mean(),
+    )
+
+
+def generator_sees_real(loss: GanLoss) -> bool:
+    """Whether the generator's cost depends on the logits of real images: most don't, and spare a forward."""
+    real, fake = torch.zeros(2, 2, requires_grad=True).unbind()
+    (gradient,) = torch.autograd.grad(loss(real, fake)[1], real, allow_unused=True)
+    return gradient is not None

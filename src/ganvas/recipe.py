@@ -39,24 +39,46 @@ class Optimizer:
     """How a player moves.
 
     Attributes:
-        name: "adam", or "sgd" with momentum.
+        name: "adam", "rmsprop" (smoothing 0.99), or "sgd" with momentum.
         lr: its learning rate.
         betas: of Adam.
-        momentum: of SGD.
+        momentum: of SGD at first.
+        last_momentum: what it rises to, by equal amounts, over `momentum_epochs`; None: it stays.
+        momentum_epochs: how long it rises.
+        decay: what the rate is divided by after each step of the game; it stays above a millionth.
     """
 
-    name: Literal["adam", "sgd"] = "adam"
+    name: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr: Positive = 1e-3
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     momentum: Fraction = 0.5
+    last_momentum: Fraction | None = None
+    momentum_epochs: Count = 250
+    decay: Annotated[float, Field(ge=1)] = 1.0
 
 
 @settings
 class Turn:
-    """A player's turn: `moves` steps of its optimiser at each step of the game (Algorithm 1's k)."""
+    """A player's turn at each step of the game.
+
+    Attributes:
+        optimizer: how it moves.
+        moves: how often (Algorithm 1's k, WGAN's n_critic).
+        long: moves of a longer turn, at the first 25 steps and at every 500th (WGAN's released code); None: never.
+    """
 
     optimizer: Optimizer = Optimizer()
     moves: Count = 1
+    long: Count | None = None
+
+    def moves_at(self, step: int) -> int:
+        """Moves of the turn at `step`."""
+        return self.long if self.long and (step < 25 or step % 500 == 0) else self.moves
+
+    def moves_before(self, step: int) -> int:
+        """Moves of all turns before `step`."""
+        long = min(step, 25) + max(0, (step - 1) // 500) if self.long else 0
+        return self.moves * (step - long) + (self.long or 0) * long
 
 
 @settings

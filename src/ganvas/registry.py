@@ -7,7 +7,9 @@ its `field` is the type to annotate with. A new one is one decorated class in on
 
 from __future__ import annotations
 
+import inspect
 import re
+import typing
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
@@ -107,3 +109,18 @@ def explain(error: ValidationError) -> UserError:
         said = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
         text = f"{where}: {first['input']!r} is refused: {said}"
     return UserError(text + (f" (and {len(more)} more)" if more else "") + ".")
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """A function's parameters with their annotations resolved; those of `**name: Unpack[TypedDict]` one by one."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    found = {}
+    for name, item in inspect.signature(function).parameters.items():
+        if item.kind is not item.VAR_KEYWORD:
+            found[name] = item.replace(annotation=hints[name])
+            continue
+        (several,) = typing.get_args(hints[name])
+        for key, hint in typing.get_type_hints(several, include_extras=True).items():
+            default = False if typing.get_args(hint)[:1] == (bool,) else None
+            found[key] = inspect.Parameter(key, item.KEYWORD_ONLY, annotation=hint, default=default)
+    return found

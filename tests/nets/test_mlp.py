@@ -43,7 +43,7 @@ def test_the_decoder_mirrors_the_encoder(shape: tuple[int, ...]) -> None:
     ("values", "says"),
     [
         ({"hidden": [10, 0]}, "hidden.1: 0 is refused"),
-        ({"activation": "elu"}, "activation: 'elu' is refused: should be 'relu', 'tanh' or 'leaky-relu'"),
+        ({"activation": "elu"}, "activation: 'elu' is refused: should be 'relu', 'tanh', 'leaky-relu' or 'maxout'"),
     ],
 )
 def test_impossible_layers_are_refused(values: dict[str, Any], says: str) -> None:

@@ -1,5 +1,6 @@
 """What every recipe promises, and what the published ones prescribe."""
 
+import dataclasses
 import subprocess
 import sys
 from typing import Any
@@ -11,7 +12,10 @@ from ganvas.likelihoods import Gaussian
 from ganvas.models.base import FAMILIES
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
+from ganvas.priors import Normal, Uniform
 from ganvas.recipe import RECIPES
+from ganvas.registry import parameters
+from ganvas.techniques import TECHNIQUES, Clip, MinibatchDiscrimination
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -52,12 +56,82 @@ def test_the_gan_is_algorithm_1() -> None:
     }
 
 
+def test_the_published_gan_is_the_released_codes() -> None:
+    recipe = RECIPES["gan"](paper=True)
+    model, training = recipe.model, recipe.training
+    assert (model.generator.hidden, model.generator.init, model.prior.bound) == ((1200, 1200), 0.05, 3**0.5)
+    d = model.discriminator
+    assert (d.hidden, d.activation, d.init, d.input_dropout, d.dropout) == ((240, 240), "maxout", 0.005, 0.2, 0.5)
+    assert training.batch_size == 100
+    for turn in training.turns.values():
+        o = turn.optimizer
+        assert (o.name, o.lr, o.momentum, o.last_momentum, o.momentum_epochs) == ("sgd", 0.1, 0.5, 0.7, 250)
+        assert o.decay == 1.000004
+
+
 def test_the_dcgan_is_the_published_one() -> None:
     """Radford et al. 2015, section 4: Adam with 2e-4 and beta1 0.5, batches of 128, tanh, 100 uniform numbers."""
-    recipe = RECIPES["dcgan"]()
-    assert recipe.model.generator == recipe.model.discriminator == DCGAN()
-    assert (recipe.model.output, recipe.model.latent_dim, recipe.model.prior.bound) == ("tanh", 100, 1)
+    common, recipe = RECIPES["dcgan"](), RECIPES["dcgan"](paper=True)
+    assert common.model.generator == common.model.discriminator == DCGAN(filters=64, kernel=4)
+    assert recipe.model.generator == recipe.model.discriminator == DCGAN(filters=128, kernel=5)
+    assert (common.model.prior, recipe.model.prior) == (Normal(), Uniform(bound=1.0))
+    assert (recipe.model.output, recipe.model.latent_dim) == ("tanh", 100)
     assert recipe.training.batch_size == 128
     for turn in recipe.training.turns.values():
         optimizer = turn.optimizer
         assert (turn.moves, optimizer.name, optimizer.lr, optimizer.betas) == (1, "adam", 2e-4, (0.5, 0.999))
+
+
+def test_the_wgan_is_the_published_one() -> None:
+    """Arjovsky et al. 2017, algorithm 1, and the schedule of its code."""
+    recipe = RECIPES["wgan"]()
+    assert recipe.model.loss == "wasserstein" and recipe.model.techniques == (Clip(bound=0.01),)
+    assert recipe.training.batch_size == 64
+    critic, generator = recipe.training.turns.values()
+    assert (critic.moves, critic.long, generator.moves, generator.long) == (5, 100, 1, None)
+    assert {(turn.optimizer.name, turn.optimizer.lr) for turn in (critic, generator)} == {("rmsprop", 5e-5)}
+
+
+@pytest.mark.parametrize("flag", ["gradient_penalty", "spectral_norm"])
+def test_another_bound_takes_the_place_of_clipping(flag: str) -> None:
+    (technique,) = RECIPES["wgan"](**{flag: 1}).model.techniques
+    assert type(technique) is TECHNIQUES[flag.replace("_", "-")]
+
+
+@pytest.mark.parametrize(
+    ("given", "bounds"), [({}, [0.01]), ({"clip": None}, [0.01]), ({"clip": 0.1}, [0.1]), ({"clip": 0}, [])]
+)
+def test_the_clip_is_a_default_that_can_be_left_away(given: dict[str, Any], bounds: list[float]) -> None:
+    assert [technique.bound for technique in RECIPES["wgan"](**given).model.techniques] == bounds
+
+
+@pytest.mark.parametrize("recipe", ["gan", "dcgan", "wgan"])
+def test_every_technique_has_a_flag_on_every_gan(recipe: str) -> None:
+    known = parameters(RECIPES[recipe])
+    for name, technique in TECHNIQUES.items():
+        assert name.replace("-", "_") in known
+        value = next(iter(dataclasses.fields(technique))).default
+        made = RECIPES[recipe](**{name.replace("-", "_"): True}).model.techniques
+        assert technique() in made
+        if isinstance(value, float | int):
+            assert technique() in RECIPES[recipe](**{name.replace("-", "_"): value}).model.techniques
+
+
+def test_python_may_give_all_settings_of_a_technique() -> None:
+    model = RECIPES["gan"](minibatch_discrimination={"kernels": 7, "dims": 3}).model
+    assert model.techniques == (MinibatchDiscrimination(kernels=7, dims=3),)
+
+
+@pytest.mark.parametrize(
+    ("generator", "net"),
+    [
+        ("dcgan", DCGAN(filters=16)),
+        ("constant", DCGAN(filters=16, norm="none", widen=False)),
+        ("mlp", MLP(hidden=(512, 512, 512, 512))),
+    ],
+)
+@pytest.mark.parametrize("name", ["dcgan", "wgan"])
+def test_the_three_generators_of_the_wasserstein_paper(name: str, generator: str, net: Any) -> None:
+    model = RECIPES[name](generator=generator, filters=16).model
+    assert model.generator == net and model.discriminator == DCGAN(filters=16)
+    assert model.output == ("linear" if generator == "mlp" else "tanh")

@@ -68,6 +68,9 @@ class Model(nn.Module):
         """The modules that move, by name: each one's forward takes (images, draw) and returns its loss's parts."""
         raise NotImplementedError(type(self).__name__)
 
+    def moved(self, player: str) -> None:
+        """What a family does after each move of a player: nothing, unless it says otherwise."""
+
     def save(self, folder: str | Path) -> Path:
         """Write `config.json` and `model.safetensors` into `folder`, each aside first and then renamed."""
         folder = Path(folder)

@@ -1,20 +1,26 @@
-"""Generative adversarial network (Goodfellow et al. 2014): min_G max_D E[log D(x)] + E[log(1 - D(G(z)))]."""
+"""Generative adversarial network (Goodfellow et al. 2014): min_G max_D E[log D(x)] + E[log(1 - D(G(z)))].
+
+Loss, nets and techniques are settings; under the Wasserstein loss the discriminator is the critic of a WGAN.
+"""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
-from ganvas.losses import GAN_LOSSES
+from ganvas.errors import UserError
+from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
 from ganvas.models.base import MODELS, Model
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.priors import Prior, Uniform
 from ganvas.randomness import Draw
-from ganvas.registry import Count, settings
+from ganvas.registry import Count, kind, settings
+from ganvas.techniques import Techniques
 
 
 def _known(loss: str) -> str:
@@ -32,8 +38,9 @@ class GAN:
         generator: its net.
         discriminator: its net.
         prior: P(z).
-        loss: "non-saturating" or "minimax".
-        output: the generator's last activation; real images are scaled to its range.
+        loss: one of GAN_LOSSES.
+        output: the generator's last activation; real images are scaled to its range, [-1, 1] for "linear" too.
+        techniques: what is added to the players, see `ganvas.techniques`.
     """
 
     latent_dim: Count = 100
@@ -41,31 +48,79 @@ class GAN:
     discriminator: Net = MLP(hidden=(512, 256), activation="leaky-relu")
     prior: Prior = Uniform()
     loss: Annotated[str, AfterValidator(_known)] = "non-saturating"
-    output: Literal["sigmoid", "tanh"] = "sigmoid"
+    output: Literal["sigmoid", "tanh", "linear"] = "sigmoid"
+    techniques: Techniques = ()
+
+
+class Seen:
+    """What the discriminator sees at a turn, and what it says of it, computed when it is first asked for.
+
+    Attributes:
+        model: of the two players.
+        real: images (N, *shape) in the generator's range, as augmented.
+        fake: the same number of fakes, as augmented.
+        draw: of this move.
+    """
+
+    def __init__(self, model: GANModel, images: Tensor, fake: Tensor, draw: Draw) -> None:
+        self.model, self.draw = model, draw
+        self.real, self.fake = model.to_range(images), fake
+        for technique in model.config.techniques:
+            self.real = technique.view(self.real, draw, "real")
+            self.fake = technique.view(self.fake, draw, "fake")
+
+    @cached_property
+    def real_features(self) -> Tensor:
+        """f(x) (N, d): the discriminator's last hidden layer."""
+        return self.model.discriminator.features(self.real)
+
+    @cached_property
+    def fake_features(self) -> Tensor:
+        """f(G(z)) (N, d)."""
+        return self.model.discriminator.features(self.fake)
+
+    @cached_property
+    def real_logits(self) -> Tensor:
+        """(N,)."""
+        return self.model.discriminator.judge(self.real_features)
+
+    @cached_property
+    def fake_logits(self) -> Tensor:
+        """(N,)."""
+        return self.model.discriminator.judge(self.fake_features)
 
 
 class Discriminator(nn.Module):
-    """The player that tells real from fake."""
+    """The player that tells real from fake; the critic of a WGAN."""
 
     def __init__(self, model: GANModel) -> None:
         super().__init__()
-        self.net = model.config.discriminator.encoder(model.shape, 1)
+        *body, head = model.config.discriminator.encoder(model.shape, 1)
+        self.body, self.head = nn.Sequential(*body), head
         self.game = (model,)  # in a tuple: the opponent's parameters are not this player's
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, *shape) in the generator's range -> the last hidden layer (N, d)."""
+        features: Tensor = self.body(x)
+        return features
+
+    def judge(self, features: Tensor) -> Tensor:
+        """(N, d) -> logits (N,)."""
+        logits: Tensor = self.head(features).float().squeeze(1)
+        return logits
 
     def logits(self, x: Tensor) -> Tensor:
         """(N, *shape) in the generator's range -> (N,)."""
-        logits: Tensor = self.net(x).float().squeeze(1)
-        return logits
+        return self.judge(self.features(x))
 
     def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """Ascend E[log D(x)] + E[log(1 - D(G(z)))]; images (N, *shape)."""
+        """The discriminator's cost on images (N, *shape) and as many fakes."""
         (model,) = self.game
         with torch.no_grad():
             fake = model.generator.fake(len(images), draw, images.device)
-        real_logits, fake_logits = self.logits(model.to_range(images)), self.logits(fake)
-        loss = GAN_LOSSES[model.config.loss].discriminator(real_logits, fake_logits)
-        scores = {"real": real_logits.detach().sigmoid().mean(), "fake": fake_logits.detach().sigmoid().mean()}
-        return {"loss": loss, **scores}
+        seen = Seen(model, images, fake, draw)
+        cost, _ = GAN_LOSSES[model.config.loss](seen.real_logits, seen.fake_logits)
+        return {**model.cost("discriminator", cost, seen), **model.scores(seen)}
 
 
 class Generator(nn.Module):
@@ -79,10 +134,7 @@ class Generator(nn.Module):
     def images(self, z: Tensor) -> Tensor:
         """(N, latent_dim) -> (N, *shape) in the range of the last activation."""
         (model,) = self.game
-        output: Tensor = self.net(z).float()
-        if len(model.shape) != 3:
-            return output
-        return output.tanh() if model.config.output == "tanh" else output.sigmoid()
+        return model.activate(self.net(z))
 
     def fake(self, n: int, draw: Draw, device: torch.device) -> Tensor:
         """n images from a fresh draw of z."""
@@ -90,10 +142,12 @@ class Generator(nn.Module):
         return self.images(model.config.prior.sample(draw, (n, model.config.latent_dim), device))
 
     def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """Descend the generator's side of the game."""
+        """The generator's cost on as many fakes as there are images (N, *shape)."""
         (model,) = self.game
-        logits = model.discriminator.logits(self.fake(len(images), draw, images.device))
-        return {"loss": GAN_LOSSES[model.config.loss].generator(logits)}
+        seen = Seen(model, images, self.fake(len(images), draw, images.device), draw)
+        real = seen.real_logits if model.generator_sees_real else seen.fake_logits.detach()
+        _, cost = GAN_LOSSES[model.config.loss](real, seen.fake_logits)
+        return model.cost("generator", cost, seen)
 
 
 class GANModel(Model):
@@ -103,22 +157,63 @@ class GANModel(Model):
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
+        kinds = [kind(type(technique)) for technique in config.techniques]
+        for name in kinds:
+            if kinds.count(name) > 1:
+                raise UserError(f"the technique {name} is given twice.")
         self.discriminator = Discriminator(self)
         self.generator = Generator(self)
+        self.average: Any = None  # of the generator's net, where a technique keeps one
+        self.generator_sees_real = generator_sees_real(GAN_LOSSES[config.loss])
+        for technique in config.techniques:
+            technique.build(self)
 
     def players(self) -> dict[str, nn.Module]:
         """The discriminator moves first (Algorithm 1)."""
         return {"discriminator": self.discriminator, "generator": self.generator}
 
+    def cost(self, player: str, cost: Tensor, seen: Seen) -> dict[str, Tensor]:
+        """{"loss": the cost and the techniques' terms, each term by its technique's name}."""
+        terms = {kind(type(t)): t.term(player, seen) for t in self.config.techniques}
+        terms = {name: term for name, term in terms.items() if term is not None}
+        return {"loss": cost + sum(terms.values()), **terms}
+
+    def scores(self, seen: Seen) -> dict[str, Tensor]:
+        """Mean D(x) and D(G(z)); of a critic its means, and their difference: the Wasserstein estimate."""
+        real, fake = seen.real_logits.detach(), seen.fake_logits.detach()
+        if self.config.loss in PROBABILISTIC:
+            return {"real": real.sigmoid().mean(), "fake": fake.sigmoid().mean()}
+        scores = {"real": real.mean(), "fake": fake.mean()}
+        # Falls as samples improve: the negative of the critic's loss (Arjovsky et al. 2017, figure 3).
+        return scores | ({"wasserstein": scores["real"] - scores["fake"]} if self.config.loss == "wasserstein" else {})
+
+    def moved(self, player: str) -> None:
+        """A player has moved: techniques project weights, and keep averages."""
+        for technique in self.config.techniques:
+            technique.moved(self, player)
+
+    @property
+    def signed(self) -> bool:
+        """Whether the players' images are in [-1, 1]."""
+        return self.config.output != "sigmoid" and len(self.shape) == 3
+
+    def activate(self, output: Tensor) -> Tensor:
+        """The generator's last activation; points have none."""
+        output = output.float()
+        if len(self.shape) != 3 or self.config.output == "linear":
+            return output
+        return output.tanh() if self.config.output == "tanh" else output.sigmoid()
+
     def to_range(self, images: Tensor) -> Tensor:
         """Images in [0, 1] -> the range of the generator's last activation."""
-        return images * 2 - 1 if self.config.output == "tanh" and len(self.shape) == 3 else images
+        return images * 2 - 1 if self.signed else images
 
     def decode(self, codes: Tensor) -> Tensor:
         """G(z) (N, *shape), images in [0, 1], from z (N, latent_dim)."""
         z = torch.as_tensor(codes, dtype=torch.float32, device=self.device)
-        images = self.chunks(self.generator.images, z)
-        return (images + 1) / 2 if self.config.output == "tanh" and len(self.shape) == 3 else images
+        net = self.average or self.generator.net
+        images = self.chunks(lambda part: self.activate(net(part)), z)
+        return ((images + 1) / 2).clamp(0, 1) if self.signed else images
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """G(z) (n, *shape) at z from the prior; the same seed gives the same samples."""

@@ -19,6 +19,7 @@ from ganvas.likelihoods import Bernoulli, Likelihood
 from ganvas.models.base import CHUNK, MODELS, Model, fast_products
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
+from ganvas.priors import Normal
 from ganvas.randomness import Draw
 from ganvas.registry import Count, settings
 
@@ -110,7 +111,7 @@ class VAEModel(Model):
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """E[x given z] (n, *shape) at z from the prior; the same seed gives the same samples."""
-        return self.decode(Draw(seed).normal("sample", (n, self.config.latent_dim)))
+        return self.decode(Normal().sample(Draw(seed), (n, self.config.latent_dim)))
 
     def log_prob(self, images: Any, num_samples: int = 1000, seed: int = 0) -> Tensor:
         """log P(x) by importance sampling: log 1/K sum_k P(x, z_k) / Q(z_k given x) (Burda et al. 2015).

@@ -48,11 +48,17 @@ class DCGAN:
         filters: of the layer next to the image; 128 in the paper, 64 in the widespread PyTorch example.
         kernel: 5 as in the paper, or 4 as in that example.
         norm: batch norm, not beside the image and not on the head; or none.
+        widen: whether filters double, up to 8 times the first (1024 in the paper), or are the same at every layer.
     """
 
     filters: Count = 64
     kernel: Literal[4, 5] = 4
     norm: Literal["batch", "none"] = "batch"
+    widen: bool = True
+
+    def _filters(self, n: int) -> list[int]:
+        """Of n layers, from the image inwards."""
+        return [self.filters << min(i, 3) if self.widen else self.filters for i in range(n)]
 
     def _norm(self, channels: int) -> nn.Module:
         return BatchNorm(channels) if self.norm == "batch" else nn.Identity()
@@ -60,7 +66,7 @@ class DCGAN:
     def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
         """(N, C, H, W) -> (N, out): the discriminator's net."""
         n, height, width = base(shape)
-        channels = [shape[0], *(self.filters << i for i in range(n))]
+        channels = [shape[0], *self._filters(n)]
         layers: list[nn.Module] = []
         for i, (a, b) in enumerate(itertools.pairwise(channels)):
             bias = i == 0 or self.norm == "none"
@@ -72,7 +78,7 @@ class DCGAN:
     def decoder(self, latent: int, shape: tuple[int, ...]) -> nn.Module:
         """(N, latent) -> (N, C, H, W), with no activation at the end: the generator's net."""
         n, height, width = base(shape)
-        channels = [*(self.filters << i for i in reversed(range(n))), shape[0]]
+        channels = [*reversed(self._filters(n)), shape[0]]
         bias = self.norm == "none"
         layers: list[nn.Module] = [
             nn.Linear(latent, channels[0] * height * width, bias=bias),

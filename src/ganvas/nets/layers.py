@@ -57,3 +57,76 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         scale = self.weight * torch.rsqrt(variance + self.eps)
         along = (-1, *[1] * (x.dim() - 2))
         return (x * scale.view(along) + (self.bias - mean * scale).view(along)).to(x.dtype)
+
+
+class Maxout(nn.Module):
+    """The largest of each group of `pieces` neighbouring units (Goodfellow et al. 2013)."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, units * pieces) -> (N, units)."""
+        return x.view(len(x), -1, self.pieces).amax(-1)
+
+
+class MinibatchLayer(nn.Module):
+    """Beside f(x) (N, features), how near each example is to the others of its batch (Salimans et al. 2016, 3.2).
+
+    M_i = f(x_i) T (kernels, dims); o(x_i)_b = sum over j != i of exp(-|| M_ib - M_jb ||_1). The paper's sum includes i
+    itself, which adds 1; its code leaves it out, as we do.
+    """
+
+    def __init__(self, features: int, kernels: int, dims: int) -> None:
+        super().__init__()
+        self.kernels, self.dims = kernels, dims
+        # So that the distances within a batch are near 1 at first, whatever the number of features.
+        self.weight = nn.Parameter(torch.randn(features, kernels * dims) / (dims * features**0.5))
+
+    def forward(self, f: Tensor) -> Tensor:
+        """(N, features) -> (N, features + kernels)."""
+        m = (f @ self.weight).float().view(len(f), self.kernels, self.dims).transpose(0, 1)
+        nearness = torch.exp(-torch.cdist(m, m, p=1)).sum(-1) - 1
+        return torch.cat([f, nearness.T.to(f.dtype)], 1)
+
+
+class VirtualNorm(nn.Module):
+    """Each example by the statistics of the reference batch and itself (Salimans et al. 2016, 3.5).
+
+    The first `size` rows of a batch are the reference, which is normalised by its own statistics.
+    """
+
+    def __init__(self, norm: BatchNorm, size: int) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps, self.size = norm.weight, norm.bias, norm.eps, size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(size + N, C, ...) -> the same shape."""
+        over = tuple(range(2, x.dim()))
+        values = x.float()
+        mean, square = (v.mean(over) if over else v for v in (values, values * values))  # (size + N, C)
+        reference_mean, reference_square = mean[: self.size].mean(0), square[: self.size].mean(0)
+        own = torch.full((len(x), 1), 1 / (self.size + 1), device=x.device)
+        own[: self.size] = 0
+        mean = own * mean + (1 - own) * reference_mean
+        variance = own * square + (1 - own) * reference_square - mean * mean
+        scale = self.weight * torch.rsqrt(variance.clamp(min=0) + self.eps)
+        along = (*x.shape[:2], *[1] * len(over))
+        return (values * scale.view(along) + (self.bias - mean * scale).view(along)).to(x.dtype)
+
+
+class WithReference(nn.Module):
+    """A net before whose batch goes a fixed reference batch."""
+
+    reference: Tensor
+
+    def __init__(self, net: nn.Module, reference: Tensor) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("reference", reference)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(N, latent) -> (N, ...)."""
+        output: Tensor = self.net(torch.cat([self.reference, z]))
+        return output[len(self.reference) :]

@@ -8,11 +8,12 @@ from typing import Literal
 
 from torch import nn
 
-from ganvas.nets.layers import BatchNorm
+from ganvas.nets.layers import BatchNorm, Maxout
 from ganvas.nets.registry import NETS
-from ganvas.registry import Count, settings
+from ganvas.registry import Count, Fraction, Positive, settings
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "leaky-relu": nn.LeakyReLU}
+PIECES = 5
 
 
 @NETS.register
@@ -22,26 +23,46 @@ class MLP:
 
     Attributes:
         hidden: units of the encoder's hidden layers, from the image inwards; the decoder mirrors them.
-        activation: between the layers.
+        activation: between the layers; a maxout unit is the largest of 5 linear pieces (Goodfellow et al. 2013).
         norm: batch norm before each activation, or none.
+        dropout: share of the encoder's hidden units that training drops.
+        input_dropout: share of the encoder's inputs.
+        init: weights from U(-init, init) and biases 0, instead of torch's own.
     """
 
     hidden: tuple[Count, ...] = (500, 500)
-    activation: Literal["relu", "tanh", "leaky-relu"] = "relu"
+    activation: Literal["relu", "tanh", "leaky-relu", "maxout"] = "relu"
     norm: Literal["none", "batch"] = "none"
+    dropout: Fraction = 0.0
+    input_dropout: Fraction = 0.0
+    init: Positive | None = None
 
-    def _layers(self, sizes: list[int]) -> list[nn.Module]:
+    def _layers(self, sizes: list[int], dropout: float = 0.0) -> list[nn.Module]:
         *hidden, last = itertools.pairwise(sizes)
+        maxout = self.activation == "maxout"
         layers: list[nn.Module] = []
         for n, m in hidden:
-            norm = [BatchNorm(m)] if self.norm == "batch" else []
-            layers += [nn.Linear(n, m), *norm, ACTIVATIONS[self.activation]()]
-        return [*layers, nn.Linear(*last)]
+            units = m * PIECES if maxout else m
+            norm = [BatchNorm(units)] if self.norm == "batch" else []
+            activation = Maxout(PIECES) if maxout else ACTIVATIONS[self.activation]()
+            layers += [nn.Linear(n, units), *norm, activation, *_dropout(dropout)]
+        layers.append(nn.Linear(*last))
+        if self.init:
+            for layer in layers:
+                if isinstance(layer, nn.Linear):
+                    nn.init.uniform_(layer.weight, -self.init, self.init)
+                    nn.init.zeros_(layer.bias)
+        return layers
 
     def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
         """(N, *shape) -> (N, out)."""
-        return nn.Sequential(nn.Flatten(), *self._layers([math.prod(shape), *self.hidden, out]))
+        layers = self._layers([math.prod(shape), *self.hidden, out], self.dropout)
+        return nn.Sequential(nn.Flatten(), *_dropout(self.input_dropout), *layers)
 
     def decoder(self, latent: int, shape: tuple[int, ...]) -> nn.Module:
         """(N, latent) -> (N, *shape), with no activation at the end."""
         return nn.Sequential(*self._layers([latent, *reversed(self.hidden), math.prod(shape)]), nn.Unflatten(1, shape))
+
+
+def _dropout(share: float) -> list[nn.Module]:
+    return [nn.Dropout(share)] if share else []

@@ -5,5 +5,6 @@ from ganvas.recipes.autoencoder import autoencoder, denoising_autoencoder
 from ganvas.recipes.dcgan import dcgan
 from ganvas.recipes.gan import gan
 from ganvas.recipes.vae import vae
+from ganvas.recipes.wgan import wgan
 
-__all__ = ["RECIPES", "autoencoder", "dcgan", "denoising_autoencoder", "gan", "vae"]
+__all__ = ["RECIPES", "autoencoder", "dcgan", "denoising_autoencoder", "gan", "vae", "wgan"]

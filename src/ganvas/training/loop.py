@@ -21,7 +21,7 @@ from ganvas.data.loader import Batches, to_tensor
 from ganvas.errors import UserError
 from ganvas.evaluate import average
 from ganvas.models import Model
-from ganvas.randomness import Draw
+from ganvas.randomness import Draw, key
 from ganvas.recipe import Optimizer, Recipe
 from ganvas.training import checkpoint, engine
 from ganvas.training.run import Run
@@ -35,6 +35,8 @@ def make_optimizer(config: Optimizer, player: nn.Module) -> torch.optim.Optimize
     fused = next(player.parameters()).device.type in ("cpu", "cuda")
     if config.name == "adam":
         return torch.optim.Adam(player.parameters(), config.lr, betas=config.betas, fused=fused)
+    if config.name == "rmsprop":
+        return torch.optim.RMSprop(player.parameters(), config.lr, foreach=True)
     return torch.optim.SGD(player.parameters(), config.lr, momentum=config.momentum, fused=fused)
 
 
@@ -68,7 +70,8 @@ class Game:
         self.optimizers = {
             name: make_optimizer(turn.optimizer, self.players[name]) for name, turn in self.turns.items()
         }
-        self.moves = max(turn.moves for turn in self.turns.values())
+        self.longest = max(self.turns.values(), key=lambda turn: turn.moves)  # it decides which batches a step sees
+        self.moves = self.longest.moves
         self.epoch_steps = max(1, len(self.batches) // self.moves)
         self.steps = self.epoch_steps * training.epochs
         self.log_every = min(training.log_every, self.epoch_steps)
@@ -80,29 +83,40 @@ class Game:
         self.best: float | None = None
         self.best_epoch = 0
 
-    def learning_rate(self, base: float) -> float:
-        """The rate of this step."""
+    def pace(self, config: Optimizer) -> dict[str, float]:
+        """What an optimiser's schedule makes of its rate and momentum at this step."""
+        rate = config.lr
         if self.recipe.training.schedule == "cosine":
-            return base * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
-        return base
+            rate *= 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+        if config.decay > 1:
+            rate = max(rate / config.decay**self.step, 1e-6)
+        if config.name != "sgd":
+            return {"lr": rate}
+        rise = min(1.0, self.step / self.epoch_steps / config.momentum_epochs)
+        last = config.momentum if config.last_momentum is None else config.last_momentum
+        return {"lr": rate, "momentum": config.momentum + rise * (last - config.momentum)}
 
     def play(self) -> dict[str, Tensor]:
         """One step: every player's moves. Returns the parts of their losses, by player where there are several."""
         parts: dict[str, Tensor] = {}
+        seed = self.recipe.training.seed
         for place, (name, turn) in enumerate(self.turns.items()):
             if len(self.players) > 1:
                 for other, player in self.players.items():
                     player.requires_grad_(other == name)
             optimizer = self.optimizers[name]
-            optimizer.param_groups[0]["lr"] = self.learning_rate(turn.optimizer.lr)
-            for move in range(turn.moves):
-                images = self.batches[self.step * self.moves + move]
-                draw = Draw(self.recipe.training.seed, self.step, place, move, rank=self.rank, world=self.world)
+            optimizer.param_groups[0].update(self.pace(turn.optimizer))
+            for move in range(turn.moves_at(self.step)):
+                images = self.batches[self.longest.moves_before(self.step) + move]
+                draw = Draw(seed, self.step, place, move, rank=self.rank, world=self.world)
+                # Dropout draws from torch's own generator: it too is made a function of the move.
+                torch.manual_seed(key(seed, "layers", self.step, place, move, self.rank))
                 with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bfloat16):
                     outcome = self.forwards[name](images, draw)
                 self.accelerator.backward(outcome["loss"])
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+                self.model.moved(name)
             prefix = f"{name}/" if len(self.turns) > 1 else ""
             parts |= {prefix + part: value.detach() for part, value in outcome.items()}
         self.step += 1
@@ -122,7 +136,7 @@ class Game:
         tensors = {f"model/{name}": t for name, t in self.model.state_dict().items()}
         for name, optimizer in self.optimizers.items():
             for i, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer/{name}/{i}/{key}": t for key, t in state.items() if isinstance(t, Tensor)}
+                tensors |= {f"optimizer/{name}/{i}/{entry}": t for entry, t in state.items() if isinstance(t, Tensor)}
         tensors |= {f"window/{part}": value for part, value in self.window.items()}
         facts = {"step": str(self.step), "best": json.dumps(self.best), "best_epoch": str(self.best_epoch)}
         return tensors, facts
@@ -137,9 +151,9 @@ class Game:
         for name, optimizer in self.optimizers.items():
             weights = list(self.players[name].parameters())
             state: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in tensors.items():
-                if key.startswith(f"optimizer/{name}/"):
-                    _, _, i, entry = key.split("/")
+            for place, tensor in tensors.items():
+                if place.startswith(f"optimizer/{name}/"):
+                    _, _, i, entry = place.split("/")
                     if tensor.dim():
                         # Fused optimisers walk over memory: a moment must lie there as its weight does.
                         tensor = torch.empty_like(weights[int(i)]).copy_(tensor)
@@ -268,6 +282,7 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
     saved = time.monotonic()
     seconds, steps = 0.0, 0  # spent on steps since the last row, without validation and pictures
     with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
         log = stack.enter_context(Log(run, game.step, tensorboard, main))
         asked = stack.enter_context(stop_on_interrupt())
         while game.step < game.steps:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import inspect
 import platform
 import secrets
 from importlib.util import find_spec
@@ -23,7 +22,7 @@ from ganvas.models import load as load_model
 from ganvas.models.base import FAMILIES
 from ganvas.recipe import Recipe
 from ganvas.recipes import RECIPES
-from ganvas.registry import build
+from ganvas.registry import build, parameters
 from ganvas.training import checkpoint, engine
 from ganvas.training.loop import Game, Report, play, validate
 from ganvas.training.run import Run, create
@@ -206,7 +205,7 @@ def _card(game: Game, figures: dict[str, float]) -> str:
 
 
 def _known(recipe: str, settings: dict[str, Any]) -> dict[str, Any]:
-    own = inspect.signature(RECIPES[recipe]).parameters
+    own = parameters(RECIPES[recipe])
     for name in settings:
         if name not in own:
             raise unknown(f"setting of {recipe}", name, own)

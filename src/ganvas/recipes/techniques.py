@@ -1,0 +1,49 @@
+"""The flags that every recipe of a GAN takes: a technique each; its value is the technique's first setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+
+if TYPE_CHECKING:
+    from ganvas.techniques import Technique
+
+
+class Techniques(TypedDict, total=False):
+    """Where a technique has more settings, Python also takes a dict of them; 0 leaves one away that the recipe takes."""
+
+    feature_matching: Annotated[float | None, "W", "weight of || E f(x) - E f(G(z)) ||^2"]
+    minibatch_discrimination: Annotated[int | None, "B", "kernels that compare a batch's images (100)"]
+    historical_averaging: Annotated[float | None, "W", "weight of || theta - its past mean ||^2"]
+    label_smoothing: Annotated[float | None, "T", "D's target for real images (0.9)"]
+    virtual_batch_norm: Annotated[int | None, "N", "reference images of G's batch norm (64)"]
+    clip: Annotated[float | None, "C", "D's weights stay in [-C, C] (0.01)"]
+    gradient_penalty: Annotated[float | None, "W", "weight of (|| grad D || - 1)^2 (10)"]
+    r1: Annotated[float | None, "W", "weight of || grad D ||^2 / 2 at real images (10)"]
+    spectral_norm: Annotated[bool, "", "D's weights over their largest singular value"]
+    augment: Annotated[bool, "", "change real and fake images alike before D"]
+    ema: Annotated[float | None, "D", "samples from a moving average of G (0.999)"]
+
+
+def chosen(techniques: Techniques, **defaults: Any) -> tuple[Technique, ...]:
+    """The techniques that are asked for.
+
+    Args:
+        techniques: by name.
+        defaults: those that a recipe takes where nothing else is said.
+    """
+    import dataclasses
+
+    from ganvas.registry import build
+    from ganvas.techniques import TECHNIQUES
+
+    made = []
+    for flag, value in {**defaults, **{name: value for name, value in techniques.items() if value is not None}}.items():
+        if value is None or value is False or value == 0:
+            continue
+        technique = TECHNIQUES[flag.replace("_", "-")]
+        if value is True:
+            value = {}
+        elif not isinstance(value, dict):
+            value = {dataclasses.fields(technique)[0].name: value}
+        made.append(build(technique, value))
+    return tuple(made)

@@ -1,0 +1,402 @@
+"""What steadies a GAN: each technique is summed into a player's cost, built into its net, or done after its move.
+
+A technique is a class of settings that overrides the hooks it needs; its first setting is the value of its flag. None
+takes an optimiser step of its own: under Adam a term's weight would then mean next to nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from ganvas.errors import UserError
+from ganvas.losses import PROBABILISTIC
+from ganvas.nets.layers import BatchNorm, MinibatchLayer, VirtualNorm, WithReference
+from ganvas.randomness import Draw
+from ganvas.registry import Count, Fraction, Positive, Registry, settings
+
+if TYPE_CHECKING:
+    from ganvas.models.gan import GANModel, Seen
+
+TECHNIQUES = Registry("technique")
+
+if TYPE_CHECKING:
+    Techniques = tuple[Any, ...]
+else:
+    Techniques = tuple[TECHNIQUES.field, ...]
+
+
+class Technique:
+    """The hooks, which do nothing."""
+
+    def build(self, model: GANModel) -> None:
+        """Change the nets of a new model.
+
+        Raises:
+            UserError: it makes no sense with this model; with the reason and the remedy.
+        """
+
+    def view(self, images: Tensor, draw: Draw, which: Literal["real", "fake"]) -> Tensor:
+        """Images (N, *shape) as the discriminator sees them."""
+        return images
+
+    def term(self, player: str, seen: Seen) -> Tensor | None:
+        """A scalar that is summed into the cost of "discriminator" or "generator"."""
+        return None
+
+    def moved(self, model: GANModel, player: str) -> None:
+        """After each move of a player."""
+
+
+# ---- the four fixes of Salimans et al. 2016, and virtual batch norm ----
+
+
+@TECHNIQUES.register
+@settings
+class FeatureMatching(Technique):
+    """weight * || E f(x) - E f(G(z)) ||^2 in G's cost, f the discriminator's last hidden layer (section 3.1).
+
+    The norm is of the difference of *batch means*.
+    """
+
+    weight: Positive = 1.0
+
+    def term(self, player: str, seen: Seen) -> Tensor | None:
+        """The generator's."""
+        if player != "generator":
+            return None
+        return self.weight * feature_distance(seen.real_features, seen.fake_features)
+
+
+def feature_distance(real: Tensor, fake: Tensor) -> Tensor:
+    """|| mean of real (N, d) - mean of fake (M, d) ||^2."""
+    return ((real.float().mean(0) - fake.float().mean(0)) ** 2).sum()
+
+
+@TECHNIQUES.register
+@settings
+class MinibatchDiscrimination(Technique):
+    """The discriminator sees how near an example is to the others of its batch (section 3.2).
+
+    Attributes:
+        kernels: B, the numbers that are added to f(x).
+        dims: C, of each kernel.
+    """
+
+    kernels: Count = 100
+    dims: Count = 5
+
+    def build(self, model: GANModel) -> None:
+        """Put the layer before the discriminator's head."""
+        head = model.discriminator.head
+        layer = MinibatchLayer(head.in_features, self.kernels, self.dims)
+        wider = nn.Linear(head.in_features + self.kernels, head.out_features)
+        with torch.no_grad():
+            wider.weight[:, : head.in_features].copy_(head.weight)
+            wider.bias.copy_(head.bias)
+        model.discriminator.head = nn.Sequential(layer, wider)
+
+
+@TECHNIQUES.register
+@settings
+class HistoricalAveraging(Technique):
+    """weight * || theta - (1/t) sum_i theta_i ||^2 in each player's cost (section 3.3)."""
+
+    weight: Positive = 0.1
+
+    def build(self, model: GANModel) -> None:
+        """Keep the mean of each player's past weights, and how many they are."""
+        model.history = nn.ModuleDict({name: _Mean(player) for name, player in model.players().items()})
+
+    def term(self, player: str, seen: Seen) -> Tensor:
+        """Each player's."""
+        weights = seen.model.players()[player].parameters()
+        return self.weight * distance_to_history(weights, seen.model.history[player].buffers())
+
+    def moved(self, model: GANModel, player: str) -> None:
+        """Take the new weights into the mean."""
+        model.history[player].add(model.players()[player])
+
+
+def distance_to_history(weights: Iterable[Tensor], means: Iterable[Tensor]) -> Tensor:
+    """|| theta - mean of its past values ||^2 over all the weights."""
+    return torch.stack([((w - m) ** 2).sum() for w, m in zip(weights, means, strict=False)]).sum()
+
+
+class _Mean(nn.Module):
+    """The mean of a module's weights over its past, as buffers in the order of the weights, the count last."""
+
+    count: Tensor
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        for i, weight in enumerate(module.parameters()):
+            self.register_buffer(str(i), weight.detach().clone())
+        self.register_buffer("count", torch.ones(()))
+
+    @torch.no_grad()
+    def add(self, module: nn.Module) -> None:
+        self.count += 1
+        for mean, weight in zip(self.buffers(), module.parameters(), strict=False):
+            mean += (weight - mean) / self.count
+
+
+@TECHNIQUES.register
+@settings
+class LabelSmoothing(Technique):
+    """The discriminator's target for real images is under 1 (section 3.4); one-sided unless `fake` is above 0.
+
+    Against target t the cross-entropy of a real image is the one against 1, and (1 - t) * logit.
+    """
+
+    real: Fraction = 0.9
+    fake: Fraction = 0.0
+
+    def build(self, model: GANModel) -> None:
+        """Refused where D gives no probability."""
+        if model.config.loss not in PROBABILISTIC:
+            raise UserError(
+                f"label smoothing changes the target of a probability, and under the {model.config.loss} loss the "
+                "discriminator gives none: leave it away, or take --loss non-saturating."
+            )
+
+    def term(self, player: str, seen: Seen) -> Tensor | None:
+        """The discriminator's."""
+        if player != "discriminator":
+            return None
+        return (1 - self.real) * seen.real_logits.mean() - self.fake * seen.fake_logits.mean()
+
+
+@TECHNIQUES.register
+@settings
+class VirtualBatchNorm(Technique):
+    """Batch norm of the generator by a fixed reference batch and the example itself (section 3.5)."""
+
+    size: Count = 64
+
+    def build(self, model: GANModel) -> None:
+        """Replace the generator's batch norms; the reference is drawn with the first weights."""
+        net = model.generator.net
+        if not replace_modules(net, BatchNorm, lambda norm: VirtualNorm(norm, self.size)):
+            raise UserError("virtual batch norm replaces the generator's batch norm, and this one has none.")
+        key = int(torch.randint(2**31, ()))
+        z = model.config.prior.sample(Draw(key), (self.size, model.config.latent_dim))
+        model.generator.net = WithReference(net, z)
+
+
+# ---- bounds of the critic's slope ----
+
+
+@TECHNIQUES.register
+@settings
+class Clip(Technique):
+    """Every weight of the critic is cut to [-bound, bound] after its move (Arjovsky et al. 2017, algorithm 1)."""
+
+    bound: Positive = 0.01
+
+    def moved(self, model: GANModel, player: str) -> None:
+        """The critic's."""
+        if player == "discriminator":
+            with torch.no_grad():
+                torch._foreach_clamp_min_(list(model.discriminator.parameters()), -self.bound)
+                torch._foreach_clamp_max_(list(model.discriminator.parameters()), self.bound)
+
+
+@TECHNIQUES.register
+@settings
+class GradientPenalty(Technique):
+    """weight * E (|| grad D(x) || - 1)^2 at points between real and fake (Gulrajani et al. 2017, equation 3).
+
+    One norm and one place between for each *sample*. Batch norm in the critic, which would make its gradient one of
+    the batch, becomes layer norm (the same, section 4).
+    """
+
+    weight: Positive = 10.0
+
+    def build(self, model: GANModel) -> None:
+        """Layer norm for batch norm."""
+        layer_norms(model)
+
+    def term(self, player: str, seen: Seen) -> Tensor | None:
+        """The discriminator's."""
+        if player != "discriminator":
+            return None
+        shape = (len(seen.real), *[1] * (seen.real.dim() - 1))
+        alpha = seen.draw.uniform("between", shape, seen.real.device)
+        between = torch.lerp(seen.real.detach(), seen.fake.detach(), alpha)
+        slopes = input_gradient(seen.model.discriminator.logits, between).flatten(1).norm(dim=1)
+        penalty: Tensor = ((slopes - 1) ** 2).mean()
+        return self.weight * penalty
+
+
+@TECHNIQUES.register
+@settings
+class R1(Technique):
+    """weight / 2 * E || grad D(x) ||^2 at real images (Mescheder et al. 2018, equation 9)."""
+
+    weight: Positive = 10.0
+
+    def build(self, model: GANModel) -> None:
+        """Layer norm for batch norm, as with the gradient penalty."""
+        layer_norms(model)
+
+    def term(self, player: str, seen: Seen) -> Tensor | None:
+        """The discriminator's."""
+        if player != "discriminator":
+            return None
+        gradient = input_gradient(seen.model.discriminator.logits, seen.real.detach())
+        penalty: Tensor = gradient.flatten(1).square().sum(1).mean()
+        return self.weight / 2 * penalty
+
+
+@TECHNIQUES.register
+@settings
+class SpectralNorm(Technique):
+    """Every weight of the discriminator over its largest singular value (Miyato et al. 2018).
+
+    Attributes:
+        iterations: of the power method, at each use.
+    """
+
+    iterations: Count = 1
+
+    def build(self, model: GANModel) -> None:
+        """Parametrise the discriminator's linear layers and convolutions."""
+        for module in list(model.discriminator.modules()):
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                parametrizations.spectral_norm(module, n_power_iterations=self.iterations)
+
+
+# ---- data and weights ----
+
+
+@TECHNIQUES.register
+@settings
+class Augment(Technique):
+    """Real images and fakes are changed alike, differentiably, before the discriminator sees them (Zhao et al. 2020).
+
+    Attributes:
+        policy: what is done, in this order.
+    """
+
+    policy: tuple[Literal["brightness", "translation", "cutout"], ...] = ("brightness", "translation", "cutout")
+
+    def build(self, model: GANModel) -> None:
+        """Refused for points."""
+        if len(model.shape) != 3:
+            raise UserError(f"augmentation is of images, and this data is points of shape {model.shape}.")
+
+    def view(self, images: Tensor, draw: Draw, which: Literal["real", "fake"]) -> Tensor:
+        """Every image by its own draw."""
+        for name in self.policy:
+            images = AUGMENTATIONS[name](images, draw.uniform(f"{name} {which}", (len(images), 2), images.device))
+        return images
+
+
+def _brightness(images: Tensor, u: Tensor) -> Tensor:
+    """Plus U(-0.5, 0.5)."""
+    return images + (u[:, 0] - 0.5).view(-1, 1, 1, 1)
+
+
+def _translation(images: Tensor, u: Tensor) -> Tensor:
+    """Moved by up to an eighth of its sides, the rest made 0."""
+    sides = torch.tensor(images.shape[2:], device=images.device)
+    shift = (u * (2 * (sides // 8) + 1)).long() - sides // 8
+    rows, columns = (
+        torch.arange(side, device=images.device) - d[:, None] for side, d in zip(images.shape[2:], shift.T, strict=True)
+    )
+    n = torch.arange(len(images), device=images.device)[:, None, None]
+    rows_inside, columns_inside = rows.clamp(0, sides[0] - 1), columns.clamp(0, sides[1] - 1)
+    moved = images.permute(0, 2, 3, 1)[n, rows_inside[:, :, None], columns_inside[:, None]].permute(0, 3, 1, 2)
+    return moved * _box(rows == rows_inside, columns == columns_inside)
+
+
+def _cutout(images: Tensor, u: Tensor) -> Tensor:
+    """A square of half the sides, its middle anywhere, made 0."""
+    sides = torch.tensor(images.shape[2:], device=images.device)
+    first = (u * (sides + 1)).long() - sides // 4
+    rows, columns = (
+        torch.arange(side, device=images.device) - d[:, None] for side, d in zip(images.shape[2:], first.T, strict=True)
+    )
+    height, width = images.shape[2] // 2, images.shape[3] // 2
+    rows, columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    return images * ~_box(rows, columns)
+
+
+def _box(rows: Tensor, columns: Tensor) -> Tensor:
+    """Which pixels (N, 1, H, W) are in both the rows (N, H) and the columns (N, W)."""
+    return rows[:, None, :, None] & columns[:, None, None, :]
+
+
+AUGMENTATIONS = {"brightness": _brightness, "translation": _translation, "cutout": _cutout}
+
+
+@TECHNIQUES.register
+@settings
+class EMA(Technique):
+    """Samples come from an exponential moving average of the generator's weights (Yazici et al. 2019)."""
+
+    decay: Fraction = 0.999
+
+    def build(self, model: GANModel) -> None:
+        """The average starts at the first weights."""
+        model.average = _MovingAverage(model.generator.net)
+
+    def moved(self, model: GANModel, player: str) -> None:
+        """Take the generator's new weights in."""
+        if player == "generator":
+            model.average.add(model.generator.net, self.decay)
+
+
+class _MovingAverage(nn.Module):
+    """A net with the moving average of another's weights, and that one's buffers."""
+
+    moves: Tensor
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = copy.deepcopy(net).requires_grad_(False)
+        self.register_buffer("moves", torch.zeros(()))
+
+    def forward(self, z: Tensor) -> Tensor:
+        output: Tensor = self.net(z)
+        return output
+
+    @torch.no_grad()
+    def add(self, net: nn.Module, decay: float) -> None:
+        """The first weights go out sooner: the decay is at most (1 + t) / (10 + t)."""
+        self.moves += 1
+        share = 1 - ((1 + self.moves) / (10 + self.moves)).clamp(max=decay)
+        for mean, weight in zip(self.net.parameters(), net.parameters(), strict=True):
+            mean.lerp_(weight, share)
+        for kept, buffer in zip(self.net.buffers(), net.buffers(), strict=True):
+            kept.copy_(buffer)
+
+
+# ---- helpers ----
+
+
+def input_gradient(function: Any, x: Tensor) -> Tensor:
+    """The gradient of the sum of function(x) by x (N, ...), itself differentiable; float32."""
+    x = x.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(function(x).sum(), x, create_graph=True)
+    return gradient.float()
+
+
+def layer_norms(model: GANModel) -> None:
+    """Layer norm for every batch norm of the discriminator."""
+    replace_modules(model.discriminator, BatchNorm, lambda norm: nn.GroupNorm(1, norm.num_features))
+
+
+def replace_modules(root: nn.Module, kind: type, make: Any) -> int:
+    """Put make(module) in the place of every module of a kind; returns how many."""
+    found = [(parent, name, child) for parent in root.modules() for name, child in parent.named_children()]
+    found = [entry for entry in found if isinstance(entry[2], kind)]
+    for parent, name, child in found:
+        setattr(parent, name, make(child))
+    return len(found)
