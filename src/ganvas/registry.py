@@ -11,6 +11,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import pydantic
@@ -113,7 +114,9 @@ def explain(error: ValidationError) -> UserError:
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """A function's parameters with their annotations resolved; those of `**name: Unpack[TypedDict]` one by one."""
-    hints = typing.get_type_hints(function, include_extras=True)
+    # What it returns is left out: a recipe written inside a function may name a type that only that one knows.
+    own = SimpleNamespace(__annotations__={k: v for k, v in function.__annotations__.items() if k != "return"})
+    hints = typing.get_type_hints(own, function.__globals__, include_extras=True)
     found = {}
     for name, item in inspect.signature(function).parameters.items():
         if item.kind is not item.VAR_KEYWORD:
