@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from PIL import Image
 
-from ganvas.plots import grid, rows, save
+from ganvas.errors import UserError
+from ganvas.plots import YELLOW, equation, film, grid, rows, save, suffix
 
 LINE = 90
 
@@ -75,3 +76,98 @@ def test_a_saved_picture_reads_back(channels: int, mode: str, tmp_path: Path) ->
         assert (image.format, image.mode) == ("PNG", mode)
         np.testing.assert_array_equal(np.asarray(image).reshape(picture.shape), picture)
     assert [file.name for file in path.parent.iterdir()] == ["grid.png"]
+
+
+def test_framed_images_have_yellow_lines_round_them() -> None:
+    images = torch.rand(5, 1, 60, 58)
+    plain, framed = grid(images, 2), grid(images, 2, framed=[1, 4])
+    assert framed.shape == (*plain.shape[:2], 3)
+    yellow = np.zeros(plain.shape[:2], bool)
+    yellow[0:64, 60:122] = yellow[124:188, 0:62] = True
+    for top, left in ((2, 2), (2, 62), (64, 2), (64, 62), (126, 2)):
+        yellow[top : top + 60, left : left + 58] = False
+    assert (framed[yellow] == YELLOW).all()
+    np.testing.assert_array_equal(framed[~yellow], np.repeat(plain[~yellow], 3, -1))
+
+
+def test_an_equation() -> None:
+    """Columns with their average below, signs between them, then 3 x 3, then one image; each whole and in its place."""
+    levels = np.linspace(50, 200, 21).round().astype(np.uint8)
+    levels[levels == LINE] += 1
+    images = torch.from_numpy(levels)[:, None, None, None].expand(21, 1, 60, 58) / 255
+    terms, result, pixels = images[:11].split((4, 3, 4)), images[11:20], images[20]
+    picture = equation(terms, result, pixels)[..., 0]
+    assert picture.dtype == np.uint8
+
+    places = [np.argwhere(picture == level) for level in levels]
+    corners = np.array([place.min(0) for place in places])
+    for place in places:
+        assert len(place) == 60 * 58 and (np.ptp(place, 0) == [59, 57]).all()
+    y, x = corners.T
+    for column in (slice(0, 4), slice(4, 7), slice(7, 11)):
+        *between, last = np.diff(y[column])
+        assert set(x[column]) == {x[column][0]} and set(between) == {62} and last > 62, "the average stands apart"
+    assert (np.diff(x[11:20].reshape(3, 3)) == 60).all() and (np.diff(y[11:20].reshape(3, 3), axis=0) == 62).all()
+    assert abs((y[0] + y[3]) - (y[11] + y[19])) <= 2 and abs(y[15] - y[20]) <= 1, "one middle"
+
+    # Between the blocks, at their middle: one bar, a cross, two bars, nothing.
+    strips = [picture[:, x[a] + 61 : x[b] - 3] == 0 for a, b in ((0, 4), (4, 7), (7, 11), (19, 20))]
+    bars = [np.diff(strip[:, strip.any(0).argmax()].astype(int)).clip(0).sum() for strip in strips]
+    assert bars == [1, 1, 2, 0]
+    assert [len(np.unique(strip.sum(0))) for strip in strips] == [2, 3, 2, 1], "the plus has a bar down, too"
+
+
+def moving(channels: int, n: int = 7) -> list[np.ndarray]:
+    """A bright square that wanders over a picture with odd sides."""
+    pictures = np.full((n, 41, 63, channels), 40, np.uint8)
+    for i, picture in enumerate(pictures):
+        picture[8:30, 6 * i : 6 * i + 20] = 210
+    return list(pictures)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gif_reads_back(channels: int, tmp_path: Path) -> None:
+    path = film(moving(channels), tmp_path / "new" / "film.gif", rate=25)
+    assert [file.name for file in path.parent.iterdir()] == ["film.gif"]
+    with Image.open(path) as image:
+        assert (image.format, image.n_frames, image.info["duration"], image.info["loop"]) == ("GIF", 7, 40, 0)
+        for i, picture in enumerate(moving(channels)):
+            image.seek(i)
+            frame = np.asarray(image.convert("RGB")).astype(int)
+            assert np.abs(frame - picture).max() <= 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_mp4_reads_back(channels: int, tmp_path: Path) -> None:
+    """Lossy, and with even sides: what was there to a few levels on average, the edge repeated."""
+    av = pytest.importorskip("av")
+    path = film(moving(channels), tmp_path / "new" / "film.MP4", rate=25)
+    assert [file.name for file in path.parent.iterdir()] == ["film.MP4"]
+    with av.open(str(path)) as file:
+        assert file.streams.video[0].average_rate == 25 and file.streams.video[0].pix_fmt == "yuv420p"
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
+    assert len(frames) == 7
+    for frame, picture in zip(frames, moving(channels), strict=True):
+        assert frame.shape == (42, 64, 3)
+        assert np.abs(frame[:41, :63] - picture).mean() < 3 and np.abs(frame[41] - frame[40]).mean() < 3
+
+
+def test_a_film_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "film.gif"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        film([*moving(1), np.full((4, 4, 7), 0.5)], path)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_names_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [suffix(Path(name)) for name in ("a.png", "b.GIF", "c.mp4")] == [".png", ".gif", ".mp4"]
+    for name in ("a.avi", "gif", "a.jpg"):
+        with pytest.raises(UserError, match=r"a name that ends in \.png, \.gif or \.mp4"):
+            suffix(Path(name))
+    with pytest.raises(UserError, match=r"a film is a \.gif or \.mp4"):
+        film(moving(1), tmp_path / "a.png")
+    monkeypatch.setattr("ganvas.plots.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs PyAV: pip install 'ganvas\[video\]', or take \.gif"):
+        suffix(Path("a.mp4"))
+    assert suffix(Path("a.gif")) == ".gif"

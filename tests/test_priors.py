@@ -32,6 +32,26 @@ def test_samples_have_the_named_distribution(prior, cdf) -> None:
     assert stats.pearsonr(*z.T).pvalue > 1e-6
 
 
+@pytest.mark.parametrize(
+    ("prior", "icdf"),
+    [
+        (Normal(), stats.norm.ppf),
+        (Uniform(), stats.uniform(-1, 2).ppf),
+        (Uniform(bound=2.5), stats.uniform(-2.5, 5).ppf),
+    ],
+)
+def test_inverse_cdf(prior, icdf) -> None:
+    p = torch.tensor([[1e-6, 0.02, 0.3], [0.5, 0.9, 1 - 1e-6]], dtype=torch.float64)
+    torch.testing.assert_close(prior.icdf(p), torch.from_numpy(icdf(p.numpy())), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", sorted(PRIORS))
+@pytest.mark.parametrize("p", [0.0, 1.0, -0.1, float("nan")])
+def test_shares_outside_0_to_1_have_no_inverse(kind: str, p: float) -> None:
+    with pytest.raises(UserError, match="between 0 and 1"):
+        PRIORS[kind]().icdf(torch.tensor([0.5, p]))
+
+
 PLACES = st.tuples(st.integers(0, 2**63), st.lists(st.integers(0, 10**9), max_size=3).map(tuple))
 
 

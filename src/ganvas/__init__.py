@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ganvas import explore
     from ganvas.models import load
     from ganvas.training.run import Run
     from ganvas.training.train import resume, train
 
 __version__ = "0.1.0"
-__all__ = ["Run", "load", "resume", "train"]
+__all__ = ["Run", "explore", "load", "resume", "train"]
 
 _HOMES = {
     "train": "ganvas.training.train",
@@ -25,4 +26,6 @@ def __getattr__(name: str) -> Any:
     """The public names, loaded when they are first asked for: `import ganvas` alone imports no torch."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "explore":
+        return import_module("ganvas.explore")
     raise AttributeError(f"module 'ganvas' has no attribute {name!r}")

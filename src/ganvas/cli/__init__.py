@@ -1,0 +1,81 @@
+"""The command line: parse, call, print. torch is imported when a verb needs it, not before.
+
+A verb is a function, see `ganvas.flags`: its signature gives the flags, its docstring what it does and an example.
+Each file here names its own in `VERBS`, and says in `HELP` what they are for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ganvas.cli import data, explore, models, reproduce, training
+from ganvas.errors import UserError, unknown
+
+_FILES = (training, data, models, explore, reproduce)
+VERBS: dict[str, Callable[..., None]] = {name: verb for file in _FILES for name, verb in file.VERBS.items()}
+HELP = f"""usage: ganvas VERB [...]
+
+{"".join(file.HELP for file in _FILES)}
+  VERB --help                   a verb's flags; train RECIPE --help: a recipe's
+  --debug                       with any verb: an error's traceback
+
+example: ganvas train vae --data mnist --latent-dim 2
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0; 1 for an error; 2 for a flag that can't be; 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    with _speaking(os.environ.get("RANK", "0") == "0"):
+        try:
+            return _dispatch([word for word in words if word != "--debug"])
+        except (UserError, OSError) as error:
+            if debug:
+                raise
+            print(f"ganvas: {error}", file=sys.stderr)
+            return getattr(error, "status", 1)
+        except KeyboardInterrupt:
+            if debug:
+                raise
+            print("ganvas: stopped", file=sys.stderr)
+            return 130
+
+
+@contextlib.contextmanager
+def _speaking(aloud: bool) -> Iterator[None]:
+    """Of several processes that train together, one prints."""
+    if aloud:
+        yield
+        return
+    with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        yield
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "data":
+        named = bool(words[1:]) and not words[1].startswith("-")
+        if named and words[1] not in ("list", "show"):
+            raise UserError(f"`ganvas data` takes list or show: ganvas data show {words[1]}")
+        words = [" ".join(words[:2]), *words[2:]] if named else ["data list", *words[1:]]
+    verb, *rest = words
+    if verb == "train":
+        return training.train(rest)
+    if verb not in VERBS:
+        raise unknown("verb", verb, ["train", *VERBS])
+    from ganvas.flags import Command, wants_help
+
+    command = Command(verb, VERBS[verb])
+    if wants_help(rest):
+        print(command)
+        return 0
+    values = command.parse(rest)
+    VERBS[verb](*[values.pop(flag.name) for flag in command.flags if flag.positional], **values)
+    return 0

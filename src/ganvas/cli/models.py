@@ -1,0 +1,162 @@
+"""Verbs that ask a model: sample, reconstruct, denoise, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from ganvas.cli.shared import Device, ModelData, RunFolder
+from ganvas.errors import UserError
+
+if TYPE_CHECKING:
+    from ganvas.data import Dataset
+    from ganvas.models import Model
+
+
+def sample(
+    run: RunFolder,
+    /,
+    *,
+    n: Annotated[int, "INT", "how many"] = 64,
+    seed: Annotated[int, "INT", "the same seed gives the same images"] = 0,
+    out: Annotated[Path | None, "PNG", "the picture (default: RUN/samples-N-seedS.png)"] = None,
+) -> None:
+    """New images from a model, as one picture.
+
+    Example:
+        ganvas sample runs/first -n 64
+    """
+    model = load_model(run, "sample", n)
+    from ganvas import plots
+
+    print(plots.save(plots.grid(model.sample(n, seed)), out or run / f"samples-{n}-seed{seed}.png"))
+
+
+def reconstruct(
+    run: RunFolder,
+    /,
+    *,
+    data: ModelData = None,
+    n: Annotated[int, "INT", "how many images"] = 30,
+    out: Annotated[Path | None, "PNG", "the picture (default: RUN/reconstructed.png)"] = None,
+) -> None:
+    """Test images and their reconstructions, a row of each, as one picture.
+
+    Example:
+        ganvas reconstruct runs/first --data ./photos
+    """
+    model = load_model(run, "reconstruct", n)
+    image_shape(model)
+    from ganvas import plots
+    from ganvas.data.loader import to_tensor
+
+    images = to_tensor(load_data(run, model, data).splits["test"].images[:n])
+    print(plots.save(plots.rows(images, model.reconstruct(images)), out or run / "reconstructed.png"))
+
+
+def denoise(
+    run: RunFolder,
+    images: Annotated[tuple[Path, ...], "IMAGES...", "image files, or folders of them"] = (),
+    /,
+    *,
+    noise: Annotated[float, "FLOAT", "put this much of the model's kind of noise on first"] = 0.0,
+    n: Annotated[int, "INT", "how many images the picture shows"] = 30,
+    seed: Annotated[int, "INT", "of the noise"] = 0,
+    out: Annotated[Path | None, "DIR", "also write each image there, by its name, as PNG"] = None,
+) -> None:
+    """Images without their noise, in RUN/denoised.png: a row of what is given, a row of what comes out.
+
+    Example:
+        ganvas denoise runs/first scan.png ./scans --out clean
+    """
+    model = load_model(run, "denoise", n)
+    shape = image_shape(model)
+    if not images:
+        raise UserError("`ganvas denoise RUN` takes image files, or folders: ganvas denoise RUN scan.png")
+    if noise < 0:
+        raise UserError(f"--noise {noise:g}: it takes 0 or more.")
+    from ganvas import plots
+    from ganvas.data.folder import read
+    from ganvas.data.loader import to_tensor
+    from ganvas.models.autoencoder import corrupt
+    from ganvas.randomness import Draw
+
+    names, pixels = read(images, (shape[1], shape[2]), shape[0])
+    seen = [to_tensor(pixels)]
+    if noise:
+        seen.append(corrupt(seen[0], model.config.noise, noise, Draw(seed)).clamp(0, 1))
+    seen.append(model.denoise(seen[-1]))
+    if out:
+        for name, image in zip(names, seen[-1], strict=True):
+            plots.save((image * 255).round().byte().permute(1, 2, 0).numpy(), out / name)
+        print(out)
+    print(plots.save(plots.rows(*(part[:n] for part in seen)), run / "denoised.png"))
+
+
+def encode(
+    run: RunFolder,
+    /,
+    *,
+    data: ModelData = None,
+    out: Annotated[Path, "FILE", "what to write"] = Path("features.npz"),
+    device: Device = "auto",
+) -> None:
+    """The codes of images for numpy.load: train, validation and test, and train_labels ... where there are labels.
+
+    Example:
+        ganvas encode runs/first --data ./photos --out features.npz
+    """
+    model = load_model(run, "encode")
+    from ganvas.evaluate import write_codes
+    from ganvas.training.engine import choose_device
+
+    dataset = load_data(run, model.to(choose_device(device)), data)
+    print(write_codes(out, model, dataset))
+
+
+def load_model(folder: Path, verb: str, n: int = 1) -> Model:
+    """The model in a folder, once it is known to have the verb: before any data is read."""
+    if n < 1:
+        raise UserError(f"-n {n}: it takes at least 1.")
+    from ganvas.models import load
+
+    model = load(folder)
+    getattr(model, verb)
+    return model
+
+
+def image_shape(model: Model) -> tuple[int, ...]:
+    """(C, H, W), once the model is known to be one of images."""
+    if len(model.shape) != 3:
+        raise UserError(f"this model is of points of shape {model.shape}, not of images.")
+    return model.shape
+
+
+def load_data(folder: Path, model: Model, source: str | None) -> Dataset:
+    """The images that a run was trained on, or others as its model takes them."""
+    from ganvas.data import load
+    from ganvas.training.run import Run
+
+    own = Run(folder).recipe.data if (folder / "recipe.json").is_file() else None
+    if own and source in (None, own.source):
+        return load(own.source, size=own.size, channels=own.channels, binarise=own.binarise, labels=own.labels)
+    if source is None:
+        raise UserError(f"{folder} is a model without its run: say which images with --data, a name or a path.")
+    if len(model.shape) != 3:
+        return load(source)
+    return load(source, size=(model.shape[1], model.shape[2]), channels=model.shape[0])
+
+
+HELP = """\
+  sample RUN -n 64              new images
+  reconstruct RUN --data DATA   images, and what the model makes of them
+  denoise RUN IMAGES...         image files without their noise
+  encode RUN --data DATA        the codes of images, as features.npz
+"""
+VERBS: dict[str, Callable[..., None]] = {
+    "sample": sample,
+    "reconstruct": reconstruct,
+    "denoise": denoise,
+    "encode": encode,
+}

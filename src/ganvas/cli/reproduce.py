@@ -1,0 +1,50 @@
+"""The verb that makes the lecture's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from ganvas.errors import UserError
+
+
+def reproduce(
+    names: Annotated[tuple[str, ...], "NAME...", "figures by name or by the lecture's row (L2), or all"] = (),
+    /,
+    *,
+    quick: Annotated[bool, "", "a small version, within a minute each"] = False,
+    seeds: Annotated[int | None, "INT", "how many to train with (default: 3; quick: 1)"] = None,
+    out: Annotated[Path, "DIR", "for NAME.png, NAME.json and a README.md of them all"] = Path("reproduced"),
+    runs: Annotated[Path, "DIR", "of the runs: one that is finished is used again"] = Path("runs/reproduce"),
+) -> None:
+    """The lecture's figures, trained and measured: the claim, the numbers with their spread over seeds, the verdict,
+    and the picture. Without a name it lists them. Stopped and started again, it goes on where it was.
+
+    Example:
+        ganvas reproduce latent-size --quick
+    """
+    from ganvas import reproduce as package
+    from ganvas.reproduce import lab
+
+    if not names:
+        width = max(map(len, package.FIGURES), default=0)
+        for row in lab.rows():
+            print(f"{', '.join(row.lecture):<9} {row.name:<{width}}  {row.title}")
+        return
+    number = seeds if seeds is not None else 1 if quick else 3
+    if number < 1:
+        raise UserError(f"--seeds {number}: it takes at least 1.")
+    chosen = lab.find(names)
+    from ganvas.reproduce.report import reproduce as make
+
+    failed = make(chosen, quick=quick, seeds=range(number), out=out, runs=runs)
+    if failed:
+        said = "; ".join(f"{name}: {message}" for name, message in failed.items())
+        raise UserError(f"{len(failed)} of {len(chosen)} figures failed: {said}")
+
+
+HELP = """\
+  reproduce NAME                a figure of the lecture; without NAME: the list
+"""
+VERBS: dict[str, Callable[..., None]] = {"reproduce": reproduce}

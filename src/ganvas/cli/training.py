@@ -1,0 +1,187 @@
+"""Verbs about runs: train, resume, recipes, show."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from ganvas.cli.shared import DATA, Channels, Device, Labels, RunFolder, Size, Strict, table
+from ganvas.errors import UserError
+from ganvas.training import progress
+
+if TYPE_CHECKING:
+    from ganvas.training.run import Run
+
+
+def _training(
+    *,
+    data: Annotated[str, "DATA", DATA] = "mnist",
+    size: Size = None,
+    channels: Channels = None,
+    labels: Labels = None,
+    binarise: Annotated[bool, "", "draw every pixel once as black or white"] = False,
+    strict: Strict = False,
+    epochs: Annotated[int | None, "INT", "passes over the data (default: the recipe's)"] = None,
+    batch_size: Annotated[int | None, "INT", "images a move (default: the recipe's)"] = None,
+    lr: Annotated[float | None, "FLOAT", "learning rate (default: the recipe's)"] = None,
+    schedule: Annotated[
+        Literal["constant", "cosine"] | None, "constant|cosine", "of --lr (default: the recipe's)"
+    ] = None,
+    patience: Annotated[int | None, "INT", "epochs without a better figure before it stops"] = None,
+    seed: Annotated[int, "INT", "of every draw"] = 0,
+    device: Device = "auto",
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], "NAME", "auto, float32 or bfloat16"] = "auto",
+    snapshots: Annotated[int | None, "INT", "models to keep on the way, in RUN/snapshots"] = None,
+    tensorboard: Annotated[bool, "", "write TensorBoard's files into the run too"] = False,
+    out: Annotated[Path | None, "RUN", "the run's folder (default: runs/DATE-RECIPE-...)"] = None,
+) -> None:
+    """Train a model. `ganvas recipes` lists the recipes, `ganvas train RECIPE --help` has a recipe's own flags too,
+    and `ganvas train --resume RUN` continues a run.
+
+    Example:
+        ganvas train vae --data ./photos --size 64
+    """
+
+
+def _resuming(recipe: Annotated[str, "", ""] = "", /, *, resume: RunFolder) -> None:
+    """Continue a run.
+
+    Example:
+        ganvas train --resume runs/first
+    """
+
+
+def train(words: list[str]) -> int:
+    """Train a recipe, or continue a run."""
+    from ganvas.flags import Command, wants_help
+    from ganvas.recipes import RECIPES
+
+    if any(word.split("=")[0] == "--resume" for word in words) and not wants_help(words):
+        values = Command("train", _resuming).parse(words)
+        return _resume(values["resume"], values["recipe"])
+    if wants_help(words[:1]):
+        print(Command("train RECIPE", _training))
+        return 0
+    if not words or words[0].startswith("-"):
+        raise UserError(f"`ganvas train` takes a recipe: {', '.join(RECIPES)}. For example: ganvas train vae")
+    name, *rest = words
+    command = Command(f"train {name}", RECIPES[name], _training)
+    if wants_help(rest):
+        print(command)
+        return 0
+    values = command.parse(rest)
+    from ganvas.training.train import train as start
+
+    return _outcome(progress.watched(lambda report: start(name, report=report, **values)))
+
+
+def _resume(folder: Path, recipe: str) -> int:
+    from ganvas.training.run import Run
+    from ganvas.training.train import resume
+
+    if recipe and recipe != (name := Run(folder).recipe.name):
+        raise UserError(f"{folder} is a run of {name}, not of {recipe}: go on with `ganvas train --resume {folder}`.")
+    return _outcome(progress.watched(lambda report: resume(folder, report)))
+
+
+def _outcome(run: Run) -> int:
+    """Print what came of a run; returns the exit status."""
+    state = run.state
+    if state["state"] == "interrupted":
+        print(f"stopped at step {state['step']} of {state['steps']}; go on with: ganvas train --resume {run.path}")
+        return 130
+    table([*_test(state), ("run", run.path), *_pictures(run), *_next(run)])
+    return 0
+
+
+def _test(state: Mapping[str, Any]) -> list[tuple[str, str]]:
+    figures = state.get("test")
+    if not figures:
+        return []
+    if "elbo" in figures:
+        parts = f"reconstruction {figures['reconstruction']:.2f} + KL {figures['kl']:.2f}"
+        return [("test ELBO", f"{figures['elbo']:.2f} nats per image = -({parts})")]
+    if "loss" in figures:
+        return [("test loss", f"squared error {figures['loss']:.3f} per image")]
+    return [("test", progress.words(figures))]
+
+
+def _pictures(run: Run) -> list[tuple[str, Path]]:
+    found = [(kind, sorted((run.path / kind).glob("*.png"))) for kind in ("samples", "reconstructions")]
+    return [(kind, files[-1]) for kind, files in found if files]
+
+
+def _next(run: Run) -> list[tuple[str, str]]:
+    """The commands that one may type after training."""
+    from ganvas.models.base import FAMILIES
+
+    family = FAMILIES[type(run.recipe.model)]
+    ends = {"sample": " -n 64", "reconstruct": "", "denoise": " IMAGES...", "encode": " --out features.npz"}
+    said = [f"ganvas {verb} {run.path}{end}" for verb, end in ends.items() if hasattr(family, verb)]
+    return [("" if i else "next", line) for i, line in enumerate(said)]
+
+
+def recipes() -> None:
+    """The recipes.
+
+    Example:
+        ganvas recipes
+    """
+    from ganvas.recipes import RECIPES
+
+    table((name, (inspect.getdoc(recipe) or "").split("\n")[0]) for name, recipe in RECIPES.items())
+
+
+def show(run: Annotated[Path, "RUN", "a run's folder"], /) -> None:
+    """What a run is, how far it came, its figures, pictures and model.
+
+    Example:
+        ganvas show runs/first
+    """
+    from ganvas.registry import dump
+    from ganvas.training.run import Run
+
+    it = Run(run)
+    recipe, state = it.recipe, it.state
+    model, training, data = dump(recipe.model), dump(recipe.training), dump(recipe.data)
+    last = {row.pop("split"): row for row in it.metrics}
+    finished = state["state"] == "finished"
+    table(
+        [
+            ("run", it.path),
+            ("recipe", recipe.name),
+            ("state", f"{state['state']} at step {state['step']} of {state.get('steps', '?')}"),
+            *[("", state[word]) for word in ("message",) if word in state],
+            ("data", f"{data['source']}, {' x '.join(map(str, it.data['shape']))}"),
+            *[(f"  {name}", _words(data[name])) for name in ("binarise", "labels") if data.get(name)],
+            ("model", model.pop("kind")),
+            *[(f"  {name}", _words(value)) for name, value in model.items()],
+            ("training", _words({key: value for key, value in training.items() if key not in ("kind", "turns")})),
+            *[(f"  {player}", _words(turn)) for player, turn in training["turns"].items()],
+            *[(split, progress.words(last[split])) for split in ("train", "validation") if split in last],
+            *_test(state),
+            *_pictures(it),
+            *([("model folder", it.path / "model"), *_next(it)] if finished else []),
+            *([] if finished else [("next", f"ganvas train --resume {it.path}")]),
+        ]
+    )
+
+
+def _words(value: Any) -> str:
+    """A setting as a person reads it: {"kind": "mlp", "hidden": [500, 500]} -> "mlp, hidden 500 500"."""
+    if isinstance(value, dict):
+        return ", ".join((f"{key} " if key not in ("kind", "name") else "") + _words(v) for key, v in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_words, value))
+    return "none" if value is None else str(value).lower()
+
+
+HELP = """\
+  train RECIPE --data DATA      train a model
+  train --resume RUN            continue a run where it stopped
+  recipes                       the recipes
+  show RUN                      what a run is and how far it came
+"""
+VERBS: dict[str, Callable[..., None]] = {"recipes": recipes, "show": show}  # train's flags depend on its recipe

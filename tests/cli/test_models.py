@@ -1,0 +1,104 @@
+"""sample, reconstruct, denoise, encode."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ganvas
+from ganvas.cli import main
+from ganvas.data import load
+from ganvas.data.loader import to_tensor
+
+Said = Callable[..., str]
+Opened = Callable[[Path], np.ndarray]
+
+
+@pytest.mark.parametrize("name", ["vae", "model"])
+def test_sample(name: str, home: Path, said: Said, opened: Opened) -> None:
+    picture = Path(said("sample", home / name, "-n", 9).strip())
+    assert picture == home / name / "samples-9-seed0.png"
+    assert opened(picture).shape == (3 * 58 + 2, 3 * 58 + 2)
+
+
+@pytest.mark.parametrize("name", ["vae", "model"])
+def test_reconstruct_takes_images_of_another_size_and_colour(
+    name: str, home: Path, photos: Path, said: Said, opened: Opened
+) -> None:
+    picture = home / f"{name}.png"
+    assert said("reconstruct", home / name, "--data", photos, "--out", picture) == f"{picture}\n"
+    assert opened(picture).shape == (118, 60)  # one test image of twelve, above its reconstruction
+
+
+def test_reconstruct_takes_the_runs_data(home: Path, said: Said, opened: Opened) -> None:
+    picture = Path(said("reconstruct", home / "vae", "-n", 20).strip())
+    assert opened(picture).shape == (4 * 58 + 2, 582)
+
+
+@pytest.mark.parametrize(("name", "data"), [("vae", []), ("model", ["--data", "digits"])])
+def test_encode_is_the_models_encode(name: str, data: list[str], home: Path, tmp_path: Path, said: Said) -> None:
+    file = tmp_path / "new" / "codes.npz"
+    assert said("encode", home / name, *data, "--out", file, "--device", "cpu") == f"{file}\n"
+    splits, model = load("digits").splits, ganvas.load(home / name)
+    with np.load(file, allow_pickle=False) as codes:
+        assert set(codes) == {f"{split}{end}" for split in splits for end in ("", "_labels")}
+        for split, part in splits.items():
+            assert codes[split].dtype == np.float32
+            assert np.array_equal(codes[split], model.encode(to_tensor(part.images)))
+            assert np.array_equal(codes[f"{split}_labels"], part.labels)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_encode_without_labels(home: Path, photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "codes.npz"
+    assert main(["encode", str(home / "dae"), "--data", str(photos), "--out", str(file)]) == 0
+    with np.load(file) as codes:
+        assert {name: part.shape for name, part in codes.items()} == {
+            "train": (10, 3),
+            "validation": (1, 3),
+            "test": (1, 3),
+        }
+
+
+def test_denoise_takes_files_of_any_mode(home: Path, tmp_path: Path, said: Said, opened: Opened) -> None:
+    noisy, clean = tmp_path / "noisy", tmp_path / "clean"
+    (noisy / "more").mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 12), np.uint8)
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"):
+        Image.fromarray(pixels).convert(mode).save(noisy / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}")
+    Image.fromarray(pixels.astype(np.uint16) * 257).save(noisy / "more" / "I16.png")
+    Image.fromarray(pixels.astype(np.float32) / 255).save(tmp_path / "F.tif")
+    (noisy / "notes.txt").write_text("no image")
+
+    printed = said("denoise", home / "dae", noisy, tmp_path / "F.tif", "--out", clean)
+    assert printed == f"{clean}\n{home / 'dae' / 'denoised.png'}\n"
+    names = ["1.png", "CMYK.png", "F.png", "L.png", "LA.png", "P.png", "RGB.png", "RGBA.png", "more/I16.png"]
+    assert sorted(path.relative_to(clean).as_posix() for path in clean.rglob("*.png")) == sorted(names)
+    outcomes = [opened(clean / name) for name in names]
+    assert {outcome.shape for outcome in outcomes} == {(8, 8)}
+    assert opened(home / "dae" / "denoised.png").shape == (2 * 58 + 2, 9 * 58 + 2)
+    model = ganvas.load(home / "dae")
+    seen = load(noisy, size=8, channels=1).splits["test"].images[:1]  # any one of them, by the other road
+    wanted = (model.denoise(to_tensor(seen))[0, 0] * 255).round().byte().numpy()
+    assert any(np.abs(outcome.astype(int) - wanted).max() <= 1 for outcome in outcomes)
+
+
+def test_denoise_puts_the_models_noise_on_first(home: Path, photos: Path, said: Said, opened: Opened) -> None:
+    picture = home / "dae" / "denoised.png"
+    said("denoise", home / "dae", photos / "0.png", "--noise", 0.5)
+    once = opened(picture)
+    assert once.shape == (3 * 58 + 2, 60)  # given, noisy, denoised
+    assert not np.array_equal(once[2:58], once[60:116])
+    said("denoise", home / "dae", photos / "0.png", "--noise", 0.5)
+    assert np.array_equal(once, opened(picture))
+
+
+def test_denoise_refuses_two_images_of_one_name(home: Path, photos: Path, said: Said) -> None:
+    other = photos / "sub"
+    other.mkdir()
+    shutil.copy(photos / "0.png", other)
+    told = said("denoise", home / "dae", photos / "0.png", other / "0.png", status=1)
+    assert "have one name" in told
