@@ -111,18 +111,24 @@ def stacked_mnist(progress: bool) -> Source:
     return Source(splits, "three digits of MNIST's same split as red, green, blue; 28 x 28; 8 bit", names)
 
 
+_ANGLES, _TICKS = np.arange(8) * np.pi / 4, np.arange(-4, 5, 2)
+# The centres (M, 2) of the mixtures in the plane, and each mode's standard deviation.
+GAUSSIANS: dict[str, tuple[Array, float]] = {
+    "ring": (np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1), 0.01),
+    "grid": (np.stack(np.meshgrid(_TICKS, _TICKS, indexing="ij"), axis=-1).reshape(-1, 2), 0.05),
+}
+
+
 @source
 def ring(progress: bool) -> Source:
     """8 Gaussians on the unit circle of the plane, sigma 0.01: 100,000 / 10,000 / 10,000 points."""
-    angles = np.arange(8) * np.pi / 4
-    return _gaussians(np.stack([np.cos(angles), np.sin(angles)], axis=1), 0.01)
+    return _gaussians(*GAUSSIANS["ring"])
 
 
 @source
 def grid(progress: bool) -> Source:
     """25 Gaussians at {-4, -2, 0, 2, 4} x {-4, -2, 0, 2, 4}, sigma 0.05: 100,000 / 10,000 / 10,000 points."""
-    ticks = np.arange(-4, 5, 2)
-    return _gaussians(np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2), 0.05)
+    return _gaussians(*GAUSSIANS["grid"])
 
 
 def _gaussians(centres: Array, sigma: float) -> Source:
