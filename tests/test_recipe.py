@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 import ganvas.recipes  # noqa: F401  (fills the registry)
 from ganvas.errors import UserError
@@ -15,9 +15,15 @@ from ganvas.registry import build, parameters
 
 SIDES, RATES = st.integers(1, 500), st.floats(1e-8, 10)
 OPTIMIZERS = st.builds(
-    Optimizer, name=st.sampled_from(["adam", "sgd"]), lr=RATES, momentum=st.floats(0, 1, exclude_max=True)
+    Optimizer,
+    name=st.sampled_from(["adam", "rmsprop", "sgd"]),
+    lr=RATES,
+    momentum=st.floats(0, 1, exclude_max=True),
+    last_momentum=st.none() | st.floats(0, 1, exclude_max=True),
+    momentum_epochs=SIDES,
+    decay=st.floats(1, 2),
 )
-TURNS = st.builds(Turn, optimizer=OPTIMIZERS, moves=SIDES)
+TURNS = st.builds(Turn, optimizer=OPTIMIZERS, moves=SIDES, long=st.none() | SIDES)
 DATA = st.builds(
     Data,
     source=st.text(),
@@ -85,7 +91,13 @@ def test_an_unknown_key_is_refused_wherever_it_stands(name: str, key: str) -> No
         ({"model": {"kind": "vae", "net": {"kind": "cnn"}}}, "unknown net 'cnn'"),
         ({"training": {"turns": {}, "batch_size": 0}}, "training.batch_size: 0 is refused"),
         ({"training": {"turns": {"vae": {"moves": 0}}}}, "training.turns.vae.moves: 0 is refused"),
+        ({"training": {"turns": {"vae": {"long": 0}}}}, "training.turns.vae.long: 0 is refused"),
         ({"training": {"turns": {"vae": {"optimizer": {"lr": 0}}}}}, "optimizer.lr: 0 is refused"),
+        ({"training": {"turns": {"vae": {"optimizer": {"decay": 0.9}}}}}, "optimizer.decay: 0.9 is refused"),
+        (
+            {"training": {"turns": {"vae": {"optimizer": {"last_momentum": 1}}}}},
+            "last_momentum: 1 is refused",
+        ),
         ({"training": {}}, "training.turns: "),
         ({"data": {"channels": 2}}, "data.channels: 2 is refused: should be 1 or 3"),
         ({"name": None}, "name: None is refused"),
@@ -106,6 +118,22 @@ def test_a_text_without_a_model_is_refused(text: str) -> None:
 def test_a_damaged_text_is_refused() -> None:
     with pytest.raises(UserError, match="damaged"):
         from_json(RECIPES["vae"]().to_json()[:-9], MODELS)
+
+
+@given(st.builds(Turn, moves=st.integers(1, 20), long=st.none() | st.integers(1, 200)), st.integers(0, 2100))
+@example(Turn(moves=5, long=100), 500)
+@example(Turn(moves=5, long=100), 501)
+@settings(deadline=None, max_examples=60)
+def test_moves_before_a_step_are_those_of_all_steps_before(turn: Turn, step: int) -> None:
+    assert turn.moves_before(step) == sum(turn.moves_at(earlier) for earlier in range(step))
+
+
+def test_long_turns_are_those_of_the_wasserstein_papers_code() -> None:
+    """100 critic moves before each of the first 25 generator moves, and before each 500th."""
+    turn = Turn(moves=5, long=100)
+    assert [step for step in range(1600) if turn.moves_at(step) == 100] == [*range(25), 500, 1000, 1500]
+    assert {turn.moves_at(step) for step in range(1600)} == {5, 100}
+    assert {Turn(moves=3).moves_at(step) for step in range(1600)} == {3}
 
 
 def test_recipes_are_frozen_values() -> None:

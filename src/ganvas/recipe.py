@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ganvas.errors import UserError
-from ganvas.registry import Count, Fraction, Positive, Registry, build, dump, settings
+from ganvas.registry import Count, Fraction, Positive, Registry, build, dump, parameters, settings
 
 RECIPES = Registry("recipe")
 
@@ -42,6 +42,7 @@ class Optimizer:
         name: "adam", "rmsprop" (smoothing 0.99), or "sgd" with momentum.
         lr: its learning rate.
         betas: of Adam.
+        eps: of Adam, added to the root of its second moment: a gradient far below it moves little.
         momentum: of SGD at first.
         last_momentum: what it rises to, by equal amounts, over `momentum_epochs`; None: it stays.
         momentum_epochs: how long it rises.
@@ -51,6 +52,7 @@ class Optimizer:
     name: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr: Positive = 1e-3
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    eps: Positive = 1e-8
     momentum: Fraction = 0.5
     last_momentum: Fraction | None = None
     momentum_epochs: Count = 250
@@ -95,6 +97,7 @@ class Training:
         schedule: of the learning rate: "constant", or "cosine" down to 0.
         patience: epochs without a better validation figure before it stops; None: never.
         log_every: steps between rows of metrics, at most an epoch's.
+        snapshots: models that are kept on the way, evenly spaced, the last one at the end; None: none.
     """
 
     turns: dict[str, Turn]
@@ -106,6 +109,7 @@ class Training:
     schedule: Literal["constant", "cosine"] = "constant"
     patience: Count | None = None
     log_every: Count = 50
+    snapshots: Count | None = None
 
 
 @settings
@@ -114,15 +118,23 @@ class Recipe:
 
     Attributes:
         name: of the recipe's function.
+        arguments: what that function was called with.
         data: what to train on.
         model: the settings of one of the models.
         training: how.
     """
 
     name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
     data: Data = Data()
     model: Any
     training: Training
+
+    def __post_init__(self) -> None:
+        known = parameters(RECIPES[self.name]) if self.arguments else {}
+        for name in self.arguments:
+            if name not in known:
+                raise UserError(f"unknown setting {name!r} of the recipe {self.name}.")
 
     def to_json(self) -> str:
         """The recipe as JSON text."""

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from ganvas.errors import UserError
 from ganvas.losses import PROBABILISTIC
-from ganvas.nets.layers import BatchNorm, MinibatchLayer, VirtualNorm, WithReference
+from ganvas.nets.layers import BatchNorm, MinibatchLayer, VirtualNorm, WithReference, mean_over_processes
 from ganvas.randomness import Draw
-from ganvas.registry import Count, Fraction, Positive, Registry, settings
+from ganvas.registry import Count, Fraction, Positive, Registry, kind, settings
 
 if TYPE_CHECKING:
     from ganvas.models.gan import GANModel, Seen
@@ -32,7 +33,15 @@ else:
 
 
 class Technique:
-    """The hooks, which do nothing."""
+    """The hooks, which do nothing.
+
+    Attributes:
+        order: when it is built: 0 changes layers, 1 parametrises the weights of all layers, 2 copies them.
+        clashes: the techniques that it can't stand beside, and what is wrong with the pair.
+    """
+
+    order: ClassVar[int] = 0
+    clashes: ClassVar[dict[str, str]] = {}
 
     def build(self, model: GANModel) -> None:
         """Change the nets of a new model.
@@ -51,6 +60,22 @@ class Technique:
 
     def moved(self, model: GANModel, player: str) -> None:
         """After each move of a player."""
+
+
+def in_order(techniques: Techniques) -> Techniques:
+    """The techniques as they are built.
+
+    Raises:
+        UserError: one is given twice, or two can't stand together.
+    """
+    names = [kind(type(technique)) for technique in techniques]
+    for name, technique in zip(names, techniques, strict=True):
+        if names.count(name) > 1:
+            raise UserError(f"the technique {name} is given twice.")
+        for other, fault in technique.clashes.items():
+            if other in names:
+                raise UserError(f"{name} and {other} {fault}: leave one of them away.")
+    return tuple(sorted(techniques, key=lambda technique: technique.order))
 
 
 # ---- the four fixes of Salimans et al. 2016, and virtual batch norm ----
@@ -74,8 +99,8 @@ class FeatureMatching(Technique):
 
 
 def feature_distance(real: Tensor, fake: Tensor) -> Tensor:
-    """|| mean of real (N, d) - mean of fake (M, d) ||^2."""
-    return ((real.float().mean(0) - fake.float().mean(0)) ** 2).sum()
+    """|| mean of real (N, d) - mean of fake (M, d) ||^2; of several processes, the means are over the global batch."""
+    return (mean_over_processes(real.float().mean(0) - fake.float().mean(0)) ** 2).sum()
 
 
 @TECHNIQUES.register
@@ -108,6 +133,7 @@ class HistoricalAveraging(Technique):
     """weight * || theta - (1/t) sum_i theta_i ||^2 in each player's cost (section 3.3)."""
 
     weight: Positive = 0.1
+    order = 2
 
     def build(self, model: GANModel) -> None:
         """Keep the mean of each player's past weights, and how many they are."""
@@ -162,7 +188,7 @@ class LabelSmoothing(Technique):
         if model.config.loss not in PROBABILISTIC:
             raise UserError(
                 f"label smoothing changes the target of a probability, and under the {model.config.loss} loss the "
-                "discriminator gives none: leave it away, or take --loss non-saturating."
+                f"discriminator gives none: leave it away, or take the loss {' or '.join(PROBABILISTIC)}."
             )
 
     def term(self, player: str, seen: Seen) -> Tensor | None:
@@ -183,13 +209,19 @@ class VirtualBatchNorm(Technique):
         """Replace the generator's batch norms; the reference is drawn with the first weights."""
         net = model.generator.net
         if not replace_modules(net, BatchNorm, lambda norm: VirtualNorm(norm, self.size)):
-            raise UserError("virtual batch norm replaces the generator's batch norm, and this one has none.")
+            raise UserError(
+                "virtual batch norm replaces the generator's batch norm, and this one has none: leave it away, or take "
+                "another generator."
+            )
         key = int(torch.randint(2**31, ()))
         z = model.config.prior.sample(Draw(key), (self.size, model.config.latent_dim))
         model.generator.net = WithReference(net, z)
 
 
 # ---- bounds of the critic's slope ----
+
+BOUNDS = "both bound the critic's slope"
+ALONE = "do not go together, as the slope is that of each image by itself and not of its batch"
 
 
 @TECHNIQUES.register
@@ -198,13 +230,14 @@ class Clip(Technique):
     """Every weight of the critic is cut to [-bound, bound] after its move (Arjovsky et al. 2017, algorithm 1)."""
 
     bound: Positive = 0.01
+    clashes: ClassVar[dict[str, str]] = {"gradient-penalty": BOUNDS, "r1": BOUNDS, "spectral-norm": BOUNDS}
 
+    @torch.no_grad()
     def moved(self, model: GANModel, player: str) -> None:
         """The critic's."""
         if player == "discriminator":
-            with torch.no_grad():
-                torch._foreach_clamp_min_(list(model.discriminator.parameters()), -self.bound)
-                torch._foreach_clamp_max_(list(model.discriminator.parameters()), self.bound)
+            for weight in model.discriminator.parameters():
+                weight.clamp_(-self.bound, self.bound)
 
 
 @TECHNIQUES.register
@@ -217,6 +250,10 @@ class GradientPenalty(Technique):
     """
 
     weight: Positive = 10.0
+    clashes: ClassVar[dict[str, str]] = {
+        "r1": "pull the critic's slope to 1 and to 0",
+        "minibatch-discrimination": ALONE,
+    }
 
     def build(self, model: GANModel) -> None:
         """Layer norm for batch norm."""
@@ -240,6 +277,7 @@ class R1(Technique):
     """weight / 2 * E || grad D(x) ||^2 at real images (Mescheder et al. 2018, equation 9)."""
 
     weight: Positive = 10.0
+    clashes: ClassVar[dict[str, str]] = {"minibatch-discrimination": ALONE}
 
     def build(self, model: GANModel) -> None:
         """Layer norm for batch norm, as with the gradient penalty."""
@@ -264,11 +302,12 @@ class SpectralNorm(Technique):
     """
 
     iterations: Count = 1
+    order = 1
 
     def build(self, model: GANModel) -> None:
         """Parametrise the discriminator's linear layers and convolutions."""
         for module in list(model.discriminator.modules()):
-            if isinstance(module, nn.Linear | nn.Conv2d):
+            if isinstance(module, nn.Linear | nn.Conv2d | MinibatchLayer):
                 parametrizations.spectral_norm(module, n_power_iterations=self.iterations)
 
 
@@ -289,7 +328,7 @@ class Augment(Technique):
     def build(self, model: GANModel) -> None:
         """Refused for points."""
         if len(model.shape) != 3:
-            raise UserError(f"augmentation is of images, and this data is points of shape {model.shape}.")
+            raise UserError(f"augmentation is of images, this data is points of shape {model.shape}: leave it away.")
 
     def view(self, images: Tensor, draw: Draw, which: Literal["real", "fake"]) -> Tensor:
         """Every image by its own draw."""
@@ -305,32 +344,31 @@ def _brightness(images: Tensor, u: Tensor) -> Tensor:
 
 def _translation(images: Tensor, u: Tensor) -> Tensor:
     """Moved by up to an eighth of its sides, the rest made 0."""
-    sides = torch.tensor(images.shape[2:], device=images.device)
-    shift = (u * (2 * (sides // 8) + 1)).long() - sides // 8
-    rows, columns = (
-        torch.arange(side, device=images.device) - d[:, None] for side, d in zip(images.shape[2:], shift.T, strict=True)
-    )
-    n = torch.arange(len(images), device=images.device)[:, None, None]
-    rows_inside, columns_inside = rows.clamp(0, sides[0] - 1), columns.clamp(0, sides[1] - 1)
-    moved = images.permute(0, 2, 3, 1)[n, rows_inside[:, :, None], columns_inside[:, None]].permute(0, 3, 1, 2)
-    return moved * _box(rows == rows_inside, columns == columns_inside)
+    height, width = images.shape[2:]
+    y, x = height // 8, width // 8
+    rows = torch.arange(height, device=u.device) + _below(2 * y + 1, u[:, :1])
+    columns = torch.arange(width, device=u.device) + _below(2 * x + 1, u[:, 1:])
+    n = torch.arange(len(images), device=u.device)[:, None, None]
+    padded = F.pad(images, (x, x, y, y)).permute(0, 2, 3, 1)
+    return padded[n, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
 
 def _cutout(images: Tensor, u: Tensor) -> Tensor:
-    """A square of half the sides, its middle anywhere, made 0."""
-    sides = torch.tensor(images.shape[2:], device=images.device)
-    first = (u * (sides + 1)).long() - sides // 4
-    rows, columns = (
-        torch.arange(side, device=images.device) - d[:, None] for side, d in zip(images.shape[2:], first.T, strict=True)
-    )
-    height, width = images.shape[2] // 2, images.shape[3] // 2
-    rows, columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
-    return images * ~_box(rows, columns)
+    """A box of half the sides, its middle anywhere, made 0."""
+    rows, columns = (_half(side, u[:, i : i + 1]) for i, side in enumerate(images.shape[2:]))
+    return images * ~(rows[:, None, :, None] & columns[:, None, None])
 
 
-def _box(rows: Tensor, columns: Tensor) -> Tensor:
-    """Which pixels (N, 1, H, W) are in both the rows (N, H) and the columns (N, W)."""
-    return rows[:, None, :, None] & columns[:, None, None, :]
+def _half(side: int, u: Tensor) -> Tensor:
+    """Which of the places of a side (N, side) are in half of it, whose middle is anywhere."""
+    half = side // 2
+    place = torch.arange(side, device=u.device) - _below(side + 1 - half % 2, u) + half // 2
+    return (place >= 0) & (place < half)
+
+
+def _below(n: int, u: Tensor) -> Tensor:
+    """Whole numbers 0 ... n - 1, equally probable, from u in [0, 1)."""
+    return (u * n).long()
 
 
 AUGMENTATIONS = {"brightness": _brightness, "translation": _translation, "cutout": _cutout}
@@ -342,10 +380,11 @@ class EMA(Technique):
     """Samples come from an exponential moving average of the generator's weights (Yazici et al. 2019)."""
 
     decay: Fraction = 0.999
+    order = 2
 
     def build(self, model: GANModel) -> None:
         """The average starts at the first weights."""
-        model.average = _MovingAverage(model.generator.net)
+        model.average = MovingAverage(model.generator.net)
 
     def moved(self, model: GANModel, player: str) -> None:
         """Take the generator's new weights in."""
@@ -353,7 +392,7 @@ class EMA(Technique):
             model.average.add(model.generator.net, self.decay)
 
 
-class _MovingAverage(nn.Module):
+class MovingAverage(nn.Module):
     """A net with the moving average of another's weights, and that one's buffers."""
 
     moves: Tensor
@@ -364,6 +403,7 @@ class _MovingAverage(nn.Module):
         self.register_buffer("moves", torch.zeros(()))
 
     def forward(self, z: Tensor) -> Tensor:
+        """(N, latent) -> (N, ...)."""
         output: Tensor = self.net(z)
         return output
 

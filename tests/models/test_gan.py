@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+import ganvas
 from ganvas.errors import UserError
+from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
 from ganvas.models import MODELS
-from ganvas.models.gan import GAN, GANModel
+from ganvas.models.gan import GAN, GANModel, Seen
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
 from ganvas.priors import Normal, Uniform
 from ganvas.randomness import Draw
+from ganvas.registry import settings
+from ganvas.techniques import TECHNIQUES, Technique
 
 IMAGES = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -48,6 +52,59 @@ def test_both_turns_by_hand(output: Any, activation: Any, loss: str, prior: Any)
     assert parts["fake"].item() == pytest.approx(fake.mean(), rel=1e-5)
     expected = np.log(1 - fake).mean() if loss == "minimax" else -np.log(fake).mean()
     assert model.players()["generator"](IMAGES, Draw(0, 1))["loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", sorted(GAN_LOSSES))
+def test_each_loss_is_asked_with_the_logits_of_both(loss: str) -> None:
+    """And D judges real images in G's turn only where G's cost depends on them."""
+    model = make(loss=loss, prior=Normal())
+    fake = model.generator.images(Draw(0, 1).normal("prior", (5, 3)))
+    costs = GAN_LOSSES[loss](model.discriminator.logits(IMAGES), model.discriminator.logits(fake))
+    for (name, player), cost in zip(model.players().items(), costs, strict=True):
+        judged: list[int] = []
+        hook = model.discriminator.body.register_forward_hook(lambda *_, judged=judged: judged.append(1))
+        torch.testing.assert_close(player(IMAGES, Draw(0, 1))["loss"], cost)
+        hook.remove()
+        assert len(judged) == (2 if name == "discriminator" or generator_sees_real(GAN_LOSSES[loss]) else 1)
+
+
+@pytest.mark.parametrize("loss", sorted(GAN_LOSSES))
+def test_scores_are_probabilities_or_a_critics_means(loss: str) -> None:
+    model = make(loss=loss)
+    seen = Seen(model, IMAGES, model.generator.fake(5, Draw(0, 1), torch.device("cpu")), Draw(0, 1))
+    real, fake = seen.real_logits.detach().numpy(), seen.fake_logits.detach().numpy()
+    if loss in PROBABILISTIC:
+        expected = {"real": sigmoid(real).mean(), "fake": sigmoid(fake).mean()}
+    else:
+        expected = {"real": real.mean(), "fake": fake.mean()}
+    parts = {name: value.item() for name, value in model.discriminator(IMAGES, Draw(0, 1)).items()}
+    if loss == "wasserstein":  # the estimate is the negative of the critic's loss
+        expected["wasserstein"] = -parts["loss"]
+    del parts["loss"]
+    assert parts == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_is_seen_is_computed_when_it_is_asked_for_and_once() -> None:
+    model = make()
+    judged: list[int] = []
+    model.discriminator.body.register_forward_hook(lambda *_: judged.append(1))
+    seen = Seen(model, IMAGES, IMAGES, Draw(0))
+    assert not judged
+    assert seen.real_logits is seen.real_logits and seen.real_features is seen.real_features and len(judged) == 1
+    torch.testing.assert_close(seen.fake_logits, model.discriminator.judge(seen.real_features))
+
+
+def test_a_linear_output_is_unbounded_and_its_images_are_not() -> None:
+    """Arjovsky et al. 2017, the MLP generator of the code: data in [-1, 1], no last activation."""
+    model = make(output="linear")
+    with torch.no_grad():
+        model.generator.net[-2].weight *= 20
+    z = Draw(0).normal("z", (50, 3))
+    fakes = model.generator.images(z).detach()
+    np.testing.assert_allclose(fakes.flatten(1), by_hand(model.generator.net, z.numpy()), rtol=1e-4, atol=1e-5)
+    assert fakes.abs().max() > 2
+    torch.testing.assert_close(model.decode(z), ((fakes + 1) / 2).clamp(0, 1))
+    torch.testing.assert_close(model.to_range(IMAGES), IMAGES * 2 - 1)
 
 
 def test_points_have_no_last_activation() -> None:
@@ -116,3 +173,53 @@ def test_fakes_are_drawn_anew_at_each_move() -> None:
 def test_an_unknown_loss_is_refused() -> None:
     with pytest.raises(UserError, match=r"unknown GAN loss 'hing'\. Did you mean 'hinge'\?"):
         MODELS.parse({"kind": "gan", "loss": "hing"})
+
+
+def test_a_new_loss_is_one_function(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Registered, it is a value of --loss, is trained with, and is in the model that is read again."""
+
+    def squared_margin(real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return (1 - real).relu().square().mean() + (1 + fake).relu().square().mean(), -fake.mean()
+
+    monkeypatch.setitem(GAN_LOSSES, "squared-margin", squared_margin)
+    points = np.random.default_rng(0).normal(3.0, 0.1, (600, 2)).astype(np.float32)
+    run = ganvas.train("gan", data=points, loss="squared-margin", epochs=2, batch_size=50, out=tmp_path / "run")
+    assert run.model.config.loss == "squared-margin" and run.model.sample(3).isfinite().all()
+    with pytest.raises(UserError, match=r"--label-smoothing|label smoothing"):
+        ganvas.train("gan", data=points, loss="squared-margin", label_smoothing=0.9, out=tmp_path / "other")
+
+
+def test_a_new_technique_is_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hook is called where its docstring says, and its term is summed and named."""
+    calls: list[Any] = []
+
+    @settings
+    class Offset(Technique):
+        by: float = 0.25
+
+        def build(self, model: GANModel) -> None:
+            calls.append(("build", model))
+
+        def view(self, images: torch.Tensor, draw: Draw, which: str) -> torch.Tensor:
+            calls.append(("view", which))
+            return images + self.by
+
+        def term(self, player: str, seen: Seen) -> torch.Tensor | None:
+            calls.append(("term", player))
+            return seen.real.mean() if player == "discriminator" else None
+
+        def moved(self, model: GANModel, player: str) -> None:
+            calls.append(("moved", player))
+
+    monkeypatch.setitem(TECHNIQUES, "offset", Offset)
+    plain, model = make(), make(techniques=(Offset(),))
+    assert calls == [("build", model)]
+    parts = model.discriminator(IMAGES, Draw(0))
+    assert sorted(calls[1:]) == [("term", "discriminator"), ("view", "fake"), ("view", "real")]
+    assert parts["offset"].item() == pytest.approx(IMAGES.mean().item() + 0.25, rel=1e-5)
+    fake = model.generator.fake(5, Draw(0), torch.device("cpu"))
+    logits = [plain.discriminator.logits(x + 0.25) for x in (IMAGES, fake)]
+    torch.testing.assert_close(parts["loss"], GAN_LOSSES["non-saturating"](*logits)[0] + parts["offset"])
+    assert "offset" not in model.generator(IMAGES, Draw(0))
+    model.moved("generator")
+    assert calls[-1] == ("moved", "generator")

@@ -15,6 +15,7 @@ from ganvas.nets.dcgan import DCGAN, base
 
 # (height, width) -> (strided layers, height and width of the base)
 SIZES = {
+    (8, 8): (1, 4, 4),
     (16, 16): (2, 4, 4),
     (28, 28): (2, 7, 7),
     (32, 32): (3, 4, 4),
@@ -22,6 +23,7 @@ SIZES = {
     (64, 64): (4, 4, 4),
     (96, 96): (4, 6, 6),
     (128, 128): (5, 4, 4),
+    (256, 256): (6, 4, 4),
     (32, 64): (3, 4, 8),
 }
 
@@ -33,8 +35,9 @@ def count(net: nn.Module) -> int:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kernel", [4, 5])
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_shapes(size: tuple[int, int], kernel: Any, norm: Any) -> None:
-    net, shape = DCGAN(filters=2, kernel=kernel, norm=norm), (3, *size)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes(size: tuple[int, int], kernel: Any, norm: Any, channels: int) -> None:
+    net, shape = DCGAN(filters=1, kernel=kernel, norm=norm, widen=channels == 3), (channels, *size)
     assert base(shape) == SIZES[size]
     assert net.decoder(5, shape)(torch.zeros(2, 5)).shape == (2, *shape)
     assert net.encoder(shape, 7)(torch.zeros(2, *shape)).shape == (2, 7)
@@ -80,6 +83,20 @@ def test_as_many_weights_as_the_published_64_pixel_nets() -> None:
     assert count(paper.decoder(100, (3, 64, 64))) == project + norms + convolutions + 3
     # Its mirror: no norm beside the image (128), a bias there (128) and on the head.
     assert count(paper.encoder((3, 64, 64), 1)) == convolutions + 1024 * 16 + (norms - 2 * 128) + 128 + 1
+
+
+@pytest.mark.parametrize(("widen", "filters"), [(True, [2, 4, 8, 16, 16, 16]), (False, [2] * 6)])
+def test_filters_double_up_to_eight_times_the_first_or_stay(widen: bool, filters: list[int]) -> None:
+    down = DCGAN(filters=2, widen=widen).encoder((1, 256, 256), 1)
+    up = DCGAN(filters=2, widen=widen).decoder(3, (1, 256, 256))
+    assert [layer.out_channels for layer in down if isinstance(layer, nn.Conv2d)] == filters
+    assert [layer.in_channels for layer in up if isinstance(layer, nn.ConvTranspose2d)] == filters[::-1]
+
+
+def test_the_constant_net_of_the_wasserstein_paper_by_hand() -> None:
+    """Arjovsky et al. 2017, figure 6: no batch norm, 64 filters at every layer; here at 64 pixels, kernels of 4."""
+    net = DCGAN(norm="none", widen=False).decoder(100, (3, 64, 64))
+    assert count(net) == 101 * 64 * 16 + 3 * (16 * 64 * 64 + 64) + 16 * 64 * 3 + 3
 
 
 def test_without_batch_norm_every_layer_has_a_bias() -> None:

@@ -155,6 +155,15 @@ def test_tensorboard_and_patience_and_schedule(tmp_path: Path) -> None:
     assert list((run.path / "tensorboard").glob("events.*"))
 
 
+def test_snapshots_are_models_evenly_spaced_and_the_last_at_the_end(tmp_path: Path) -> None:
+    run = ganvas.train("gan", snapshots=4, out=tmp_path / "run", **FAST)
+    steps = run.state["steps"]
+    assert list(run.snapshots) == [-(-steps * i // 4) for i in (1, 2, 3, 4)]
+    first, *_, last = (ganvas.load(folder).sample(9) for folder in run.snapshots.values())
+    assert torch.equal(last, run.model.sample(9)) and not torch.allclose(first, last, atol=1e-2)
+    assert not ganvas.train("gan", out=tmp_path / "other", **FAST).snapshots
+
+
 def test_a_recipe_that_needs_labels_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def labelled() -> Recipe:
         made: Recipe = RECIPES["vae"]()

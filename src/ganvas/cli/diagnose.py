@@ -35,12 +35,13 @@ def diagnose(
     found, history = examine(it)
     if json:
         findings = [dataclasses.asdict(finding) for finding in found]
-        print(js.dumps({"run": str(it.path), **it.state, "findings": findings, "vitals": history[-1:]}, indent=2))
+        vitals = history[-1] if history else None
+        print(js.dumps({"run": str(it.path), **it.state, "findings": findings, "vitals": vitals}, indent=2))
         return
     for finding in found:
         print(f"{finding.name}, since step {finding.since:,}\n  {finding.explanation}")
-        for figure, (value, healthy) in finding.evidence.items():
-            print(f"  {say(figure)} {value:.3g} (healthy: {healthy})")
+        for figure, value in finding.evidence.items():
+            print(f"  {say(figure)} {value}")
         print(f"  try: {finding.remedy}\n")
     if not found:
         _healthy(it, history)

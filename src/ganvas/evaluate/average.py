@@ -1,4 +1,4 @@
-"""A model's own loss and its parts, over a whole split."""
+"""A model's own figures, over a whole split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS = 1000
 
 
 def average(model: Model, split: Split, seed: int, *, rank: int = 0, world: int = 1) -> dict[str, float]:
-    """The parts of a model's loss, per image, in float32 and evaluation mode; {} for one that is not its own player.
+    """What a model measures of itself, per image, in float32 and evaluation mode: see `Model.measure`.
 
     Args:
         model: to measure.
@@ -23,15 +23,18 @@ def average(model: Model, split: Split, seed: int, *, rank: int = 0, world: int 
         rank: this process's place.
         world: how many processes share the work; the figures of all of them add up to the mean.
     """
-    if list(model.players().values()) != [model]:
-        return {}
     totals: dict[str, torch.Tensor] = {}
     with model.asked(), fast_products(model.device):
         for number, start in enumerate(range(0, len(split), ROWS)):
             # A rank without a block still gives zeros by name, so that the sums of all ranks fit together.
-            rows = to_tensor(split.images[start : start + ROWS], model.device)
+            part = slice(start, start + ROWS)
+            rows = to_tensor(split.images[part], model.device)
             weight = len(rows) if number % world == rank else 0
             if weight or not totals:
-                for name, value in model(rows, Draw(seed, number)).items():
+                labels = None if split.labels is None else torch.tensor(split.labels[part], device=model.device)
+                figures = model.measure(rows, labels, Draw(seed, number))
+                if not figures:
+                    return {}
+                for name, value in figures.items():
                     totals[name] = totals.get(name, 0) + weight * value.double()
     return {name: float(total) / len(split) for name, total in totals.items()}

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from torch import Tensor, nn
 from ganvas.errors import UserError
 from ganvas.files import read_json, replace, write_text
 from ganvas.registry import Registry, dump, kind
+
+if TYPE_CHECKING:
+    from ganvas.data import Dataset
+    from ganvas.randomness import Draw
 
 VERBS = ("sample", "encode", "decode", "reconstruct", "denoise", "log_prob")
 MODELS = Registry("model")
@@ -68,8 +72,15 @@ class Model(nn.Module):
         """The modules that move, by name: each one's forward takes (images, draw) and returns its loss's parts."""
         raise NotImplementedError(type(self).__name__)
 
+    def prepare(self, dataset: Dataset, seed: int) -> None:
+        """What a family takes from the data before the first move: nothing, unless it says otherwise."""
+
     def moved(self, player: str) -> None:
         """What a family does after each move of a player: nothing, unless it says otherwise."""
+
+    def measure(self, images: Tensor, labels: Tensor | None, draw: Draw) -> dict[str, Tensor]:
+        """Figures of images (N, *shape), batch means: a single player's own loss and its parts; of several: none."""
+        return self(images, draw) if list(self.players().values()) == [self] else {}
 
     def save(self, folder: str | Path) -> Path:
         """Write `config.json` and `model.safetensors` into `folder`, each aside first and then renamed."""

@@ -12,7 +12,6 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
-from ganvas.errors import UserError
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
 from ganvas.models.base import MODELS, Model
 from ganvas.nets.mlp import MLP
@@ -20,7 +19,7 @@ from ganvas.nets.registry import Net
 from ganvas.priors import Prior, Uniform
 from ganvas.randomness import Draw
 from ganvas.registry import Count, kind, settings
-from ganvas.techniques import Techniques
+from ganvas.techniques import Techniques, in_order
 
 
 def _known(loss: str) -> str:
@@ -65,7 +64,7 @@ class Seen:
     def __init__(self, model: GANModel, images: Tensor, fake: Tensor, draw: Draw) -> None:
         self.model, self.draw = model, draw
         self.real, self.fake = model.to_range(images), fake
-        for technique in model.config.techniques:
+        for technique in model.techniques:
             self.real = technique.view(self.real, draw, "real")
             self.fake = technique.view(self.fake, draw, "fake")
 
@@ -157,15 +156,12 @@ class GANModel(Model):
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
-        kinds = [kind(type(technique)) for technique in config.techniques]
-        for name in kinds:
-            if kinds.count(name) > 1:
-                raise UserError(f"the technique {name} is given twice.")
+        self.techniques = in_order(config.techniques)
         self.discriminator = Discriminator(self)
         self.generator = Generator(self)
         self.average: Any = None  # of the generator's net, where a technique keeps one
         self.generator_sees_real = generator_sees_real(GAN_LOSSES[config.loss])
-        for technique in config.techniques:
+        for technique in self.techniques:
             technique.build(self)
 
     def players(self) -> dict[str, nn.Module]:
@@ -174,7 +170,7 @@ class GANModel(Model):
 
     def cost(self, player: str, cost: Tensor, seen: Seen) -> dict[str, Tensor]:
         """{"loss": the cost and the techniques' terms, each term by its technique's name}."""
-        terms = {kind(type(t)): t.term(player, seen) for t in self.config.techniques}
+        terms = {kind(type(t)): t.term(player, seen) for t in self.techniques}
         terms = {name: term for name, term in terms.items() if term is not None}
         return {"loss": cost + sum(terms.values()), **terms}
 
@@ -189,7 +185,7 @@ class GANModel(Model):
 
     def moved(self, player: str) -> None:
         """A player has moved: techniques project weights, and keep averages."""
-        for technique in self.config.techniques:
+        for technique in self.techniques:
             technique.moved(self, player)
 
     @property

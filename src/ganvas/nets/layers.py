@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -23,9 +24,23 @@ class _MeanOverProcesses(torch.autograd.Function):
         return _MeanOverProcesses.forward(ctx, grads[0])
 
 
-def _mean_over_processes(x: Tensor) -> Tensor:
-    mean: Tensor = _MeanOverProcesses.apply(x)  # type: ignore[no-untyped-call]
+def _processes() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def mean_over_processes(x: Tensor) -> Tensor:
+    """The mean of a tensor over the processes, each of which has an equal share of the batch; with one, x itself."""
+    mean: Tensor = _MeanOverProcesses.apply(x) if _processes() > 1 else x  # type: ignore[no-untyped-call]
     return mean
+
+
+def of_all_processes(x: Tensor) -> Tensor:
+    """The rows of every process, (N, d) -> (processes * N, d)."""
+    n = _processes()
+    if n == 1:
+        return x
+    before = dist.get_rank() * len(x)
+    return n * mean_over_processes(F.pad(x, (0, 0, before, (n - 1) * len(x) - before)))
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -44,12 +59,12 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, ...) -> the same shape."""
-        if not self.training or not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        if not self.training or _processes() == 1:
             return super().forward(x)
         own_variance, own_mean = torch.var_mean(x.float(), [0, *range(2, x.dim())], correction=0)
-        mean = _mean_over_processes(own_mean)
-        variance = _mean_over_processes(own_variance + (own_mean - mean) ** 2)
-        n = x.numel() // x.shape[1] * dist.get_world_size()
+        mean = mean_over_processes(own_mean)
+        variance = mean_over_processes(own_variance + (own_mean - mean) ** 2)
+        n = x.numel() // x.shape[1] * _processes()
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -72,7 +87,7 @@ class Maxout(nn.Module):
 
 
 class MinibatchLayer(nn.Module):
-    """Beside f(x) (N, features), how near each example is to the others of its batch (Salimans et al. 2016, 3.2).
+    """Beside f(x) (N, features), how near each example is to the others of the batch (Salimans et al. 2016, 3.2).
 
     M_i = f(x_i) T (kernels, dims); o(x_i)_b = sum over j != i of exp(-|| M_ib - M_jb ||_1). The paper's sum includes i
     itself, which adds 1; its code leaves it out, as we do.
@@ -86,8 +101,9 @@ class MinibatchLayer(nn.Module):
 
     def forward(self, f: Tensor) -> Tensor:
         """(N, features) -> (N, features + kernels)."""
-        m = (f @ self.weight).float().view(len(f), self.kernels, self.dims).transpose(0, 1)
-        nearness = torch.exp(-torch.cdist(m, m, p=1)).sum(-1) - 1
+        m = (f @ self.weight).float()
+        own, all_ = (rows.view(len(rows), self.kernels, self.dims).transpose(0, 1) for rows in (m, of_all_processes(m)))
+        nearness = torch.exp(-torch.cdist(own, all_, p=1)).sum(-1) - 1
         return torch.cat([f, nearness.T.to(f.dtype)], 1)
 
 
@@ -105,6 +121,8 @@ class VirtualNorm(nn.Module):
         """(size + N, C, ...) -> the same shape."""
         over = tuple(range(2, x.dim()))
         values = x.float()
+        # Far from 0, E x^2 - (E x)^2 would be rounding alone.
+        values = values - values[: self.size].detach().mean((0, *over), keepdim=True)
         mean, square = (v.mean(over) if over else v for v in (values, values * values))  # (size + N, C)
         reference_mean, reference_square = mean[: self.size].mean(0), square[: self.size].mean(0)
         own = torch.full((len(x), 1), 1 / (self.size + 1), device=x.device)

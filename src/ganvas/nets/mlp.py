@@ -12,7 +12,12 @@ from ganvas.nets.layers import BatchNorm, Maxout
 from ganvas.nets.registry import NETS
 from ganvas.registry import Count, Fraction, Positive, settings
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "leaky-relu": nn.LeakyReLU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "leaky-relu": nn.LeakyReLU,
+    "softplus": nn.Softplus,
+}
 PIECES = 5
 
 
@@ -31,7 +36,7 @@ class MLP:
     """
 
     hidden: tuple[Count, ...] = (500, 500)
-    activation: Literal["relu", "tanh", "leaky-relu", "maxout"] = "relu"
+    activation: Literal["relu", "tanh", "leaky-relu", "softplus", "maxout"] = "relu"
     norm: Literal["none", "batch"] = "none"
     dropout: Fraction = 0.0
     input_dropout: Fraction = 0.0

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Techniques(TypedDict, total=False):
-    """Where a technique has more settings, Python also takes a dict of them; 0 leaves one away that the recipe takes."""
+    """Where a technique has more settings, Python takes a dict of them too; 0 leaves away one that the recipe takes."""
 
     feature_matching: Annotated[float | None, "W", "weight of || E f(x) - E f(G(z)) ||^2"]
     minibatch_discrimination: Annotated[int | None, "B", "kernels that compare a batch's images (100)"]
@@ -33,6 +33,7 @@ def chosen(techniques: Techniques, **defaults: Any) -> tuple[Technique, ...]:
     """
     import dataclasses
 
+    from ganvas.errors import UserError
     from ganvas.registry import build
     from ganvas.techniques import TECHNIQUES
 
@@ -45,5 +46,8 @@ def chosen(techniques: Techniques, **defaults: Any) -> tuple[Technique, ...]:
             value = {}
         elif not isinstance(value, dict):
             value = {dataclasses.fields(technique)[0].name: value}
-        made.append(build(technique, value))
+        try:
+            made.append(build(technique, value))
+        except UserError as error:
+            raise UserError(f"--{flag.replace('_', '-')}: {error}") from error
     return tuple(made)

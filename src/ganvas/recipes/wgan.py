@@ -22,7 +22,7 @@ def wgan(
     """Wasserstein GAN with weight clipping and RMSProp (lecture rows L21 to L25).
 
     The critic's weights are cut to [-0.01, 0.01] after each of its moves, as the paper says (its code: before). A
-    gradient penalty or a spectral norm takes the place of clipping; the gradient penalty brings its own Adam, 1e-4
+    gradient penalty, R1 or a spectral norm takes the place of clipping; the gradient penalty brings its own Adam, 1e-4
     with betas 0 and 0.9 (Gulrajani et al. 2017).
 
     Args:
@@ -41,7 +41,7 @@ def wgan(
     from ganvas.priors import Normal
     from ganvas.recipes.generators import make
 
-    bounded = techniques.get("gradient_penalty") or techniques.get("spectral_norm")
+    bounded = any(techniques.get(name) for name in ("gradient_penalty", "r1", "spectral_norm"))
     model = GAN(
         latent_dim=latent_dim,
         generator=make(generator, filters, kernel),

@@ -34,7 +34,7 @@ def make_optimizer(config: Optimizer, player: nn.Module) -> torch.optim.Optimize
     """The optimiser that a turn asks for, fused where the device has it."""
     fused = next(player.parameters()).device.type in ("cpu", "cuda")
     if config.name == "adam":
-        return torch.optim.Adam(player.parameters(), config.lr, betas=config.betas, fused=fused)
+        return torch.optim.Adam(player.parameters(), config.lr, betas=config.betas, eps=config.eps, fused=fused)
     if config.name == "rmsprop":
         return torch.optim.RMSprop(player.parameters(), config.lr, foreach=True)
     return torch.optim.SGD(player.parameters(), config.lr, momentum=config.momentum, fused=fused)
@@ -70,7 +70,8 @@ class Game:
         self.optimizers = {
             name: make_optimizer(turn.optimizer, self.players[name]) for name, turn in self.turns.items()
         }
-        self.longest = max(self.turns.values(), key=lambda turn: turn.moves)  # it decides which batches a step sees
+        # The turn of most moves decides which batches a step sees.
+        self.longest = max(self.turns.values(), key=lambda turn: (turn.moves, turn.long or 0))
         self.moves = self.longest.moves
         self.epoch_steps = max(1, len(self.batches) // self.moves)
         self.steps = self.epoch_steps * training.epochs
@@ -89,7 +90,7 @@ class Game:
         if self.recipe.training.schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
         if config.decay > 1:
-            rate = max(rate / config.decay**self.step, 1e-6)
+            rate = max(rate * config.decay**-self.step, min(rate, 1e-6))
         if config.name != "sgd":
             return {"lr": rate}
         rise = min(1.0, self.step / self.epoch_steps / config.momentum_epochs)
@@ -295,24 +296,28 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
             means = game.means() if row else {}
             seconds, steps = seconds + time.monotonic() - began, steps + 1
             if row:
-                speed = steps * training.batch_size * game.moves / seconds
+                moves = game.longest.moves_before(game.step) - game.longest.moves_before(game.step - steps)
+                speed = moves * training.batch_size / seconds
                 seconds, steps = 0.0, 0
                 log.write(
                     "train", game.step, game.step / game.epoch_steps, {**means, "images_per_second": round(speed, 1)}
                 )
                 if main:
                     report(game.step, game.steps, {**means, "images/s": speed})
+            n = training.snapshots or 0
+            if main and game.step * n // game.steps > (game.step - 1) * n // game.steps:
+                game.model.save(run.path / "snapshots" / f"step-{game.step:09d}")
             if rest == 0:
                 figures = validate(game)
                 if figures:
                     log.write("validation", game.step, epoch, figures)
-                    if game.best is None or figures["loss"] < game.best:
+                    if "loss" in figures and (game.best is None or figures["loss"] < game.best):
                         game.best, game.best_epoch = figures["loss"], epoch
                         if main:
                             game.model.save(run.path / "checkpoints" / "best")
                 if main:
                     pictures(game, run.path, epoch)
-                if figures and training.patience and epoch - game.best_epoch >= training.patience:
+                if "loss" in figures and training.patience and epoch - game.best_epoch >= training.patience:
                     break
             now, stop = time.monotonic(), bool(asked)
             due = now - saved > CHECKPOINT_SECONDS

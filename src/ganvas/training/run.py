@@ -1,7 +1,7 @@
 """A run is a folder that a person can read.
 
-recipe.json, data.json (fingerprint, versions), metrics.jsonl, state.json, samples/, reconstructions/, checkpoints/, and
-at the end model/. Nothing in it is a pickle.
+recipe.json, data.json (fingerprint, versions), metrics.jsonl, state.json, samples/, reconstructions/, checkpoints/,
+snapshots/ where they are asked for, and at the end model/. Nothing in it is a pickle.
 """
 
 from __future__ import annotations
@@ -42,6 +42,12 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl."""
         return [json.loads(line) for line in self._whole_lines()]
+
+    @property
+    def snapshots(self) -> dict[int, Path]:
+        """The folders of the models that were kept on the way, by their step, for `ganvas.load`."""
+        found = sorted((self.path / "snapshots").glob("step-*"))
+        return {int(path.name.removeprefix("step-")): path for path in found}
 
     @property
     def data(self) -> dict[str, Any]:

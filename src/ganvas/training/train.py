@@ -49,6 +49,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
+    snapshots: int | None = None,
     tensorboard: bool = False,
     out: str | Path | None = None,
     report: Report = quiet,
@@ -72,6 +73,7 @@ def train(
         seed: of every draw.
         device: "auto", "cpu", "cuda", "mps".
         precision: "auto", "float32" or "bfloat16".
+        snapshots: models that are kept on the way, evenly spaced, see `Run.snapshots`.
         tensorboard: write TensorBoard's event files into the run, too.
         out: the run's folder; by default runs/DATE-RECIPE-DATA-ID.
         report: called with (step, steps, figures) as it goes.
@@ -89,6 +91,7 @@ def train(
         "seed": seed,
         "device": device,
         "precision": precision,
+        "snapshots": snapshots,
     }
     training = _replace(made.training, {name: value for name, value in changes.items() if value is not None})
     if lr is not None:
@@ -108,7 +111,7 @@ def train(
         "binarise": binarise,
         "labels": str(Path(labels).absolute()) if isinstance(labels, str | Path) else None,
     }
-    made = dataclasses.replace(made, data=_replace(made.data, asked), training=training)
+    made = dataclasses.replace(made, arguments=settings, data=_replace(made.data, asked), training=training)
     game = Game(make_model(made, dataset, where), made, dataset, engine.make_accelerator(where))
 
     def start() -> Path:
@@ -154,6 +157,7 @@ def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         model = FAMILIES[type(recipe.model)](recipe.model, dataset.shape)
+        model.prepare(dataset, recipe.training.seed)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 

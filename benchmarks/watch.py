@@ -1,0 +1,246 @@
+"""The watch as a classifier: short runs broken on purpose, and healthy ones; which faults does it name?
+
+    python benchmarks/watch.py            # the table: results/watch.md and results/watch.json
+    python benchmarks/watch.py --tune     # the runs on which the thresholds were chosen: other seeds, other sizes
+    python benchmarks/watch.py vae ring   # runs whose command has one of these words, without a table
+
+Runs are kept in benchmarks/.cache/watch and used again: after a change of thresholds only the findings are made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import CACHE, HERE, OURS
+
+ROOT = CACHE / "watch"
+RESULTS = HERE.parent / "results"
+COLLAPSE = ("posterior collapse", "latent loss too high")
+RECONSTRUCTION = ("reconstruction loss weighted too high",)
+SATURATED = ("discriminator saturated", "vanishing generator gradient")
+MODES = ("mode collapse",)
+CLIP = ("critic weights stuck at the clip",)
+DIVERGENCE = ("divergence",)
+MEMORISING = ("memorising",)
+
+# Points need nets of their own; without its long first turns a short run of a WGAN has enough generator steps.
+POINTS = "--generator mlp --critic mlp --no-warm-up"
+RING, GRID = (f"--data {name} --likelihood gaussian --latent-dim 2" for name in ("ring", "grid"))
+
+# (the names of the fault, or () for a healthy run; the command; "{...}" is a file of so many images)
+TABLE: list[tuple[tuple[str, ...], str]] = [
+    (COLLAPSE, "vae --data mnist --beta 100 --epochs 2"),
+    (COLLAPSE, "vae --data fashion-mnist --beta 100 --epochs 2"),
+    (COLLAPSE, "vae --data digits --beta 50 --epochs 80"),
+    (COLLAPSE, "vae --data avatars --size 16 --beta 100 --epochs 5"),
+    (COLLAPSE, f"vae {RING} --beta 50 --epochs 1"),
+    (RECONSTRUCTION, "vae --data mnist --beta 0.001 --epochs 3"),
+    (RECONSTRUCTION, "vae --data fashion-mnist --beta 0.001 --epochs 3"),
+    (RECONSTRUCTION, "vae --data digits --beta 0.001 --epochs 100"),
+    (RECONSTRUCTION, "vae --data avatars --size 16 --beta 0.001 --epochs 8"),
+    (SATURATED, "gan --data mnist --loss minimax -k 5 --epochs 5"),
+    (SATURATED, "gan --data mnist --paper --loss minimax --epochs 1"),
+    (SATURATED, "dcgan --data mnist --filters 16 --generator constant --loss minimax --epochs 2"),
+    (SATURATED, "dcgan --data avatars --size 16 --filters 16 --generator constant --loss minimax --epochs 5"),
+    (MODES, "gan --data ring --epochs 2"),
+    (MODES, "dcgan --data mnist --filters 8 --generator mlp --epochs 2"),
+    (MODES, "dcgan --data digits --filters 16 --generator mlp --epochs 150"),
+    (CLIP, f"wgan --data ring {POINTS} --clip 0.0001 --epochs 1"),
+    (CLIP, f"wgan --data grid {POINTS} --clip 0.001 --epochs 1"),
+    (CLIP, "wgan --data mnist --generator mlp --critic mlp --no-warm-up --clip 0.0001 --epochs 2"),
+    (DIVERGENCE, "vae --data mnist --lr 1 --epochs 1"),
+    (DIVERGENCE, "autoencoder --data digits --lr 1 --epochs 80"),
+    (DIVERGENCE, "gan --data digits --lr 1 --epochs 60"),
+    (MEMORISING, "autoencoder --data {mnist-64} --batch-size 8 --epochs 100"),
+    (MEMORISING, "vae --data {mnist-64} --batch-size 8 --epochs 120"),
+    (MEMORISING, "autoencoder --data {fashion-mnist-100} --batch-size 8 --epochs 100"),
+    (MEMORISING, "gan --data {digits-100} --batch-size 16 --epochs 400"),
+    ((), "vae --data mnist --epochs 4"),
+    ((), "vae --data mnist --latent-dim 2 --epochs 4"),
+    ((), "vae --data mnist --latent-dim 50 --epochs 4"),
+    ((), "vae --data fashion-mnist --epochs 4"),
+    ((), "vae --data fashion-mnist --latent-dim 5 --epochs 4"),
+    ((), "vae --data digits --epochs 150"),
+    ((), "vae --data digits --latent-dim 2 --epochs 200"),
+    ((), "vae --data avatars --size 16 --epochs 10"),
+    ((), "vae --data avatars --size 32 --latent-dim 10 --epochs 4"),
+    ((), f"vae {RING} --epochs 2"),
+    ((), f"vae {GRID} --epochs 4"),
+    ((), "autoencoder --data mnist --epochs 3"),
+    ((), "autoencoder --data digits --epochs 150"),
+    ((), "autoencoder --data avatars --size 32 --epochs 4"),
+    ((), "denoising-autoencoder --data mnist --epochs 3"),
+    ((), "denoising-autoencoder --data fashion-mnist --noise masking --epochs 3"),
+    ((), "gan --data digits --epochs 150"),
+    ((), "gan --data avatars --size 16 --epochs 10"),
+    ((), "gan --data fashion-mnist --epochs 5"),
+    ((), "dcgan --data digits --filters 16 --epochs 200"),
+    ((), "dcgan --data mnist --filters 16 --epochs 3"),
+    ((), "dcgan --data avatars --size 16 --filters 16 --epochs 8"),
+    ((), f"wgan --data ring {POINTS} --gradient-penalty 10 --epochs 3"),
+    ((), "gan --data grid --epochs 4"),
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        command: that was run.
+        faults: its names, any of which is right; none: it is healthy.
+        found: the names of the findings.
+        findings: with their evidence and remedies, a line each.
+        seconds: of the whole process.
+        share: of the training's time that the watch took.
+        looks: of the watch.
+    """
+
+    command: str
+    faults: tuple[str, ...]
+    found: tuple[str, ...]
+    findings: tuple[str, ...]
+    seconds: float
+    share: float
+    looks: int
+
+    @property
+    def right(self) -> bool:
+        """A broken run's fault is among the findings; a healthy run has none."""
+        return bool(set(self.faults) & set(self.found)) if self.faults else not self.found
+
+
+def main() -> None:
+    tune, words = "--tune" in sys.argv, [word for word in sys.argv[1:] if word != "--tune"]
+    outcomes = []
+    for outcome in run_all(tune, words):
+        outcomes.append(outcome)
+        print(
+            "right" if outcome.right else "WRONG", f"{outcome.seconds:.0f} s", f"{outcome.share:.1%}", outcome.command
+        )
+        for line in outcome.findings:
+            print("   ", line, flush=True)
+    print(totals(outcomes))
+    if not tune and not words:
+        RESULTS.mkdir(exist_ok=True)
+        about = machine()
+        text = json.dumps({"machine": about, "runs": [asdict(outcome) for outcome in outcomes]}, indent=1)
+        (RESULTS / "watch.json").write_text(text + "\n")
+        (RESULTS / "watch.md").write_text(report(outcomes, about))
+
+
+def run_all(tune: bool, words: list[str]) -> Iterator[Outcome]:
+    for number, (faults, command) in enumerate(TABLE):
+        seed = number + (1000 if tune else 0)
+        if not words or any(word in command for word in words):
+            yield outcome(faults, f"ganvas train {command} --seed {seed} --device cpu")
+
+
+def outcome(faults: tuple[str, ...], command: str) -> Outcome:
+    """Run a command, unless that was done before, and judge it as the watch stands today."""
+    from ganvas import Run
+    from ganvas.training.watch import findings
+
+    folder = ROOT / hashlib.sha256(command.encode()).hexdigest()[:12]
+    if not (folder / "seconds").is_file():
+        words = shlex.split(command)
+        words = [subset(word) if word.startswith("{") else word for word in words]
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
+        began = time.perf_counter()
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        child = [OURS, "-m", *words, "--out", str(folder)]
+        done = subprocess.run(child, capture_output=True, text=True, env=environment)
+        if not (folder / "metrics.jsonl").is_file():
+            raise SystemExit(f"{command} did not start:\n{done.stderr}")
+        (folder / "log").write_text(done.stdout + done.stderr)
+        (folder / "seconds").write_text(str(time.perf_counter() - began))
+    run = Run(folder)
+    rows = run.metrics
+    found = findings(rows, run.recipe, run.data["shape"], run.state)
+    watched = [row["seconds"] for row in rows if row["split"] == "watch"]
+    seconds = float((folder / "seconds").read_text())
+    return Outcome(
+        command=command,
+        faults=faults,
+        found=tuple(finding.name for finding in found),
+        findings=tuple(map(str, found)),
+        seconds=seconds,
+        share=sum(watched) / seconds,
+        looks=len(watched),
+    )
+
+
+def subset(word: str) -> str:
+    """A file of the first so many training images of a set: "{mnist-64}"."""
+    import ganvas.data
+
+    name, _, n = word.strip("{}").rpartition("-")
+    path = ROOT / f"{name}-{n}.npy"
+    if not path.is_file():
+        ROOT.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.asarray(ganvas.data.load(name).splits["train"].images[: int(n)]))
+    return str(path)
+
+
+def totals(outcomes: list[Outcome]) -> str:
+    broken = [one for one in outcomes if one.faults]
+    healthy = [one for one in outcomes if not one.faults]
+    return (
+        f"The right fault is named in {sum(one.right for one in broken)} of {len(broken)} broken runs; "
+        f"{sum(not one.right for one in healthy)} of {len(healthy)} healthy runs have a false alarm."
+    )
+
+
+def machine() -> dict[str, Any]:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": len(names) or os.cpu_count(),
+        "commit": commit.strip(),
+        "date": time.strftime("%Y-%m-%d"),
+        "command": "python benchmarks/watch.py",
+    }
+
+
+def report(outcomes: list[Outcome], about: dict[str, Any]) -> str:
+    rows = [
+        f"| `{one.command.removeprefix('ganvas train ')}` | {' / '.join(one.faults) or 'none'} | "
+        f"{', '.join(one.found) or 'none'} | {'right' if one.right else '**wrong**'} | {one.seconds:.0f} s |"
+        for one in outcomes
+    ]
+    return "\n".join(
+        [
+            "# The watch as a classifier",
+            "",
+            totals(outcomes),
+            "",
+            "A broken run is right if a name of its fault is among the findings (a fault has two names where the field "
+            "has), a healthy one if there are none. Thresholds were chosen on runs of other seeds "
+            "(`python benchmarks/watch.py --tune`).",
+            "",
+            f"{about['cpu']}, {about['cores']} cores; commit {about['commit']}, {about['date']}, `{about['command']}`.",
+            "",
+            "| ganvas train | fault | named | verdict | time |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""What is printed and written of a row: NAME.png, NAME.json, and a gallery of all that lie in one folder."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import ganvas
+from ganvas.errors import UserError
+from ganvas.files import read_json, write_text
+from ganvas.reproduce import drawing
+from ganvas.reproduce.lab import Lab, Measure, Outcome, Row
+
+NEEDS = {
+    "matplotlib": "matplotlib",
+    "scikit-learn": "sklearn",
+    "scikit-image": "skimage",
+    "PyWavelets": "pywt",
+    "python-avatars": "python_avatars",
+    "resvg-py": "resvg_py",
+}
+OUT = Path("reproduced")
+MARK = "<!-- Written by `ganvas reproduce` from the JSON files beside it. -->"
+
+
+def check(out: Path) -> None:
+    """Refuse, before anything is trained, what would fail at the end.
+
+    Raises:
+        UserError: the extra is missing; the folder's README.md is somebody else's.
+    """
+    if missing := [name for name, module in NEEDS.items() if find_spec(module) is None]:
+        raise UserError(f"`ganvas reproduce` needs {', '.join(missing)}: pip install 'ganvas[reproduce]'.")
+    readme = out / "README.md"
+    if readme.exists() and not readme.read_text(encoding="utf-8").startswith(MARK):
+        raise UserError(f"{readme} is not a gallery, and would be written over: take another --out.")
+
+
+def reproduce(rows: Sequence[Row], *, quick: bool, seeds: Sequence[int], out: Path, runs: Path) -> dict[str, str]:
+    """Make rows one after another, and the gallery after each; one that fails does not stop the others.
+
+    Returns:
+        What went wrong, by the row's name.
+    """
+    check(out)
+    failed = {}
+    for it in rows:
+        print(f"{', '.join(it.lecture)} {it.name}: {it.title}\n\nClaim: {it.claim}\n", flush=True)
+        try:
+            facts = make(it, Lab(quick=quick, seeds=tuple(seeds), runs=runs), out)
+        except Exception as error:
+            failed[it.name] = str(error) or type(error).__name__
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            print(f"ganvas: {it.name}: {failed[it.name]}\n", file=sys.stderr)
+            continue
+        print(text(facts), out / f"{it.name}.png", out / f"{it.name}.json", gallery(out), "", sep="\n", flush=True)
+    return failed
+
+
+def make(it: Row, lab: Lab, out: Path) -> dict[str, Any]:
+    """Make one row, write its picture and its JSON; returns what the JSON says."""
+    began = time.monotonic()
+    with drawing.style():
+        outcome = it.make(lab)
+        drawing.save(outcome.figure, out / f"{it.name}.png")
+    facts = record(it, lab, outcome, time.monotonic() - began, out)
+    write_text(out / f"{it.name}.json", json.dumps(facts, indent=2, allow_nan=False) + "\n")
+    return facts
+
+
+def record(it: Row, lab: Lab, outcome: Outcome, seconds: float, out: Path = OUT) -> dict[str, Any]:
+    """A row as JSON values: the claim, the numbers, the verdict, and all that is needed to make it again."""
+    words = ["ganvas", "reproduce", it.name, *["--quick"] * lab.quick]
+    words += ["--seeds", str(len(lab.seeds)), *(["--out", str(out)] if out != OUT else [])]
+    return {
+        "name": it.name,
+        "lecture": it.lecture,
+        "title": it.title,
+        "claim": it.claim,
+        "holds": bool(outcome.holds),
+        "reason": outcome.reason,
+        "measures": [_measure(part) for part in outcome.measures],
+        "quick": lab.quick,
+        "seeds": lab.seeds,
+        "command": " ".join(words),
+        "ganvas": ganvas.__version__,
+        "commit": commit(),
+        "machine": machine(),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "seconds": round(seconds + lab.reused, 1),
+        "seconds_reused": round(lab.reused, 1),
+        "runs": [str(path) for path in lab.used],
+    }
+
+
+def _measure(it: Measure) -> dict[str, Any]:
+    values = [float(value) for value in it.values]
+    spread = {"mean": it.mean, "sd": it.sd, "error": it.error}
+    return {"name": it.name, "values": values, **spread, "unit": it.unit, "expected": it.expected}
+
+
+def commit() -> str | None:
+    """The checkout's commit, with "+changes" if the package's files differ from it; None outside of one."""
+    folder = Path(ganvas.__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # installed inside of somebody else's checkout
+        return git("rev-parse", "--short=12", "HEAD") + "+changes" * bool(git("status", "--porcelain", "--", "."))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def machine() -> dict[str, Any]:
+    """{"processor", "cores", "gpu", "torch"}: what figures of time, and last digits, depend on."""
+    import torch
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    processor = named[0] if named else platform.processor() or platform.machine()
+    return {"processor": processor, "cores": os.cpu_count(), "gpu": gpu, "torch": torch.__version__}
+
+
+def spread(measure: dict[str, Any]) -> str:
+    """A measure's value as one reads it: "12.3 ± 0.4 nats", the standard deviation over seeds or the error."""
+    width = measure["sd"] if measure["sd"] is not None else measure["error"]
+    error = f" ± {width:.2g}" if width is not None else ""
+    return " ".join(filter(None, [f"{measure['mean']:.4g}{error}", str(measure["unit"])]))
+
+
+def verdict(facts: dict[str, Any]) -> str:
+    """ "**holds**" or "**does not hold**", and the reason."""
+    said = "**holds**" if facts["holds"] else "**does not hold**"
+    return f"{said}: {facts['reason']}" if facts["reason"] else f"{said}."
+
+
+def text(facts: dict[str, Any]) -> str:
+    """What is printed when a row is made: its numbers and the verdict."""
+    table = [("", f"mean ± sd, {len(facts['seeds'])} seeds" if len(facts["seeds"]) > 1 else "one seed", "expected")]
+    table += [(part["name"], spread(part), part["expected"]) for part in facts["measures"]]
+    widths = [max(len(line[column]) for line in table) for column in (0, 1)]
+    lines = [f"{line[0]:<{widths[0]}}  {line[1]:<{widths[1]}}  {line[2]}".rstrip() for line in table]
+    return "\n".join([*lines, "", verdict(facts)])
+
+
+def gallery(out: Path) -> Path:
+    """Write OUT/README.md from the JSON files that are there."""
+    found = [read_json(path) for path in sorted(out.glob("*.json"))]
+    made = [facts for facts in found if isinstance(facts, dict) and {"lecture", "measures", "claim"} <= facts.keys()]
+    made.sort(key=lambda facts: (int(facts["lecture"][0][1:]), facts["name"]))
+    summary = [f"| {', '.join(it['lecture'])} | [{_cell(it['title'])}](#{it['name']}) | {_short(it)} |" for it in made]
+    lines = [MARK, "", "# The lecture's figures", "", "| row | figure | claim |", "| --- | --- | --- |", *summary]
+    write_text(out / "README.md", "\n".join([*lines, *map(_section, made)]) + "\n")
+    return out / "README.md"
+
+
+def _short(facts: dict[str, Any]) -> str:
+    return f"{'holds' if facts['holds'] else '**does not hold**'}{' (quick version)' if facts['quick'] else ''}"
+
+
+def _cell(words: Any) -> str:
+    return str(words).replace("|", "\\|")
+
+
+def _section(facts: dict[str, Any]) -> str:
+    several = len(facts["seeds"]) > 1
+    head = f"| measured | {'mean ± sd over seeds' if several else 'one seed'} | expected |"
+    numbers = [
+        f"| {_cell(it['name'])} | {_cell(spread(it))}{' (standard error)' * (it['error'] is not None)} "
+        f"| {_cell(it['expected'])} |"
+        for it in facts["measures"]
+    ]
+    on = facts["machine"]
+    where = f"{on['processor']}, {on['cores']} cores, {on['gpu'] + ', ' if on['gpu'] else ''}torch {on['torch']}"
+    seeds = ", ".join(map(str, facts["seeds"]))
+    made = f"ganvas {facts['ganvas']}, commit {facts['commit']}" if facts["commit"] else f"ganvas {facts['ganvas']}"
+    took = f"{facts['seconds']:,.0f} s, of which {facts['seconds_reused']:,.0f} s in runs that were there already"
+    return f"""
+## <a id="{facts["name"]}"></a>{", ".join(facts["lecture"])}: {facts["title"]}
+
+![{facts["name"]}]({facts["name"]}.png)
+
+Claim: {facts["claim"]}
+
+{head}
+| --- | --- | --- |
+{chr(10).join(numbers)}
+
+{verdict(facts)}
+
+`{facts["command"]}`{" (quick version)" * facts["quick"]}: seeds {seeds}; {made}; {facts["date"]}; {where}; {took}."""

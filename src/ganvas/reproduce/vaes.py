@@ -1,0 +1,557 @@
+"""The lecture's figures of latent-variable models and variational autoencoders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvas.training.run import Run
+
+SIZES = (2, 5, 10, 20)
+# A z-score beyond this refutes a claim: a false alarm in 16,000 for each one that is looked at.
+LIMIT = 4.0
+
+
+def trained(lab: Lab, latent_dim: int, seed: int) -> Run:
+    """The VAE that these figures share."""
+    pace: dict[str, Any] = lab.pick(quick={"epochs": 5, "lr": 2e-3}, full={"epochs": 30})
+    return lab.train("vae", data="mnist", latent_dim=latent_dim, seed=seed, **pace)
+
+
+def of_digits(lab: Lab, seed: int) -> Run:
+    """The one of them with 2 latent dimensions."""
+    return trained(lab, 2, seed)
+
+
+def of_faces(lab: Lab, seed: int) -> Run:
+    """A VAE with 2 latent dimensions of drawn faces in colour, 32 x 32."""
+    epochs = lab.pick(quick=3, full=30)
+    return lab.train("vae", data="avatars", size=32, latent_dim=2, lr=2e-3, epochs=epochs, seed=seed)
+
+
+def binary_images(n: int) -> Tensor:
+    """n test images of MNIST, chosen at random, every pixel drawn once as black or white: (n, 1, 28, 28) in {0, 1}."""
+    from ganvas.data import load
+    from ganvas.data.loader import to_tensor
+    from ganvas.randomness import Draw, order
+
+    split = load("mnist").splits["test"]
+    images = to_tensor(split.images[order(0, "reproduce", n=len(split))[:n]])
+    return (Draw(0).uniform("reproduce", tuple(images.shape)) < images).float()
+
+
+def linear_gaussian(images: Tensor, latent_dim: int, widening: float = 1.5) -> Any:
+    """A VAE whose log P(x) is known: probabilistic PCA, by maximum likelihood (Tipping & Bishop 1999, section 3.2).
+
+    Args:
+        images: (N, C, H, W), seen as points (N, C * H * W).
+        latent_dim: d.
+        widening: the encoder's variance over the posterior's; at 1 every importance weight would be the same.
+
+    Returns:
+        A VAEModel: x = W z + mean + N(0, scale^2), and Q with the posterior's mean and its variance times `widening`.
+    """
+    import torch
+
+    from ganvas.likelihoods import Gaussian
+    from ganvas.models.vae import VAE, VAEModel
+    from ganvas.nets.mlp import MLP
+
+    x = images.flatten(1).double()
+    values, vectors = torch.linalg.eigh(torch.cov(x.T, correction=0))
+    noise = values[:-latent_dim].mean()
+    w = vectors[:, -latent_dim:] * (values[-latent_dim:] - noise).sqrt()
+    likelihood = Gaussian(scale=float(noise.sqrt()))
+    model = VAEModel(VAE(latent_dim=latent_dim, net=MLP(hidden=()), likelihood=likelihood), x.shape[1:])
+    posterior = values[-latent_dim:]  # W^T W + noise I: diagonal, as the columns of W are orthogonal
+    encoder, decoder = model.encoder[-1], model.decoder[0]
+    with torch.no_grad():
+        decoder.weight.copy_(w)
+        decoder.bias.copy_(x.mean(0))
+        encoder.weight.zero_()[:latent_dim] = w.T / posterior[:, None]
+        encoder.bias[:latent_dim] = -(w.T / posterior[:, None]) @ x.mean(0)
+        encoder.bias[latent_dim:] = torch.log(widening * noise / posterior)
+    return model.eval()
+
+
+def linear_gaussian_log_prob(model: Any, x: Tensor) -> Tensor:
+    """log N(x; mean, W W^T + scale^2 I) of such a model: points (N, D) -> float64 (N,), nats."""
+    import torch
+
+    decoder = model.decoder[0]
+    w, mean = decoder.weight.detach().double(), decoder.bias.detach().double()
+    noise = torch.full_like(mean, model.config.likelihood.scale**2)
+    found: Tensor = torch.distributions.LowRankMultivariateNormal(mean, w, noise).log_prob(x.double())  # type: ignore[no-untyped-call]
+    return found
+
+
+def square(step: float, reach: float = 6.0) -> Tensor:
+    """Nodes (K, 2) of a square grid from -reach to reach, every `step`; beyond 6 lie 4e-9 of a normal variable."""
+    import torch
+
+    line = torch.linspace(-reach, reach, round(2 * reach / step) + 1)
+    return torch.cartesian_prod(line, line)
+
+
+def log_joint(model: Any, x: Tensor, nodes: Tensor) -> Tensor:
+    """log P(x, z) of a VAE with the Bernoulli likelihood, for every image and every node.
+
+    Args:
+        model: a VAEModel.
+        x: images (N, C, H, W) in {0, 1}.
+        nodes: z (K, d).
+
+    Returns:
+        float64 (K, N), nats.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    rows = []
+    with model.asked():
+        for z in torch.split(nodes, 4000):
+            logits = model.decoder(z).flatten(1)
+            log_p = logits @ x.flatten(1).T - F.softplus(logits).sum(1, keepdim=True)
+            log_prior = -0.5 * z.square().sum(1, keepdim=True) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+            rows.append((log_p + log_prior).double())
+    return torch.cat(rows)
+
+
+def integrate(log_values: Tensor, step: float) -> Tensor:
+    """log of the integral over the plane of exp(log_values) (K, N) at the nodes of a grid: (N,)."""
+    return log_values.logsumexp(0) + 2 * math.log(step)
+
+
+def coarser(log_values: Tensor) -> Tensor:
+    """Every other node, in both directions, of values (K, N) on a square grid."""
+    side = math.isqrt(len(log_values))
+    return log_values.reshape(side, side, -1)[::2, ::2].flatten(0, 1)
+
+
+def divergence(log_p: Tensor, log_q: Tensor, step: float) -> Tensor:
+    """KL(p, q) in nats of densities given by their logs (K, N) at the nodes of a grid: (N,)."""
+    return (log_p.exp() * (log_p - log_q)).sum(0) * step**2
+
+
+def log_encoder(model: Any, x: Tensor, nodes: Tensor) -> Tensor:
+    """log Q(z given x) for every image and every node: float64 (K, N), nats."""
+    import torch
+
+    from ganvas import losses
+
+    with model.asked():
+        mean, log_variance = (part.double() for part in model.posterior(x))
+        columns = [losses.normal_log_prob(nodes.double(), *part) for part in zip(mean, log_variance, strict=True)]
+    return torch.stack(columns, 1)
+
+
+def z_score(values: Tensor) -> float:
+    """The mean of independent values (M,) over its standard error."""
+    return float(values.mean() / (values.std() / math.sqrt(len(values))))
+
+
+def pooled(estimates: Tensor) -> tuple[Tensor, Tensor]:
+    """Independent estimates of log P(x), each from as many draws, as one from all of them.
+
+    Args:
+        estimates: (R, N), nats; exp of each is unbiased.
+
+    Returns:
+        The log of the mean of exp (N,), and its standard error (N,) by the delta method.
+    """
+    top = estimates.amax(0)
+    p = (estimates - top).exp()
+    return top + p.mean(0).log(), p.std(0) / p.mean(0) / math.sqrt(len(p))
+
+
+@FIGURES.register
+def latent_variable_model(lab: Lab) -> Outcome:
+    """L1: a latent-variable model: sample, encode, decode, and log P(x) where it can be computed.
+
+    Claim: a model P(x) = integral of P(z) P(x given z) dz is asked through one interface, and where that integral can
+    be computed `log_prob` agrees with it within its own standard error, on average over test images. Two cases:
+    probabilistic PCA, with a closed form; and a VAE with 2 latent dimensions, on a grid of z. An estimate of another
+    quantity, or one that is further off than its own spread shows, refutes it.
+    """
+    import torch
+
+    from ganvas.data import load
+    from ganvas.data.loader import to_tensor
+    from ganvas.reproduce import drawing
+
+    n, repeats, step = lab.pick(quick=20, full=100), lab.pick(quick=5, full=10), lab.pick(quick=0.03, full=0.015)
+    draws = (1, 10, 100, 1000, *lab.pick(quick=(), full=(5000,)))
+    most = draws[-1]
+
+    def estimate(model: Any, images: Tensor, k: int) -> Tensor:
+        return torch.stack([model.log_prob(images, k, seed=place) for place in range(repeats)]).double()
+
+    splits = load("mnist").splits
+    linear = linear_gaussian(to_tensor(splits["train"].images[:10_000]), 10)
+    points = to_tensor(splits["test"].images[:n]).flatten(1)
+    known = linear_gaussian_log_prob(linear, points)
+    guess, spread = pooled(estimate(linear, points, 1000))
+    linear_score = float((guess - known).mean() / spread.square().sum().sqrt() * n)
+
+    x, nodes = binary_images(n), square(step)
+    differences, scores, covered, missed, grids, curves = [], [], [], [], [], []
+    for seed in lab.seeds:
+        model: Any = trained(lab, 2, seed).model
+        joint, log_q = log_joint(model, x, nodes), log_encoder(model, x, nodes)
+        exact = integrate(joint, step)
+        needed = divergence(joint - exact, log_q, step).exp()
+        grids.append(float((integrate(coarser(joint), 2 * step) - exact).abs().max()))
+        estimates = [estimate(model, x, k) for k in draws]
+        curves.append([float((found - exact).mean()) for found in estimates])
+        log_p, error = pooled(estimates[-1])
+        difference, enough = log_p - exact, needed < most
+        differences.append(float(difference.mean()))
+        scores.append(differences[-1] / float(error.square().sum().sqrt() / n))
+        covered += [float(difference[enough].mean())] * bool(enough.any())
+        missed.append(float((~enough).sum()))
+    measures = [
+        Measure("closed form: log_prob - log P(x)", [float((guess - known).mean())], "nats", "0 within its error",
+                error=float(spread.square().sum().sqrt() / n)),
+        Measure("closed form: the same in standard errors", [linear_score], "", f"within {LIMIT:g}"),
+        Measure(f"2-D VAE: log_prob of {repeats} x {most} draws - log P(x)", differences, "nats", "0 within its error"),
+        Measure("2-D VAE: the same in standard errors", scores, "", f"within {LIMIT:g}"),
+        Measure(f"2-D VAE: images of {n} that need more than {most} draws, exp KL(P(z given x), Q)", missed, "", "0"),
+        Measure(f"2-D VAE: change of the grid's log P(x) from step {2 * step:g} to {step:g}, at most", grids, "nats",
+                "below 0.1"),
+    ]  # fmt: skip
+    if covered:
+        measures.insert(-1, Measure("2-D VAE: log_prob - log P(x) of the other images", covered, "nats"))
+    agree = abs(linear_score) < LIMIT, max(map(abs, scores)) < LIMIT and max(grids) < 0.1
+    said = ["agrees" if it else "does not agree" for it in agree]
+    reason = f"the closed form {said[0]}; the grid {said[1]}."
+    if max(missed):
+        reason += (
+            " There are images whose posterior Q misses: they need about exp KL(P(z given x), Q) draws (Chatterjee and "
+            "Diaconis 2018), and the spread of fewer does not show it. For them `log_prob` is a lower bound, no more."
+        )
+    drawn = drawing.figure(10, 5.6)
+    top, bottom = drawn.subfigures(2, 1, height_ratios=(1.1, 1), squeeze=False)[:, 0]
+    left, right = top.subplots(1, 2, width_ratios=(1.35, 1))
+    drawing.show(left, model.sample(40), "sample(40): z from P(z), then P(x given z)", columns=10)
+    images = torch.cat([x[:6], model.reconstruct(x[:6]), x[6:12], model.reconstruct(x[6:12])])
+    drawing.show(right, images, "x, and decode(encode(x)) below", columns=6)
+    scatter, coverage, curve = bottom.subplots(1, 3)
+    scatter.axline((float(exact[0]), float(exact[0])), slope=1, color=drawing.GREY, linewidth=1, zorder=1)
+    scatter.plot(exact, log_p, "o", alpha=0.7)
+    scatter.set(xlabel="log P(x) by the grid, nats", ylabel="log_prob(x), nats", title="an image each")
+    coverage.axhline(0, color=drawing.GREY, linewidth=1)
+    coverage.axvline(most, color=drawing.GREY, linewidth=1, linestyle="--", label=f"{most:,} draws")
+    coverage.plot(needed.clamp(max=1e12), difference, "o", alpha=0.7)
+    coverage.set(xscale="log", xlabel="draws needed, exp KL(P(z given x), Q)", ylabel="log_prob(x) - log P(x), nats")
+    coverage.set_title("it misses what Q misses")
+    coverage.legend(loc="lower left")
+    for line in curves:
+        curve.plot(draws, line, "o-", color=drawing.COLOURS[0])
+    curve.axhline(0, color=drawing.GREY, linewidth=1)
+    curve.set(xscale="log", xlabel="draws K", ylabel="log_prob - log P(x), mean, nats", title="it rises with K")
+    return Outcome(measures, all(agree), reason, drawn)
+
+
+@FIGURES.register
+def elbo(lab: Lab) -> Outcome:
+    """L4: the ELBO in its two forms, and below log P(x).
+
+    Claim: E_Q[log P(x, z) - log Q(z given x)] and E_Q[log P(x given z)] - KL(Q, P(z)) are one number; it lies below
+    log P(x), by KL(Q, P(z given x)). Measured on binarised MNIST test images with 2 and 20 latent dimensions: the forms
+    differ by less than their paired Monte Carlo error allows; no image's ELBO lies above its importance-sampled
+    log P(x) by more than that error; and with 2 dimensions, where both integrals over z can be computed on a grid, ELBO
+    + KL(Q, P(z given x)) is log P(x).
+    """
+    import torch
+
+    from ganvas.randomness import Draw
+    from ganvas.reproduce import drawing
+
+    n, draws = lab.pick(quick=30, full=100), lab.pick(quick=100, full=500)
+    step, most = lab.pick(quick=0.03, full=0.015), lab.pick(quick=1000, full=5000)
+    x, nodes = binary_images(n), square(step)
+    measures, worst, above_any = [], 0.0, 0.0
+    drawn = drawing.figure(10, 3.4)
+    forms, bound, gaps = drawn.subplots(1, 3)
+    for place, size in enumerate((2, 20)):
+        apart, apart_scores, gap, above, closed, closed_scores, printed = [], [], [], [], [], [], []
+        for seed in lab.seeds:
+            model: Any = trained(lab, size, seed).model
+            with model.asked():
+                values = {
+                    form: torch.stack([model.elbo(x, Draw(0, m), form)["elbo"] for m in range(draws)]).double()
+                    for form in ("analytic", "sampled")
+                }
+            difference = (values["sampled"] - values["analytic"]).mean(1)
+            apart.append(float(difference.mean()))
+            apart_scores.append(z_score(difference))
+            mean = values["analytic"].mean(0)
+            error = values["analytic"].std(0) / math.sqrt(draws)
+            log_p = model.log_prob(x, most).double()
+            gap.append(float((log_p - mean).mean()))
+            above.append(float((mean - log_p > LIMIT * error).sum()))
+            if size == 2:
+                joint, log_q = log_joint(model, x, nodes), log_encoder(model, x, nodes)
+                exact = integrate(joint, step)
+                kl = divergence(log_q, joint - exact, step)
+                rest = values["analytic"] + kl - exact
+                closed.append(float(rest.mean()))
+                closed_scores.append(z_score(rest.mean(1)))
+                with model.asked():
+                    to_prior = model.elbo(x, Draw(0))["kl"]
+                printed.append(float((mean + to_prior - exact).mean()))
+        worst = max([worst, *map(abs, apart_scores), *map(abs, closed_scores)])
+        above_any += sum(above)
+        measures += [
+            Measure(f"{size}-D: sampled - analytic form", apart, "nats", "0 within its error"),
+            Measure(f"{size}-D: the same in standard errors", apart_scores, "", f"within {LIMIT:g}"),
+            Measure(f"{size}-D: log P(x) from {most:,} draws - ELBO", gap, "nats", "above 0"),
+            Measure(f"{size}-D: images of {n} whose ELBO is above it", above, "", "0"),
+        ]
+        if size == 2:
+            measures += [
+                Measure("2-D: ELBO + KL(Q, P(z given x)) - log P(x)", closed, "nats", "0 within its error"),
+                Measure("2-D: the same in standard errors", closed_scores, "", f"within {LIMIT:g}"),
+                Measure("2-D: with KL(Q, P(z)) in its place, as the slide prints it", printed, "nats", "not 0"),
+            ]
+        colour, label = drawing.COLOURS[place], f"{size} dimensions"
+        forms.hist(difference.numpy(), bins=25, alpha=0.6, color=colour, label=label)
+        bound.plot(log_p, mean, "o", markersize=3, alpha=0.6, color=colour, label=label)
+        gaps.hist((log_p - mean).numpy(), bins=25, alpha=0.6, color=colour, label=label)
+    forms.axvline(0, color=drawing.INK, linewidth=1)
+    forms.set(xlabel="sampled - analytic form, nats, a draw each", ylabel="draws", title="two forms of one number")
+    bound.axline((-100, -100), slope=1, color=drawing.GREY, linewidth=1, zorder=1)
+    bound.set(xlabel=f"log P(x) from {most:,} draws, nats", ylabel="ELBO, nats", title="an image each, below the line")
+    gaps.set(xlabel="log P(x) - ELBO, nats", ylabel="images", title="how far below")
+    for axes in (forms, bound, gaps):
+        axes.legend()
+    holds = worst < LIMIT and not above_any
+    reason = (
+        "the slide that first writes the bound prints ELBO = log P(x) - KL(Q, P(z)); the identity needs P(z given x)."
+    )
+    return Outcome(measures, holds, reason, drawn)
+
+
+ESTIMATES = ("reparametrised", "score function", "score function with baseline")
+
+
+def gradient_estimates(
+    log_p: Callable[[Tensor], Tensor], mean: Tensor, log_variance: Tensor, eps: Tensor, baseline: Tensor
+) -> Tensor:
+    """Estimates of the gradient of E_Q[log P(x given z)] to Q's mean and log-variance, one for each draw.
+
+    Args:
+        log_p: log P(x given z): (S, N, d) -> (S, N).
+        mean: of Q (N, d).
+        log_variance: of Q (N, d).
+        eps: N(0, 1) (S, N, d).
+        baseline: (N,), which the last estimate takes from log_p; it must not depend on eps.
+
+    Returns:
+        (3, S, N, 2 d): reparametrised (Kingma & Welling 2013, section 2.4), score function (section 2.2), and score
+        function with baseline (Mnih & Gregor 2014, section 2.3).
+    """
+    import torch
+
+    m, v = (part.expand_as(eps).clone().requires_grad_() for part in (mean, log_variance))
+    value = log_p(m + torch.exp(0.5 * v) * eps)
+    slope = torch.cat(torch.autograd.grad(value.sum(), (m, v)), -1)
+    score = torch.cat([eps * torch.exp(-0.5 * log_variance), 0.5 * (eps * eps - 1)], -1)
+    value = value.detach()[..., None]
+    return torch.stack([slope, value * score, (value - baseline[:, None]) * score])
+
+
+def gradient_moments(model: Any, x: Tensor, seed: int, blocks: int, rows: int = 50) -> tuple[Tensor, Tensor]:
+    """Mean and variance over blocks * rows draws: of the three estimates, and of the last two minus the first.
+
+    Args:
+        model: a VAEModel.
+        x: images (N, C, H, W) in {0, 1}.
+        seed: of the draws.
+        blocks: how many blocks of draws there are.
+        rows: draws for each image in a block.
+
+    Returns:
+        float64 (5, N, 2 d) each.
+    """
+    import torch
+
+    from ganvas.randomness import Draw
+
+    model = model.requires_grad_(False)
+    mean, log_variance = model.posterior(x)
+    shape, many = (rows, *mean.shape), x.repeat(rows, 1, 1, 1)
+
+    def log_p(z: Tensor) -> Tensor:
+        return model.config.likelihood.log_prob(many, model.decoder(z.flatten(0, 1))).reshape(z.shape[:2])  # type: ignore[no-any-return]
+
+    pilot = Draw(seed, 0).normal("reparametrisation", shape)
+    baseline = log_p(mean + torch.exp(0.5 * log_variance) * pilot).mean(0)
+    total = torch.zeros(2, 5, len(x), 2 * mean.shape[1], dtype=torch.float64)
+    for block in range(1, blocks + 1):
+        eps = Draw(seed, block).normal("reparametrisation", shape)
+        found = gradient_estimates(log_p, mean, log_variance, eps, baseline).double()
+        found = torch.cat([found, found[1:] - found[:1]])
+        total += torch.stack([found.sum(1), found.square().sum(1)])
+    n = blocks * rows
+    center = total[0] / n
+    return center, (total[1] / n - center**2) * n / (n - 1)
+
+
+@FIGURES.register
+def reparametrisation(lab: Lab) -> Outcome:
+    """L5: z = mu + sigma eps: its gradient beside the score-function estimate.
+
+    Claim: with z = mu + sigma eps, eps from N(0, 1), the gradient of E_Q[log P(x given z)] to mu and log sigma^2 has
+    the mean of the score-function estimate (its coordinates' z-scores stay within what chance exceeds in about one
+    of 1,000 trials) and less than a tenth of its variance; and less than it still where a baseline has cut it. Measured
+    on trained VAEs with 2, 5, 10 and 20 latent dimensions. The KL's gradient is left out: it is known exactly in both.
+    """
+    from scipy.stats import norm  # type: ignore[import-untyped]
+
+    from ganvas.reproduce import drawing
+
+    n, blocks, rows = 20, lab.pick(quick=40, full=400), 50
+    x, draws = binary_images(n), blocks * rows
+    variances = np.empty((len(ESTIMATES), len(SIZES), len(lab.seeds)))  # of a draw's gradient, a sum over coordinates
+    scores, blur = [], []
+    for i, size in enumerate(SIZES):
+        for j, seed in enumerate(lab.seeds):
+            mean, variance = gradient_moments(trained(lab, size, seed).model, x, seed, blocks, rows)
+            variances[:, i, j] = variance[:3].sum(-1).mean(-1)
+            scores.append(float((mean[3:] / (variance[3:] / draws).sqrt()).abs().max()))
+            blur.append(float((variance[2].sum() / draws / mean[0].square().sum()).sqrt()))
+    looked = 2 * n * 2 * sum(SIZES) * len(lab.seeds)
+    limit, least = float(norm.isf(0.001 / looked / 2)), (10, 1)
+    ratios = variances[1:] / variances[0]
+    measures = [
+        Measure(f"largest z-score of {looked:,} differences of means", [max(scores)], "", f"within {limit:.2f}"),
+        *[
+            Measure(f"{size}-D: variance, {name} over {ESTIMATES[0]}", ratio.tolist(), "", f"above {bound}")
+            for name, of, bound in zip(ESTIMATES[1:], ratios, least, strict=True)
+            for size, ratio in zip(SIZES, of, strict=True)
+        ],
+        Measure("error of the mean with baseline over the gradient's length, at most", [max(blur)]),
+    ]
+    holds = max(scores) < limit and all(of.min() > bound for of, bound in zip(ratios, least, strict=True))
+    reason = f"{draws:,} draws for each of {n} images; the last number says how small a difference of means would show."
+    drawn = drawing.figure(8.5, 3.4)
+    left, right = drawn.subplots(1, 2)
+    for name, of, colour in zip(ESTIMATES, variances, drawing.COLOURS, strict=False):
+        left.plot(SIZES, of.mean(1), "o-", color=colour, label=name)
+    left.set(yscale="log", xlabel="latent dimensions", xticks=SIZES, ylabel="variance of one draw's gradient")
+    left.set_title("the variance")
+    left.legend()
+    width = (variance[2] / draws).sqrt().flatten()
+    right.axline((0, 0), slope=1, color=drawing.GREY, linewidth=1, zorder=1)
+    right.errorbar(
+        mean[0].flatten(),
+        mean[2].flatten(),
+        yerr=width,
+        fmt="o",
+        markersize=2,
+        elinewidth=0.5,
+        color=drawing.COLOURS[2],
+    )
+    right.set(xlabel="mean of the reparametrised gradient", ylabel="mean of the score function's, with baseline")
+    right.set_title(f"the mean, a coordinate each ({SIZES[-1]}-D)")
+    return Outcome(measures, holds, reason, drawn)
+
+
+def steps_between(images: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """How far a manifold's images are apart.
+
+    Args:
+        images: (n * n, C, H, W), row by row.
+        n: images on a side.
+
+    Returns:
+        Euclidean distances between neighbours (2 n (n - 1),), and between all pairs.
+    """
+    import torch
+
+    x = images.reshape(n, n, -1)
+    across, down = (x[:, 1:] - x[:, :-1]).norm(dim=-1), (x[1:] - x[:-1]).norm(dim=-1)
+    return torch.cat([across.flatten(), down.flatten()]), torch.pdist(images.flatten(1))
+
+
+@FIGURES.register
+def manifold(lab: Lab) -> Outcome:
+    """L6: learned manifolds: 2-D latent spaces of faces and digits, decoded on a 20 x 20 grid.
+
+    Claim: decoded at the inverse Gaussian CDF of a regular grid, 2 latent dimensions hold all ten digits (each is the
+    nearest training image's label in at least 1 % of the cells) and change smoothly, digits and drawn faces (in place
+    of the lecture's Frey faces) alike: the mean step between neighbouring cells is below half the mean distance of two
+    cells, and even the largest step is below it. A model that collapses, leaves digits out, or jumps, refutes it.
+    """
+    from ganvas.data import load
+    from ganvas.explore import manifold as plane
+    from ganvas.explore import neighbours
+    from ganvas.reproduce import drawing
+
+    n, split = 20, load("mnist").splits["train"]
+    found, steps = [], []
+    for seed in lab.seeds:
+        digits, faces = (plane(train(lab, seed).model, n) for train in (of_digits, of_faces))
+        _, places = neighbours(digits, split)
+        labels = np.asarray(split.labels)[places[:, 0].numpy()]
+        found.append(float((np.bincount(labels, minlength=10) >= 0.01 * n * n).sum()))
+        for images in (digits, faces):
+            near, pairs = steps_between(images, n)
+            steps.append([float(near.mean() / pairs.mean()), float(near.max() / pairs.mean())])
+    shares = np.array(steps).reshape(len(lab.seeds), 2, 2)
+    measures = [Measure("digits on the grid", found, "of 10", "10")]
+    measures += [
+        Measure(f"{step} step between neighbours over mean distance, {what}", shares[:, i, j].tolist(), "", bound)
+        for i, what in enumerate(("digits", "faces"))
+        for j, (step, bound) in enumerate((("mean", "below 0.5"), ("largest", "below 1")))
+    ]
+    holds = min(found) == 10 and bool((shares < (0.5, 1)).all())
+    drawn = drawing.figure(13, 4.6)
+    left, middle, right = drawn.subplots(1, 3)
+    drawing.show(left, faces, "(a) learned manifold of drawn faces", columns=n)
+    drawing.show(middle, digits, "(b) learned MNIST manifold", columns=n)
+    right.imshow(labels.reshape(n, n), cmap="tab10", vmin=-0.5, vmax=9.5)
+    for place, label in enumerate(labels):
+        right.text(place % n, place // n, str(label), ha="center", va="center", fontsize=5.5, color="white")
+    right.set(title="label of the nearest training image of (b)", xticks=[], yticks=[])
+    right.grid(False)
+    return Outcome(measures, holds, f"the figure is of seed {lab.seeds[-1]}.", drawn)
+
+
+@FIGURES.register
+def latent_size(lab: Lab) -> Outcome:
+    """L7: random samples with 2, 5, 10 and 20 latent dimensions.
+
+    Claim: more latent dimensions model MNIST better: the test ELBO rises from 2 to 5 to 10 to 20 dimensions with every
+    seed. A larger space that is left unused, or not found in as many epochs, would not raise it.
+    """
+    from ganvas.reproduce import drawing
+
+    drawn = drawing.figure(7, 7.8)
+    elbos = []
+    for letter, size, axes in zip("abcd", SIZES, drawn.subplots(2, 2).flat, strict=True):
+        runs = [trained(lab, size, seed) for seed in lab.seeds]
+        measure = Measure(f"test ELBO, {size}-D", [run.state["test"]["elbo"] for run in runs], "nats", "")
+        elbos.append(measure)
+        spread = f" ± {measure.sd:.2f}" if measure.sd is not None else ""
+        title = f"({letter}) {size}-D latent space\nELBO {measure.mean:.2f}{spread} nats"
+        drawing.show(axes, runs[0].model.sample(100), title, columns=10)
+    rises = [
+        Measure(f"rise from {a} to {b} dimensions", [y - x for x, y in zip(one.values, two.values, strict=True)],
+                "nats", "above 0")
+        for a, b, one, two in zip(SIZES, SIZES[1:], elbos, elbos[1:], strict=False)
+    ]  # fmt: skip
+    falls = [rise.name.removeprefix("rise ") for rise in rises if min(rise.values) <= 0]
+    reason = f"the same net and {runs[0].recipe.training.epochs} epochs for every size."
+    if falls:
+        reason += f" No rise {' and '.join(falls)} with every seed."
+    return Outcome([*elbos, *rises], not falls, reason, drawn)

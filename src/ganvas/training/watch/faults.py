@@ -1,0 +1,351 @@
+"""What a run suffers from: named by the rows of its metrics alone, with the numbers, the step and the remedy.
+
+A fault is one decorated function: its name is the fault's, its docstring the explanation; the decorator has the figures
+and where they are healthy, the result is what to change.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ganvas.recipe import Recipe
+from ganvas.recipes import RECIPES
+from ganvas.registry import Registry, build, parameters
+
+FAULTS = Registry("fault")
+DATA = ("size", "channels", "labels", "binarise")
+TRAINING = ("epochs", "batch_size", "schedule", "patience", "seed", "device", "precision")
+# Every model begins with faults that pass: nothing is named in this share of the steps, at least and at most these.
+WARM_UP, FEWEST, MOST = 0.2, 200, 3000
+HELD = 0.2  # share of the steps so far over which a fault must have held without a break, in two rows at least
+DIVERGED = "divergence: "  # how the message of a run begins that stopped at a number that is not finite
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a figure is healthy."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"at least {self.low:g}" if self.high == math.inf else f"at most {self.high:g}"
+
+
+def at_least(low: float) -> Range:
+    """A figure that is healthy from `low` on."""
+    return Range(low=low)
+
+
+def at_most(high: float) -> Range:
+    """A figure that is healthy up to `high`."""
+    return Range(high=high)
+
+
+# What each figure says, in words for a person; `ganvas.training.watch.measure` computes them.
+VITALS = {
+    "active_units": "latent dimensions whose posterior mean varies over the data (variance over 0.01)",
+    "kl": "mean of KL(Q(z given x) || P(z)), nats",
+    "unused_dimensions": "share of latent dimensions with under 0.01 nats of it",
+    "mutual_information": "I(x; z), nats, at most the logarithm of the number of images looked at",
+    "aggregate_kl": "KL(Q(z) || P(z)) of the aggregate posterior, nats per latent dimension",
+    "beta": "weight of the KL",
+    "explained_train": "share of the variance of training images that reconstructions explain",
+    "explained_held_out": "the same of held-out images",
+    "generalisation_gap": "the former less the latter",
+    "told_from_reconstructions": "how often a nearest neighbour tells samples from reconstructions; 0.5 is chance",
+    "spread": "spread of samples over that of training images",
+    "sample_distance": "distance from a sample to the nearest training image, over that from held-out images",
+    "recall": "share of held-out images within the reach of samples",
+    "coverage": "share of held-out images with a sample in reach",
+    "missing_classes": "share of the classes that samples lack",
+    "separation": "probability that D finds a held-out image more real than a fake; 0.5 is chance",
+    "overfitting": "probability that D finds a training image more real than a held-out one; 0.5 is chance",
+    "discriminator_held_out": "mean D(x) of held-out images",
+    "discriminator_fake": "mean D(G(z))",
+    "generator_gradient": "norm of the gradient of G's loss by one fake image",
+    "slope": "norm of the gradient of D's logit by one fake image",
+    "gradient_share": "share of D's slope that G's loss passes on",
+    "clipped_share": "share of the critic's weights at the clip",
+    "logit_scale": "median size of D's logits of held-out images and fakes",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A figure's last value, and where it is healthy."""
+
+    value: float
+    healthy: str
+
+    def __str__(self) -> str:
+        """1.5 (healthy: at most 1)."""
+        return f"{self.value:.3g} (healthy: {self.healthy})"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault of a run.
+
+    Attributes:
+        name: in the field's words.
+        since: the step from which on every look has shown it.
+        evidence: by figure; without one where the run stopped at a number that is not finite.
+        explanation: what it means, a sentence.
+        remedy: a command that trains the same with the remedy in it.
+    """
+
+    name: str
+    since: int
+    evidence: dict[str, Evidence]
+    explanation: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line."""
+        figures = ", ".join(f"{say(key)} {value}" for key, value in self.evidence.items()) or self.explanation
+        return f"{self.name} since step {self.since:,}: {figures}; try: {self.remedy}"
+
+
+def say(figure: str) -> str:
+    """A figure's name as a person reads it."""
+    return figure.replace("_", " ")
+
+
+Changes = Mapping[str, Any]
+Remedies = Callable[[Recipe], Sequence[Changes] | None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault, named when all the figures of one of its `signs` stay outside their healthy ranges.
+
+    Attributes:
+        name: in the field's words.
+        signs: alternatives, each a range by figure.
+        explanation: what it means, a sentence.
+        remedies: from a recipe to changes of its flags, the best first, "recipe" for another recipe; None where the
+            fault can't be.
+    """
+
+    name: str
+    signs: tuple[dict[str, Range], ...]
+    explanation: str
+    remedies: Remedies
+
+    def __call__(self, history: Sequence[Row], recipe: Recipe, shape: Sequence[int]) -> Finding | None:
+        """The finding, where one of the signs has held."""
+        for sign in self.signs:
+            since = held(history, sign)
+            if since is not None and self.remedies(recipe) is not None:
+                evidence = {key: Evidence(float(history[-1][key]), str(good)) for key, good in sign.items()}
+                return self.found(since, evidence, recipe, shape)
+        return None
+
+    def found(self, since: int, evidence: dict[str, Evidence], recipe: Recipe, shape: Sequence[int]) -> Finding:
+        """The finding, with a remedy; a smaller learning rate is one for every run."""
+        remedies = [*(self.remedies(recipe) or ()), {"lr": _rate(recipe, 3)}]
+        return Finding(self.name, since, evidence, self.explanation, remedy(recipe, shape, remedies))
+
+
+def fault(*signs: dict[str, Range]) -> Callable[[Remedies], Fault]:
+    """Decorator: a fault of the function's name."""
+
+    def register(function: Remedies) -> Fault:
+        name = function.__name__.replace("_", " ")
+        FAULTS[name] = Fault(name, signs, " ".join((inspect.getdoc(function) or "").split()), function)
+        return FAULTS[name]  # type: ignore[no-any-return]
+
+    return register
+
+
+@fault({"explained_train": at_least(-0.5)}, {"aggregate_kl": at_most(1000)}, {"logit_scale": at_most(100)})
+def divergence(recipe: Recipe) -> Sequence[Changes]:
+    """The losses grow without bound."""
+    return [{"lr": _rate(recipe, 10)}]
+
+
+@fault({"clipped_share": at_most(0.8)}, {"clipped_share": at_most(0.4), "slope": at_least(1e-3)})
+def critic_weights_stuck_at_the_clip(recipe: Recipe) -> Sequence[Changes]:
+    """The critic can only be a crude function of the image, and its slope, from which the generator learns, is gone."""
+    return [{"gradient_penalty": 10.0, "clip": None}]
+
+
+@fault({"active_units": at_least(1), "kl": at_least(0.5), "mutual_information": at_least(1)})
+def posterior_collapse(recipe: Recipe) -> Sequence[Changes]:
+    """The posterior is the prior whatever the image: the decoder ignores z, and every sample is the same blur."""
+    beta = getattr(recipe.model, "beta", 1.0)
+    return [{"beta": 1.0 if beta > 1 else beta / 4}]
+
+
+@fault({"mutual_information": at_least(1), "beta": at_most(1)})
+def latent_loss_too_high(recipe: Recipe) -> Sequence[Changes]:
+    """The KL outweighs the reconstruction: z may say too little of the image."""
+    return [{"beta": 1.0}]
+
+
+@fault({"aggregate_kl": at_most(1.5), "told_from_reconstructions": at_most(0.85)})
+def reconstruction_loss_weighted_too_high(recipe: Recipe) -> Sequence[Changes]:
+    """The codes lie where the prior does not: images are reconstructed well, but samples are broken."""
+    beta = getattr(recipe.model, "beta", 1.0)
+    return [{"beta": 1.0 if beta < 1 else beta * 4}]
+
+
+@fault(
+    {
+        "separation": at_most(0.998),
+        "discriminator_held_out": at_most(0.98),
+        "discriminator_fake": at_least(0.02),
+    }
+)
+def discriminator_saturated(recipe: Recipe) -> Sequence[Changes]:
+    """The discriminator is sure of every image, so its answers hardly change with what the generator does."""
+    return [*_non_saturating(recipe), {"label_smoothing": 0.9}, _wgan(recipe)]
+
+
+@fault({"gradient_share": at_least(0.01)})
+def vanishing_generator_gradient(recipe: Recipe) -> Sequence[Changes]:
+    """The minimax loss is flat where D(G(z)) is near 0: the generator is told almost nothing."""
+    return [*_non_saturating(recipe), _wgan(recipe)]
+
+
+@fault({"spread": at_least(0.35), "recall": at_least(0.05)}, {"missing_classes": at_most(0.35)})
+def mode_collapse(recipe: Recipe) -> Sequence[Changes] | None:
+    """The generator makes few kinds of images, whatever z is."""
+    if "generator" not in recipe.training.turns:
+        return None
+    return [*_non_saturating(recipe), {"minibatch_discrimination": 100}, _wgan(recipe)]
+
+
+@fault({"generalisation_gap": at_most(0.25)}, {"overfitting": at_most(0.85)})
+def memorising(recipe: Recipe) -> Sequence[Changes]:
+    """The model, or its discriminator, knows the training images by heart and does much worse on others."""
+    if "generator" in recipe.training.turns:
+        return [{"augment": True}, {"epochs": max(1, recipe.training.epochs // 4)}]
+    return [{"patience": 3}, {"latent_dim": max(1, recipe.model.latent_dim // 4)}]
+
+
+def _rate(recipe: Recipe, smaller: float) -> float:
+    """The learning rate, so many times smaller, to a digit."""
+    return float(f"{max(turn.optimizer.lr for turn in recipe.training.turns.values()) / smaller:.1g}")
+
+
+def _wgan(recipe: Recipe) -> Changes:
+    # Nets of convolutions do not fit every image; where the run has them, they fit.
+    nets = {} if recipe.name in ("dcgan", "wgan") else {"generator": "mlp", "critic": "mlp"}
+    return {"recipe": "wgan", "gradient_penalty": 10.0, **nets}
+
+
+def _non_saturating(recipe: Recipe) -> list[Changes]:
+    return [{"loss": "non-saturating"}] if getattr(recipe.model, "loss", "") == "minimax" else []
+
+
+def held(history: Sequence[Row], sign: Mapping[str, Range]) -> int | None:
+    """Since which step all figures of a sign have been outside their ranges, up to the last row; None if they have not.
+
+    It takes two rows, and a fifth of the steps so far; where there is one row alone, that one.
+    """
+    outside = [all(key in row and row[key] not in good for key, good in sign.items()) for row in history]
+    rows = next((n for n, out in enumerate(reversed(outside)) if not out), len(outside))
+    if rows < min(2, len(history)) or not rows:
+        return None
+    since, now = int(history[-rows]["step"]), int(history[-1]["step"])
+    return since if len(history) == 1 or now - since >= HELD * now else None
+
+
+def looks(rows: Sequence[Row], recipe: Recipe) -> list[dict[str, Any]]:
+    """The watch's rows after the warm-up, with what follows from them and from the recipe."""
+    found = []
+    for row in rows:
+        if row["split"] == "watch" and row["step"] >= warm_up(row, recipe):
+            more = {}
+            if hasattr(recipe.model, "beta"):
+                more["beta"] = recipe.model.beta
+            if "explained_train" in row and "explained_held_out" in row:
+                more["generalisation_gap"] = row["explained_train"] - row["explained_held_out"]
+            found.append({**row, **more})
+    return found
+
+
+def warm_up(row: Row, recipe: Recipe) -> float:
+    """The step before which nothing is named."""
+    steps: float = row["step"] / row["epoch"] * recipe.training.epochs
+    return max(FEWEST, min(WARM_UP * steps, MOST))
+
+
+def findings(
+    rows: Sequence[Row], recipe: Recipe, shape: Sequence[int], state: Mapping[str, Any] | None = None
+) -> list[Finding]:
+    """The faults that a run has now, the causes before what comes of them.
+
+    Args:
+        rows: of metrics.jsonl; those of split "watch" count.
+        recipe: of the run.
+        shape: of one example.
+        state: what state.json says: a run that stopped at a number that is not finite says so there.
+    """
+    if state and str(state.get("message", "")).startswith(DIVERGED):
+        return [FAULTS["divergence"].found(int(state["step"]), {}, recipe, shape)]
+    history = looks(rows, recipe)
+    found = [finding for fault in FAULTS.values() if (finding := fault(history, recipe, shape))]
+    # Of a model that has diverged nothing else can be said.
+    return [finding for finding in found if finding.name == "divergence"] or found
+
+
+def remedy(recipe: Recipe, shape: Sequence[int], remedies: Sequence[Changes]) -> str:
+    """The command of the first remedy that can be taken and that the run has not taken already."""
+    for changes in remedies:
+        name = changes.get("recipe", recipe.name)
+        now = _flags(recipe) if name == recipe.name else {}
+        fits = changes.keys() <= {"recipe", "lr", "epochs", "patience", *parameters(RECIPES[name])}
+        new = any(now.get(flag) != value for flag, value in changes.items() if flag != "recipe")
+        if fits and new and ("augment" not in changes or len(shape) == 3):
+            return command(recipe, changes)
+    raise AssertionError(f"no remedy of {remedies} fits {recipe.name}")  # each list ends with one that always does
+
+
+def command(recipe: Recipe, changes: Changes) -> str:
+    """`ganvas train ...`: what trains the same again, with other values of some flags; None takes a flag away.
+
+    Where `changes` name another "recipe", it has that one's own settings, and of this one's those that say what to
+    train on.
+    """
+    flags = {**_flags(recipe), **changes}
+    name = flags.pop("recipe", recipe.name)
+    if name != recipe.name:
+        flags = {flag: flags[flag] for flag in flags if flag in changes or flag in ("data", *DATA, "seed", "device")}
+    words = ["ganvas", "train", name]
+    for flag, value in flags.items():
+        word = f"-{flag}" if len(flag) == 1 else "--" + flag.replace("_", "-")
+        if isinstance(value, dict):  # a technique with more settings, which flags can't say: the first one
+            value = next(iter(value.values()), True)
+        if value is False and parameters(RECIPES[name])[flag].default is True:
+            words.append(f"--no-{word[2:]}")
+        elif value is not None and value is not False:
+            several = value if isinstance(value, list | tuple) else [] if value is True else [value]
+            words += [word, *(f"{one:.12g}" if isinstance(one, float) else str(one) for one in several)]
+    return shlex.join(words)
+
+
+def _flags(recipe: Recipe) -> dict[str, Any]:
+    """The flags that the run was started with: those that differ from what the recipe's function gives by itself."""
+    known = parameters(RECIPES[recipe.name])
+    made: Recipe = build(RECIPES[recipe.name], recipe.arguments)
+    flags = {flag: value for flag, value in recipe.arguments.items() if value != known[flag].default}
+    flags["data"] = recipe.data.source
+    for now, before, names in ((recipe.data, made.data, DATA), (recipe.training, made.training, TRAINING)):
+        flags |= {name: getattr(now, name) for name in names if getattr(now, name) != getattr(before, name)}
+    rates = {turn.optimizer.lr for turn in recipe.training.turns.values()}
+    if rates != {turn.optimizer.lr for turn in made.training.turns.values()}:
+        flags["lr"] = max(rates)
+    return flags

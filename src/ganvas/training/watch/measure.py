@@ -1,0 +1,309 @@
+"""Figures of a model at one moment, from a few hundred images; nothing of the model changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganvas import losses
+from ganvas.data import Dataset, Split
+from ganvas.data.loader import to_tensor
+from ganvas.errors import UserError
+from ganvas.evaluate.coverage import density_coverage, precision_recall
+from ganvas.evaluate.distances import Floats, nearest
+from ganvas.models import Model
+from ganvas.models.base import fast_products
+from ganvas.models.gan import GANModel, Seen
+from ganvas.models.vae import VAEModel
+from ganvas.nets.layers import BatchNorm
+from ganvas.randomness import Draw
+from ganvas.techniques import Clip
+
+LOOK = 256  # images of each kind: train, held-out, samples
+POINTS = 512  # the same, where they are points
+REFERENCE = 1024  # training images among which nearest ones are sought
+SIDE, AXES = 32, 64  # images are averaged down to this side, and projected on so many principal axes
+ENOUGH, DUE = 50, 5  # held-out images for coverage; samples that are due of a class
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The images that one run is always measured on, and the space in which distances are taken.
+
+    Distances are those between pixels, on images averaged down to a side of at most 32, in the 64 directions in which
+    the training images vary most; between points they are the plane's own.
+
+    Attributes:
+        train: training images (N, *shape).
+        held_out: validation images (M, *shape).
+        batch_size: of the run: what a discriminator says of an image may depend on its batch.
+        centre: (D,), and
+        axes: (D, d), of the principal axes; None for points.
+        reference: features (R, d) of up to 1024 training images.
+        labels: of the reference, int64 (R, A), an attribute a column; None without labels.
+    """
+
+    train: Tensor
+    held_out: Tensor
+    batch_size: int
+    centre: Tensor | None
+    axes: Tensor | None
+    reference: Floats
+    labels: NDArray[np.int64] | None
+
+    def features(self, images: Tensor) -> Floats:
+        """(N, *shape) -> (N, d), float64."""
+        if self.centre is not None and self.axes is not None:
+            images = (_shrink(images) - self.centre) @ self.axes
+        return images.double().cpu().numpy()
+
+
+def probe(data: Dataset, batch_size: int, device: torch.device | str = "cpu") -> Probe:
+    """The probe of a data set: rows evenly spread over it, and principal axes; always the same."""
+    n = LOOK if len(data.shape) == 3 else POINTS
+    split = data.splits["train"]
+    rows = _spread(len(split), REFERENCE)
+    # In blocks, so that large images are never all in memory as floats.
+    blocks = [to_tensor(split.images[part], device) for part in np.array_split(rows, -(-len(rows) // LOOK))]
+    flat = torch.cat([block if len(data.shape) == 1 else _shrink(block) for block in blocks])
+    centre, axes = (None, None) if len(data.shape) == 1 else principal_axes(flat, AXES)
+    return Probe(
+        train=_take(split, n, device),
+        held_out=_take(data.splits["validation"], n, device),
+        batch_size=batch_size,
+        centre=centre,
+        axes=axes,
+        reference=(flat if centre is None or axes is None else (flat - centre) @ axes).double().cpu().numpy(),
+        labels=None if split.labels is None else split.labels[rows].reshape(len(rows), -1),
+    )
+
+
+def principal_axes(x: Tensor, d: int) -> tuple[Tensor, Tensor]:
+    """The mean (D,) of x (N, D), and the at most d directions (D, d) in which x varies most.
+
+    By a randomised range finder with two power iterations (Halko et al. 2011, algorithm 4.4).
+    """
+    centre = x.mean(0)
+    x = x - centre
+    d = min(d, *x.shape)
+    q = Draw(0).normal("principal axes", (x.shape[1], min(d + 8, *x.shape)), x.device)
+    for _ in range(3):
+        q, _ = torch.linalg.qr(x.T @ (x @ q))
+    _, _, v = torch.linalg.svd(x @ q, full_matrices=False)
+    return centre, q @ v[:d].T
+
+
+def vitals(model: Model, probe: Probe) -> dict[str, float]:
+    """What can be measured of a model; see `ganvas.training.watch.faults.VITALS` for the meaning of each figure."""
+    figures: dict[str, float] = {}
+    with model.asked(), fast_products(model.device):
+        if isinstance(model, VAEModel):
+            figures |= posterior(*model.posterior(probe.train))
+        again = model.reconstruct(probe.train) if hasattr(type(model), "reconstruct") else None
+        if again is not None:
+            figures["explained_train"] = explained(probe.train, again, probe.train)
+            figures["explained_held_out"] = explained(probe.held_out, model.reconstruct(probe.held_out), probe.train)
+        if hasattr(type(model), "sample"):
+            figures |= samples(model.sample(LOOK if len(model.shape) == 3 else POINTS), again, probe)
+    if isinstance(model, GANModel):
+        figures |= game(model, probe)
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
+
+
+def posterior(mean: Tensor, log_variance: Tensor) -> dict[str, float]:
+    """The encoder of a VAE: does z know x, and is z over all x as the prior is?
+
+    Args:
+        mean: of Q(z given x_i), (M, d).
+        log_variance: likewise.
+    """
+    kl = 0.5 * (mean * mean + log_variance.exp() - 1 - log_variance).mean(0)  # of each dimension
+    information = mutual_information(mean, log_variance)
+    return {
+        "active_units": float((mean.var(0) > 0.01).sum()),
+        "kl": float(kl.sum()),
+        "unused_dimensions": float((kl < 0.01).float().mean()),
+        "mutual_information": float(information),
+        "aggregate_kl": float((kl.sum() - information) / len(kl)),
+    }
+
+
+def mutual_information(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """I(x; z) in nats under M diagonal normals (M, d): E log Q(z given x) - log Q(z), at most log M.
+
+    Q(z) is the mean over the M images themselves (Hoffman & Johnson 2016), z one draw for each.
+    """
+    mean, log_variance = mean.double(), log_variance.double()
+    z = mean + torch.exp(0.5 * log_variance) * Draw(0).normal("mutual information", tuple(mean.shape), mean.device)
+    # log Q(z_i given x_j), (M, M), without the terms that all share: the square multiplied out is a matrix product.
+    precision = torch.exp(-log_variance)
+    constant = (mean * mean * precision + log_variance).sum(1)
+    each = z @ (mean * precision).T - 0.5 * (z * z @ precision.T + constant)
+    information: Tensor = (each.diagonal() - each.logsumexp(1)).mean() + math.log(len(z))
+    return information
+
+
+def explained(images: Tensor, again: Tensor, train: Tensor) -> float:
+    """1 - the squared error of reconstructions over that of the training images' mean: 1 at best, 0 for the mean."""
+    centre = train.mean(0, keepdim=True)
+    return 1 - float(losses.squared_error(images, again).mean() / losses.squared_error(images, centre).mean())
+
+
+def samples(drawn: Tensor, again: Tensor | None, probe: Probe) -> dict[str, float]:
+    """Samples among the data: their spread, recall, coverage and classes, and how near training images they are.
+
+    Args:
+        drawn: samples (N, *shape).
+        again: the reconstructions of the training images, if the model reconstructs.
+        probe: the data.
+    """
+    if not bool(torch.isfinite(drawn).all()):
+        return {}
+    fake, real = probe.features(drawn), probe.features(probe.held_out)
+    (near, places), (others, _) = nearest(fake, probe.reference), nearest(real, probe.reference)
+    figures = {}
+    if whole := spread(probe.reference):
+        figures["spread"] = spread(fake) / whole
+    if middle := float(np.median(others)):
+        figures["sample_distance"] = math.sqrt(float(np.median(near)) / middle)
+    if len(real) >= ENOUGH:
+        with suppress(UserError):  # where each image has many equals, there is no reach
+            figures["recall"] = precision_recall(real, fake)["recall"]
+            figures["coverage"] = density_coverage(real, fake)["coverage"]
+    if again is not None:
+        figures["told_from_reconstructions"] = told_apart(fake, probe.features(again))
+    if probe.labels is not None:
+        figures |= missing_classes(probe.labels[places[:, 0]], probe.labels)
+    return figures
+
+
+def spread(x: Floats) -> float:
+    """The root of the mean squared distance of two of x (N, d)."""
+    return math.sqrt(2 * x.var(0, ddof=1).sum())
+
+
+def told_apart(a: Floats, b: Floats) -> float:
+    """How often an example's nearest neighbour is of its own kind, of as many a (N, d) as b: 0.5 for equal
+    distributions, 1 for separate ones (Lopez-Paz & Oquab 2016, the 1-nearest-neighbour two-sample test)."""
+    n = min(len(a), len(b))
+    _, places = nearest(np.concatenate([a[:n], b[:n]]))
+    return float(((places[:, 0] < n) == (np.arange(2 * n) < n)).mean())
+
+
+def missing_classes(found: NDArray[np.int64], known: NDArray[np.int64]) -> dict[str, float]:
+    """The share of classes that samples lack: that have under a fifth of their share of the training images.
+
+    Args:
+        found: of the training image nearest each sample (N, A).
+        known: of training images (R, A).
+
+    Returns:
+        Of those classes, over all attributes, of which at least 5 samples would be due; {} if there are none.
+    """
+    checked, missing = 0, 0
+    for a in range(known.shape[1]):
+        due = np.bincount(known[:, a]) / len(known) * len(found)
+        count = np.bincount(found[:, a], minlength=len(due))
+        checked += int((due >= DUE).sum())
+        missing += int(((due >= DUE) & (count < due / 5)).sum())
+    return {"missing_classes": missing / checked} if checked else {}
+
+
+def game(model: GANModel, probe: Probe) -> dict[str, float]:
+    """The players, on the batches of training: how well D tells real from fake, and what G gets to learn from."""
+    n = min(probe.batch_size, len(probe.train))
+    held_out = probe.held_out[torch.arange(len(probe.train)) % len(probe.held_out)]
+    seen = []
+    with batch_statistics(model), torch.enable_grad():
+        for i, (real, other) in enumerate(zip(torch.split(probe.train, n), torch.split(held_out, n), strict=True)):
+            if len(real) == n:
+                seen.append(_judged(model, real, other, Draw(0, i)))
+    real, other, fake, passed, gradient, slope = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    figures = {
+        "separation": float(ranking(other, fake)),
+        "overfitting": float(ranking(real, other)),
+        "generator_gradient": float(gradient.median()),
+        "slope": float(slope.median()),
+        "gradient_share": float(passed.median()),
+    }
+    if model.config.loss in losses.PROBABILISTIC:
+        figures |= {
+            "discriminator_held_out": float(other.sigmoid().mean()),
+            "discriminator_fake": float(fake.sigmoid().mean()),
+            "logit_scale": float(torch.cat([other, fake]).abs().median()),
+        }
+    for technique in model.config.techniques:
+        if isinstance(technique, Clip):
+            weights = torch.cat([weight.detach().flatten() for weight in model.discriminator.parameters()])
+            figures["clipped_share"] = float((weights.abs() >= 0.999 * technique.bound).float().mean())
+    return figures
+
+
+def _judged(model: GANModel, real: Tensor, other: Tensor, draw: Draw) -> tuple[Tensor, ...]:
+    """Of a batch, each (N,): the logits of training images, held-out ones and fakes; |d cost / d logit| of each fake,
+    and the norms of d cost / d fake and of d logit / d fake."""
+    with torch.no_grad():
+        fake = model.generator.fake(len(real), draw, real.device)
+    seen = Seen(model, real, fake.requires_grad_(), draw)
+    _, cost = losses.GAN_LOSSES[model.config.loss](seen.real_logits.detach(), seen.fake_logits)
+    cost = cost * len(real)  # its gradient by one fake, where costs are means over the batch
+    (passed,) = torch.autograd.grad(cost, seen.fake_logits, retain_graph=True)
+    (gradient,) = torch.autograd.grad(cost, fake, retain_graph=True)
+    (slope,) = torch.autograd.grad(seen.fake_logits.sum(), fake)
+    with torch.no_grad():
+        others = Seen(model, other, fake, draw).real_logits
+    return (
+        seen.real_logits.detach(),
+        others,
+        seen.fake_logits.detach(),
+        passed.abs(),
+        gradient.flatten(1).norm(dim=1),
+        slope.flatten(1).norm(dim=1),
+    )
+
+
+def ranking(above: Tensor, below: Tensor) -> Tensor:
+    """The probability that one of `above` (N,) is larger than one of `below` (M,), a tie counting one half."""
+    difference = above[:, None] - below[None]
+    return (difference > 0).float().mean() + 0.5 * (difference == 0).float().mean()
+
+
+@contextmanager
+def batch_statistics(model: Model) -> Iterator[None]:
+    """Evaluation mode, but with batch norm by each batch's own statistics as in training; the running ones stay."""
+    training = model.training
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    kept = [(norm.running_mean, norm.running_var) for norm in norms]
+    model.eval()
+    try:
+        for norm in norms:
+            norm.running_mean = norm.running_var = None  # type: ignore[assignment]
+        yield
+    finally:
+        for norm, (mean, variance) in zip(norms, kept, strict=True):
+            norm.running_mean, norm.running_var = mean, variance
+        model.train(training)
+
+
+def _shrink(images: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C h w), with sides of at most 32."""
+    height, width = (min(SIDE, side) for side in images.shape[2:])
+    smaller = images if images.shape[2:] == (height, width) else F.adaptive_avg_pool2d(images, (height, width))
+    return smaller.flatten(1)
+
+
+def _spread(n: int, wanted: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """At most `wanted` of 0 ... n - 1, in even steps."""
+    return np.linspace(0, n - 1, min(n, wanted)).round().astype(np.int64)
+
+
+def _take(split: Split, n: int, device: torch.device | str) -> Tensor:
+    return to_tensor(split.images[_spread(len(split), n)], device)

@@ -1,0 +1,569 @@
+"""The watch: its figures against independent calculations, its faults on rows made by hand, its looks on runs."""
+
+import dataclasses
+import json
+import logging
+import math
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import pdist
+from scipy.stats import mannwhitneyu, norm
+from sklearn.decomposition import PCA
+
+import ganvas
+from ganvas.cli import training as cli
+from ganvas.data import Dataset, Split, load
+from ganvas.flags import Command
+from ganvas.models.gan import GAN, GANModel
+from ganvas.models.vae import VAE, VAEModel
+from ganvas.nets.dcgan import DCGAN
+from ganvas.nets.mlp import MLP
+from ganvas.priors import Normal
+from ganvas.randomness import Draw
+from ganvas.recipe import Data, Recipe
+from ganvas.recipes import RECIPES
+from ganvas.registry import build, parameters
+from ganvas.techniques import Clip, MinibatchDiscrimination
+from ganvas.training.watch import FAULTS, VITALS, Watch, examine, findings, measure, watch
+from ganvas.training.watch.faults import HELD, command, held, looks
+
+FAST: dict[str, Any] = {"data": "digits", "batch_size": 64, "device": "cpu", "precision": "float32"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANVAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return Draw(seed).normal("test", shape)
+
+
+# ---- figures ----
+
+
+def test_spread_is_the_root_mean_square_distance_of_two() -> None:
+    x = normal(40, 3) * torch.tensor([1.0, 2.0, 5.0])
+    assert measure.spread(x.numpy()) == pytest.approx(np.sqrt((pdist(x.numpy()) ** 2).mean()), rel=1e-5)
+
+
+def test_samples_of_one_distribution_are_not_told_apart() -> None:
+    # 600 neighbours; 4 standard deviations of a coin, more for neighbours that depend on each other: 1 in 10,000.
+    a, b = normal(300, 5).numpy(), normal(300, 5, seed=1).numpy()
+    assert measure.told_apart(a, b) == pytest.approx(0.5, abs=0.1)
+    assert measure.told_apart(a, b + 20) == measure.told_apart(np.zeros((9, 2)), np.ones((4, 2))) == 1
+
+
+def test_ranking_is_the_u_statistic() -> None:
+    above, below = normal(50).round(decimals=1), (normal(70, seed=1) - 0.5).round(decimals=1)  # with ties
+    expected = mannwhitneyu(above, below).statistic / (50 * 70)
+    assert float(measure.ranking(above, below)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_mutual_information_against_a_sum_in_numpy() -> None:
+    mean, log_variance = 2 * normal(12, 3), normal(12, 3, seed=1)
+    scale = np.exp(0.5 * log_variance.numpy())
+    z = mean.numpy() + scale * Draw(0).normal("mutual information", (12, 3)).numpy()
+    each = norm.logpdf(z[:, None], mean.numpy()[None], scale[None]).sum(-1)
+    expected = (np.diag(each) - np.log(np.exp(each).mean(1))).mean()
+    assert float(measure.mutual_information(mean, log_variance)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("apart", "expected"), [(0.0, 0.0), (100.0, math.log(40))])
+def test_mutual_information_has_its_bounds(apart: float, expected: float) -> None:
+    mean = apart * torch.arange(40.0)[:, None].expand(40, 2)
+    assert float(measure.mutual_information(mean, torch.zeros(40, 2))) == pytest.approx(expected, abs=1e-9)
+
+
+def test_posterior_counts_units_and_nats() -> None:
+    # One dimension that is used, one that is the prior; KL(N(+-2, 1) || N(0, 1)) = 2 nats.
+    mean = torch.tensor([[2.0, 0.0], [-2.0, 0.0]] * 50)
+    found = measure.posterior(mean, torch.zeros(100, 2))
+    assert found["active_units"] == 1 and found["unused_dimensions"] == 0.5
+    assert found["kl"] == pytest.approx(2)
+    # z tells which of two modes, but for the overlap: I < log 2; and Q(z) is not N(0, I).
+    assert 0.5 < found["mutual_information"] < math.log(2)
+    assert found["aggregate_kl"] == pytest.approx((2 - found["mutual_information"]) / 2)
+
+
+def test_explained_is_1_for_the_images_and_0_for_their_mean() -> None:
+    train, images = normal(30, 1, 4, 4), normal(20, 1, 4, 4, seed=1)
+    mean = train.mean(0, keepdim=True).expand_as(images)
+    assert measure.explained(images, images, train) == 1
+    assert measure.explained(images, mean, train) == pytest.approx(0)
+    error = ((images - 0.5 * images) ** 2).sum() / ((images - mean) ** 2).sum()
+    assert measure.explained(images, 0.5 * images, train) == pytest.approx(1 - float(error), rel=1e-5)
+
+
+def test_missing_classes_are_those_with_a_fifth_of_their_due() -> None:
+    # Column 0: classes of 1/2, 1/2; 40 samples, 3 of class 1 where 20 are due. Column 1: shares 0.75, 0.2 and 0.05.
+    known = np.array([[0, 0], [1, 0]] * 30 + [[0, 1], [1, 1]] * 8 + [[0, 2], [1, 2]] * 2)
+    found = np.array([[0, 0]] * 37 + [[1, 0]] * 3)
+    # Checked: both of column 0, classes 0 and 1 of column 1 (due 30 and 8); missing: one in each.
+    assert measure.missing_classes(found, known) == {"missing_classes": 0.5}
+    assert measure.missing_classes(found[:4], known[:, 1:]) == {}
+
+
+def test_principal_axes_are_those_of_scikit_learn() -> None:
+    x = normal(200, 30) * torch.logspace(1, -1, 30)
+    centre, axes = measure.principal_axes(x, 8)
+    exact = PCA(8, svd_solver="full").fit(x.numpy())
+    assert centre.numpy() == pytest.approx(exact.mean_, abs=1e-5)
+    cosines = np.linalg.svd(axes.T.numpy() @ exact.components_.T, compute_uv=False)
+    assert axes.shape == (30, 8) and cosines == pytest.approx(np.ones(8), abs=1e-3)
+
+
+def data(n: int, shape: tuple[int, ...], held_out: int = 60, labels: bool = False) -> Dataset:
+    """Random images (or points) with a spread, as a data set."""
+    splits = {}
+    for name, size in (("train", n), ("validation", held_out)):
+        random = np.random.default_rng(size)
+        images = random.normal(size=(size, *shape)).astype(np.float32)
+        if len(shape) == 3:
+            images = random.integers(0, 256, (size, shape[1], shape[2], shape[0]), np.uint8)
+        splits[name] = Split(images, np.arange(size * 2).reshape(size, 2) % 3 if labels else None)
+    return Dataset("made", "made", splits, shape, None, None, "", (), "")
+
+
+def test_a_probe_shrinks_large_images_and_keeps_points() -> None:
+    large = measure.probe(data(70, (3, 96, 64), labels=True), 16)
+    assert large.reference.shape == (70, 64) and large.labels is not None and large.labels.shape == (70, 2)
+    assert large.features(large.train) == pytest.approx(large.reference, abs=1e-3)
+    points = measure.probe(data(3000, (2,)), 16)
+    assert len(points.reference) == measure.REFERENCE and len(points.train) == measure.POINTS
+    assert (points.features(points.train) == points.train.double().numpy()).all()
+
+
+# ---- the game ----
+
+
+def players(loss: str = "minimax", shape: tuple[int, ...] = (2,), **settings: Any) -> GANModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        nets: dict[str, Any] = {"generator": MLP(hidden=(8,)), "discriminator": MLP(hidden=())} | settings
+        return GANModel(GAN(latent_dim=3, loss=loss, **nets), shape)
+
+
+@pytest.mark.parametrize("loss", ["minimax", "non-saturating", "wasserstein"])
+def test_gradients_of_a_linear_discriminator_by_hand(loss: str) -> None:
+    model, probe = players(loss), measure.probe(data(64, (2,)), 64)
+    w = model.discriminator.head.weight.detach()[0]
+    fake = model.generator.fake(64, Draw(0, 0), torch.device("cpu"))
+    d = torch.sigmoid(model.discriminator.logits(fake)).detach()
+    # |d cost / d logit|: sigmoid(l) of log(1 - D), 1 - sigmoid(l) of -log D, 1 of the critic.
+    passed = {"minimax": d, "non-saturating": 1 - d, "wasserstein": torch.ones(64)}[loss]
+    found = measure.game(model, probe)
+    assert found["slope"] == pytest.approx(float(w.norm()), rel=1e-5)
+    assert found["gradient_share"] == pytest.approx(float(passed.median()), rel=1e-5)
+    assert found["generator_gradient"] == pytest.approx(float((passed * w.norm()).median()), rel=1e-5)
+    logits = model.discriminator.logits(probe.held_out[torch.arange(64) % 60]).detach()
+    assert found["separation"] == pytest.approx(
+        mannwhitneyu(logits, model.discriminator.logits(fake).detach()).statistic / 64**2
+    )
+    assert ("discriminator_fake" in found) == (loss != "wasserstein")
+    if loss != "wasserstein":
+        assert found["discriminator_fake"] == pytest.approx(float(d.mean()), rel=1e-5)
+        assert found["discriminator_held_out"] == pytest.approx(float(logits.sigmoid().mean()), rel=1e-5)
+
+
+def test_the_share_of_weights_at_the_clip() -> None:
+    model = players("wasserstein", techniques=(Clip(bound=0.1),))
+    with torch.no_grad():
+        model.discriminator.head.weight.copy_(torch.tensor([[0.1, -0.05]]))
+        model.discriminator.head.bias.fill_(-0.1)
+    assert measure.game(model, measure.probe(data(64, (2,)), 16))["clipped_share"] == pytest.approx(2 / 3)
+
+
+def test_batches_are_as_large_as_in_training_and_use_their_own_statistics() -> None:
+    model = players(
+        shape=(1, 8, 8), discriminator=DCGAN(filters=4), generator=MLP(hidden=(8,), norm="batch"), output="tanh"
+    )
+    probe = measure.probe(data(100, (1, 8, 8)), 32)
+    seen: list[int] = []
+    model.discriminator.head.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+    found = measure.game(model, probe)
+    assert set(seen) == {32}
+    # As in training mode, where batch norm uses the batch; only there would the running statistics move.
+    fakes, slopes = [], []
+    model.train()
+    for i in range(3):
+        with torch.no_grad():
+            fake = model.generator.fake(32, Draw(0, i), torch.device("cpu"))
+        fake.requires_grad_()
+        logits = model.discriminator.logits(fake)
+        (gradient,) = torch.autograd.grad(logits.sum(), fake)
+        fakes.append(logits.detach())
+        slopes.append(gradient.flatten(1).norm(dim=1))
+    assert found["discriminator_fake"] == pytest.approx(float(torch.cat(fakes).sigmoid().mean()), rel=1e-4)
+    assert found["slope"] == pytest.approx(float(torch.cat(slopes).median()), rel=1e-4)
+
+
+MODELS: dict[str, Any] = {
+    "vae": lambda: VAEModel(VAE(latent_dim=3, net=MLP(hidden=(8,), norm="batch")), (1, 8, 8)),
+    "gan": lambda: players(shape=(1, 8, 8), generator=MLP(hidden=(8,), norm="batch"), discriminator=DCGAN(filters=4)),
+    "minibatch": lambda: players(
+        shape=(1, 8, 8), discriminator=MLP(hidden=(8,)), prior=Normal(), techniques=(MinibatchDiscrimination(),)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("training", [True, False])
+def test_looking_changes_nothing_and_sees_the_same_again(name: str, training: bool) -> None:
+    torch.manual_seed(3)
+    model = MODELS[name]().train(training)
+    for player in model.players().values():
+        player.requires_grad_(False)
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    probe = measure.probe(data(80, (1, 8, 8), labels=True), 32)
+    first, second = measure.vitals(model, probe), measure.vitals(model, probe)
+    assert first == second and first.keys() <= VITALS.keys() and len(first) >= 8
+    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    assert model.training is training and all(module.training is training for module in model.modules())
+    assert not any(weight.requires_grad or weight.grad is not None for weight in model.parameters())
+    assert torch.equal(random, torch.get_rng_state())
+
+
+def test_few_held_out_images_give_no_recall() -> None:
+    model = MODELS["gan"]()
+    assert "recall" in measure.vitals(model, measure.probe(data(80, (1, 8, 8), held_out=50), 16))
+    few = measure.vitals(model, measure.probe(data(80, (1, 8, 8), held_out=2), 16))
+    assert "recall" not in few and all(map(math.isfinite, few.values()))
+
+
+def test_data_of_equal_images_is_no_obstacle() -> None:
+    same = data(80, (1, 8, 8))
+    for split in same.splits.values():
+        split.images[:] = split.images[0]
+    figures = measure.vitals(MODELS["gan"](), measure.probe(same, 16))
+    assert "separation" in figures and not figures.keys() & {"spread", "recall", "coverage"}
+
+
+def test_a_figure_that_is_not_finite_is_left_out() -> None:
+    model = players()
+    with torch.no_grad():
+        model.generator.net[-2].bias.fill_(math.nan)
+    assert "spread" not in measure.vitals(model, measure.probe(data(64, (2,)), 16))
+
+
+# ---- faults, on rows made by hand ----
+
+ILL: dict[str, tuple[str, dict[str, Any], dict[str, float]]] = {
+    "divergence": ("vae", {}, {"explained_train": -3}),
+    "critic weights stuck at the clip": ("wgan", {"clip": 1e-4}, {"clipped_share": 0.98}),
+    "posterior collapse": ("vae", {"beta": 0.5}, {"active_units": 0, "kl": 0.02, "mutual_information": 0.01}),
+    "latent loss too high": ("vae", {"beta": 9.0}, {"active_units": 3, "mutual_information": 0.5}),
+    "reconstruction loss weighted too high": (
+        "vae",
+        {"beta": 0.01},
+        {"aggregate_kl": 4, "told_from_reconstructions": 0.95},
+    ),
+    "discriminator saturated": (
+        "gan",
+        {"k": 5},
+        {"separation": 1, "discriminator_held_out": 0.999, "discriminator_fake": 0.001},
+    ),
+    "vanishing generator gradient": ("gan", {"loss": "minimax"}, {"gradient_share": 1e-4}),
+    "mode collapse": ("dcgan", {}, {"spread": 0.1, "recall": 0.0}),
+    "memorising": ("autoencoder", {}, {"explained_train": 0.95, "explained_held_out": 0.2}),
+}
+WELL = {
+    "active_units": 12, "kl": 20, "mutual_information": 5, "aggregate_kl": 0.5, "told_from_reconstructions": 0.7,
+    "explained_train": 0.8, "explained_held_out": 0.75, "spread": 0.9, "recall": 0.6, "coverage": 0.8,
+    "missing_classes": 0.0, "separation": 0.8, "overfitting": 0.5, "sample_distance": 1.0,
+    "discriminator_held_out": 0.7, "discriminator_fake": 0.3, "gradient_share": 0.4, "clipped_share": 0.2, "slope": 1.0,
+}  # fmt: skip
+
+
+def made(recipe: str, **settings: Any) -> Recipe:
+    it: Recipe = build(RECIPES[recipe], settings)
+    training = dataclasses.replace(it.training, epochs=10)
+    return dataclasses.replace(it, arguments=settings, data=Data(source="digits"), training=training)
+
+
+def row(step: int, figures: dict[str, float]) -> dict[str, Any]:
+    """A look at a run of 1000 steps and 10 epochs."""
+    return {"step": step, "epoch": step / 100, "split": "watch", **figures}
+
+
+def test_every_fault_has_a_case_here_and_every_sign_a_meaning() -> None:
+    assert FAULTS.keys() == ILL.keys()
+    assert {key for fault in FAULTS.values() for sign in fault.signs for key in sign} <= VITALS.keys()
+    assert all(fault.explanation.endswith(".") for fault in FAULTS.values())
+
+
+@pytest.mark.parametrize("name", ILL)
+def test_a_fault_is_named_with_its_evidence_and_since_when(name: str) -> None:
+    recipe, settings, figures = ILL[name]
+    rows = [row(step, WELL) for step in (250, 400)] + [row(step, WELL | figures) for step in (550, 700, 1000)]
+    others = [{"step": 900, "epoch": 9, "split": "train", "loss": 3.0}]
+    found = {one.name: one for one in findings(rows + others, made(recipe, **settings), (1, 8, 8))}
+    assert name in found and found[name].since == 550
+    for key, evidence in found[name].evidence.items():
+        value, healthy = evidence.value, evidence.healthy
+        assert (healthy.startswith("at least ") and value < float(healthy[9:])) or (
+            healthy.startswith("at most ") and value > float(healthy[8:])
+        )
+        assert key in str(found[name]).replace(" ", "_") and f"{value:.3g}" in str(found[name])
+    assert json.loads(json.dumps(dataclasses.asdict(found[name])))["since"] == 550
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_nothing_is_named_of_a_healthy_run(name: str) -> None:
+    recipe = made(name)
+    rows = [row(step, WELL) for step in range(100, 1001, 100)]
+    assert findings(rows, recipe, (1, 8, 8)) == []
+    assert findings([], recipe, (1, 8, 8)) == []
+
+
+@pytest.mark.parametrize("name", ILL)
+def test_what_passes_is_not_named(name: str) -> None:
+    recipe, settings, figures = ILL[name]
+    it, ill = made(recipe, **settings), WELL | figures
+
+    def named(*rows: dict[str, Any]) -> bool:
+        return name in [one.name for one in findings(rows, it, (1, 8, 8))]
+
+    assert named(*(row(step, ill) for step in (300, 500)))
+    assert not named(*(row(step, ill) for step in (100, 150, 199)))  # as every training begins
+    assert not named(row(300, WELL), row(500, ill))  # once
+    assert not named(row(300, WELL), row(900, ill), row(950, ill))  # for too short a time
+    assert not named(*(row(step, ill) for step in (300, 500, 700)), row(900, WELL))  # and it is over
+    assert named(row(900, ill))  # there is no other look
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1)), max_size=8, unique_by=lambda pair: pair[0]))
+def test_held_agrees_with_its_definition(pairs: list[tuple[int, float]]) -> None:
+    history = [{"step": step, "x": x} for step, x in sorted(pairs)]
+    since = held(history, {"x": FAULTS["memorising"].signs[0]["generalisation_gap"]})  # at most 0.25
+    tail = []
+    for one in reversed(history):
+        if one["x"] <= 0.25:
+            break
+        tail.append(one["step"])
+    enough = len(tail) >= 2 and tail[0] - tail[-1] >= HELD * tail[0]
+    assert since == (tail[-1] if enough or len(history) == len(tail) == 1 else None)
+
+
+def test_the_warm_up_of_a_long_run_ends_by_its_steps() -> None:
+    recipe = made("vae")  # 10 epochs
+    rows = [{**row(step, WELL), "epoch": step / 10_000} for step in (2000, 4000, 19_000, 21_000)]
+    assert [one["step"] for one in looks(rows, recipe)] == [4000, 19_000, 21_000]
+    short = [{**row(step, WELL), "epoch": step / 30} for step in (150, 250, 300)]
+    assert [one["step"] for one in looks(short, recipe)] == [250, 300]
+
+
+def test_a_run_that_stopped_at_a_number_that_is_not_finite_has_diverged() -> None:
+    state = {"state": "failed", "step": 7, "message": "divergence: loss became nan at step 7. ..."}
+    (found,) = findings([], made("gan"), (2,), state)
+    assert (found.name, found.since) == ("divergence", 7) and "--lr 2e-05" in found.remedy
+    assert findings([], made("gan"), (2,), {"state": "failed", "step": 7, "message": "no space left"}) == []
+
+
+# ---- remedies ----
+
+
+def parsed(line: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """A command as the command line reads it: the recipe, its own arguments, and the rest."""
+    program, verb, name, *words = shlex.split(line)
+    assert (program, verb) == ("ganvas", "train")
+    values = Command(f"train {name}", RECIPES[name], cli._training).parse(words)
+    own = {flag: values.pop(flag) for flag in parameters(RECIPES[name])}
+    return name, own, values
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (2,)], ids=["images", "points"])
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("name", ILL)
+def test_every_remedy_can_be_run_and_changes_the_run(name: str, recipe: str, shape: tuple[int, ...]) -> None:
+    settings = ILL[name][1] if ILL[name][0] == recipe else {}
+    it, fault = made(recipe, **settings), FAULTS[name]
+    adversarial, collapses = "generator" in it.training.turns, hasattr(it.model, "beta")
+    if {"D": adversarial, "beta": collapses}.get("D" if name in GANS else "beta" if name in VAES else "", True):
+        other, own, shared = parsed(fault.found(10, {}, it, shape).remedy)
+        again: Recipe = build(RECIPES[other], own)
+        assert shared["data"] == "digits"
+        changed = (other, again.model) != (recipe, it.model) or shared["lr"] or shared["patience"] or shared["epochs"]
+        assert changed
+        assert len(shape) == 3 or not own.get("augment")
+
+
+GANS = ("discriminator saturated", "vanishing generator gradient", "mode collapse", "critic weights stuck at the clip")
+VAES = ("posterior collapse", "latent loss too high", "reconstruction loss weighted too high")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedies"),
+    [
+        ("latent loss too high", ["--beta 1 "]),
+        ("posterior collapse", ["--beta 0.125 "]),
+        ("reconstruction loss weighted too high", ["--beta 1 "]),
+        ("discriminator saturated", ["--label-smoothing 0.9"]),
+        ("vanishing generator gradient", ["--loss non-saturating"]),
+        ("mode collapse", ["--minibatch-discrimination 100"]),
+        ("critic weights stuck at the clip", ["--gradient-penalty 10"]),
+        ("memorising", ["--patience 3"]),
+        ("divergence", ["--lr 0.0001"]),
+    ],
+)
+def test_the_first_remedy_of_each_fault(name: str, remedies: list[str]) -> None:
+    recipe, settings, figures = ILL[name]
+    (found,) = [
+        one for one in findings([row(900, WELL | figures)], made(recipe, **settings), (1, 8, 8)) if one.name == name
+    ]
+    assert all(words in found.remedy + " " for words in remedies)
+    assert "--clip" not in found.remedy
+
+
+def test_a_remedy_that_was_taken_gives_way_to_the_next() -> None:
+    fault = FAULTS["mode collapse"]
+    taken = made("dcgan", minibatch_discrimination=100)
+    assert parsed(fault.found(1, {}, taken, (1, 8, 8)).remedy)[0] == "wgan"
+    last = made("wgan", minibatch_discrimination=100, gradient_penalty=10.0)
+    assert parsed(fault.found(1, {}, last, (1, 8, 8)).remedy)[2]["lr"] == 3e-5
+
+
+def test_a_command_trains_the_same_again(tmp_path: Path) -> None:
+    flags = "--latent-dim 3 --elbo sampled --data digits --size 8 4 --binarise --epochs 1 --batch-size 200 --lr 0.002"
+    more = "--schedule constant --patience 4 --seed 5 --device cpu --precision float32"
+    from ganvas.cli import main
+
+    assert main(["train", "vae", *flags.split(), *more.split(), "--out", str(tmp_path / "first")]) == 0
+    first = ganvas.Run(tmp_path / "first").recipe
+    line = command(first, {})
+    assert main([*shlex.split(line)[1:], "--out", str(tmp_path / "a space")]) == 0
+    assert ganvas.Run(tmp_path / "a space").recipe == first
+    # Only what differs from the recipe's own settings stands in it.
+    assert line.split().count("--likelihood") == 0
+    clipped = made("wgan", warm_up=False, clip=0.1)
+    assert "--no-warm-up" in command(clipped, {}) and "--clip" not in command(clipped, {"clip": None})
+
+
+# ---- when it looks ----
+
+
+class Clock:
+    """Time that goes on as it is told."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("step_seconds", "look_seconds"), [(0.001, 0.02), (0.02, 0.05), (1.0, 3.0), (0.001, 1.0)])
+def test_looks_take_a_small_share_of_the_time(
+    step_seconds: float, look_seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, steps = Clock(), 20_000
+    monkeypatch.setattr(watch, "time", clock)
+
+    def take(*_: Any) -> Any:
+        clock.now += look_seconds
+        return {}
+
+    monkeypatch.setattr(watch, "probe", lambda *_: SimpleNamespace())
+    monkeypatch.setattr(watch, "vitals", take)
+    (tmp_path / "recipe.json").write_text(made("vae").to_json())
+    game: Any = SimpleNamespace(
+        step=0, steps=steps, epoch_steps=steps // 10, recipe=made("vae"), model=SimpleNamespace(device="cpu"),
+        data=SimpleNamespace(shape=(1, 8, 8)),
+    )  # fmt: skip
+    looked: list[int] = []
+    it = Watch(game, ganvas.Run(tmp_path), lambda _split, step, _epoch, _figures: looked.append(step))
+    for game.step in range(1, steps + 1):
+        clock.now += step_seconds
+        if it.due():
+            it.look()
+            trained = game.step * step_seconds
+            assert len(looked) * look_seconds <= max(watch.SHARE * trained, look_seconds)
+    assert looked and (np.diff(looked) >= 1).all()
+    if look_seconds / step_seconds < 5:  # where looks are cheap there are enough of them, sooner at first
+        assert len(looked) >= watch.MOST and looked[0] <= 300 and looked[1] - looked[0] < looked[-1] - looked[-2]
+
+
+def test_an_interrupted_watch_goes_on_where_it_was(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text(made("vae").to_json())
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row(400, WELL)) + "\n")
+    (tmp_path / "findings.json").write_text('[{"name": "mode collapse"}]')
+    game: Any = SimpleNamespace(step=410, steps=100_000)
+    it = Watch(game, ganvas.Run(tmp_path), lambda *_: None)
+    assert it.next == 500 and it.said == {"mode collapse"}
+
+
+# ---- on runs ----
+
+
+def weights(run: ganvas.Run) -> dict[str, torch.Tensor]:
+    return dict(run.model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings"),
+    [("vae", {}), ("gan", {"virtual_batch_norm": 8}), ("dcgan", {"filters": 4, "ema": 0.9, "spectral_norm": True})],
+    ids=["vae", "gan", "dcgan"],
+)
+def test_a_watched_run_is_bit_for_bit_the_same(
+    recipe: str, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "due", lambda self: self.game.step % 4 == 0)
+    watched = ganvas.train(recipe, out=tmp_path / "watched", epochs=1, **FAST, **settings)
+    assert sum(row["split"] == "watch" for row in watched.metrics) >= 5
+    monkeypatch.setattr(Watch, "due", lambda self: False)
+    monkeypatch.setattr(Watch, "look", lambda self: None)
+    alone = ganvas.train(recipe, out=tmp_path / "alone", epochs=1, **FAST, **settings)
+    a, b = weights(watched), weights(alone)
+    assert all(torch.equal(a[name], b[name]) for name in a | b)
+
+
+def test_a_collapse_is_named_while_it_trains_and_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Watch, "due", lambda self: self.game.step % 50 == 0)
+    with caplog.at_level(logging.WARNING, logger="ganvas"):
+        run = ganvas.train("vae", out=tmp_path / "run", epochs=15, beta=200.0, **FAST)
+    told = [line for line in caplog.messages if line.startswith("posterior collapse since step ")]
+    assert len(told) == 1 and "try: ganvas train vae --beta 1 --data digits --epochs 15" in told[0]
+    written = json.loads((run.path / "findings.json").read_text())
+    assert [one["name"] for one in written] == ["posterior collapse", "latent loss too high"]
+    found, history = examine(run)
+    assert [dataclasses.asdict(one) for one in found] == written
+    assert history[-1]["step"] == run.state["step"] and history[-1]["seconds"] >= 0
+    # Without the watch's rows the model itself is measured, with the same figures.
+    monkeypatch.setattr(ganvas.Run, "metrics", property(lambda self: []))
+    again, (look,) = examine(run)
+    assert [one.name for one in again] == [one.name for one in found]
+    assert look["kl"] == pytest.approx(history[-1]["kl"], rel=0.5) and look["epoch"] == 15
+
+
+def test_a_divergence_says_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ganvas.errors.UserError, match=r"^divergence: "):
+        ganvas.train("gan", out=tmp_path / "run", epochs=3, optimizer="sgd", lr=1e30, **FAST)
+    found, _ = examine(ganvas.Run(tmp_path / "run"))
+    assert [one.name for one in found] == ["divergence"]
+
+
+def test_a_run_with_nothing_to_look_at(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text(made("vae").to_json())
+    (tmp_path / "data.json").write_text(json.dumps({"shape": [1, 8, 8]}))
+    assert examine(ganvas.Run(tmp_path)) == ([], [])
+
+
+def test_digits_have_labels_to_miss() -> None:
+    probe = measure.probe(load("digits"), 64)
+    figures = measure.samples(probe.train[:1].expand(256, -1, -1, -1), None, probe)
+    assert figures["missing_classes"] == pytest.approx(0.9) and figures["spread"] == pytest.approx(0, abs=1e-3)
+    real = measure.samples(probe.train, None, probe)
+    assert real["missing_classes"] == 0 and real["spread"] == pytest.approx(1, abs=0.05)
