@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas.processes import mean_over_processes
 from ganvas.registry import Registry
 
 
@@ -75,7 +76,7 @@ def relativistic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
 @GAN_LOSSES.register
 def relativistic_average(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Each image against the mean of the other kind. Jolicoeur-Martineau 2019, RaSGAN, equation 14."""
-    above, below = real - fake.mean(), fake - real.mean()
+    above, below = real - mean_over_processes(fake.mean()), fake - mean_over_processes(real.mean())
     return (
         F.softplus(-above).mean() + F.softplus(below).mean(),
         F.softplus(above).mean() + F.softplus(-below).mean(),

@@ -17,7 +17,8 @@ from torch.nn.utils import parametrizations
 
 from ganvas.errors import UserError
 from ganvas.losses import PROBABILISTIC
-from ganvas.nets.layers import BatchNorm, MinibatchLayer, VirtualNorm, WithReference, mean_over_processes
+from ganvas.nets.layers import BatchNorm, MinibatchLayer, VirtualNorm, WithReference
+from ganvas.processes import mean_over_processes
 from ganvas.randomness import Draw
 from ganvas.registry import Count, Fraction, Positive, Registry, kind, settings
 

@@ -29,11 +29,9 @@ def test_two_processes_lose_what_one_loses_with_the_same_global_batch(flags: tup
     common = (*flags, "--data", "digits", "--batch-size", "64", "--precision", "float32")
     one, two = train(tmp_path / "one", 1, *common), train(tmp_path / "two", 2, *common)
     assert one.state["state"] == two.state["state"] == "finished"
-    assert [row["step"] for row in one.metrics] == [row["step"] for row in two.metrics]
-    losses = [
-        [{k: v for k, v in row.items() if k not in ("split", "images_per_second")} for row in run.metrics]
-        for run in (one, two)
-    ]
-    for a, b in zip(*losses, strict=True):
+    # The watch looks when it has the time.
+    rows = [[row for row in run.metrics if row.pop("split") != "watch"] for run in (one, two)]
+    for a, b in zip(*rows, strict=True):
+        a.pop("images_per_second", None), b.pop("images_per_second", None)
         assert b == pytest.approx(a, rel=1e-3)
     assert two.state["test"] == pytest.approx(one.state["test"], rel=1e-3)

@@ -81,7 +81,9 @@ def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(recipe: str, set
         return load_file(tmp_path / name / "model" / "model.safetensors")
 
     def rows(name: str) -> list[dict[str, Any]]:
-        return [{k: v for k, v in row.items() if k != "images_per_second"} for row in Run(tmp_path / name).metrics]
+        # When the watch looks depends on the time that training takes.
+        kept = [row for row in Run(tmp_path / name).metrics if row["split"] != "watch"]
+        return [{k: v for k, v in row.items() if k != "images_per_second"} for row in kept]
 
     assert all(torch.equal(tensor, weights("broken")[key]) for key, tensor in weights("whole").items())
     assert rows("whole") == rows("broken")

@@ -479,7 +479,7 @@ def test_looks_take_a_small_share_of_the_time(
     (tmp_path / "recipe.json").write_text(made("vae").to_json())
     game: Any = SimpleNamespace(
         step=0, steps=steps, epoch_steps=steps // 10, recipe=made("vae"), model=SimpleNamespace(device="cpu"),
-        data=SimpleNamespace(shape=(1, 8, 8)),
+        data=SimpleNamespace(shape=(1, 8, 8)), accelerator=SimpleNamespace(is_main_process=True),
     )  # fmt: skip
     looked: list[int] = []
     it = Watch(game, ganvas.Run(tmp_path), lambda _split, step, _epoch, _figures: looked.append(step))
@@ -488,10 +488,10 @@ def test_looks_take_a_small_share_of_the_time(
         if it.due():
             it.look()
             trained = game.step * step_seconds
-            assert len(looked) * look_seconds <= max(watch.SHARE * trained, look_seconds)
-    assert looked and (np.diff(looked) >= 1).all()
+            assert len(looked) * look_seconds <= watch.SHARE * trained or game.step == steps
+    assert looked[-1] == steps
     if look_seconds / step_seconds < 5:  # where looks are cheap there are enough of them, sooner at first
-        assert len(looked) >= watch.MOST and looked[0] <= 300 and looked[1] - looked[0] < looked[-1] - looked[-2]
+        assert len(looked) >= watch.MOST and looked[0] <= 300 and looked[1] - looked[0] < looked[-2] - looked[-3]
 
 
 def test_an_interrupted_watch_goes_on_where_it_was(tmp_path: Path) -> None:

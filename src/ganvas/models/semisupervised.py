@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.models.base import MODELS, Model
-from ganvas.nets.mlp import MLP
-from ganvas.nets.registry import Net
+from ganvas.nets.layers import BatchNorm
 from ganvas.priors import Prior, Uniform
 from ganvas.randomness import Draw, order
 from ganvas.registry import Count, Fraction, settings
@@ -42,11 +41,11 @@ class SemisupervisedGAN:
         labels_per_class: how many examples of each class it is told the label of.
         latent_dim: size of z.
         hidden: units of the classifier's layers.
+        generator_hidden: units of the generator's layers.
         input_noise: standard deviation of what is added to the classifier's input while it trains.
         noise: the same for every hidden layer.
         unlabelled_weight: of the part of the cost that needs no labels; 0 learns from the labels alone.
         averaging: of the classifier's weights: the share that is kept at each move.
-        generator: its net.
         prior: P(z).
     """
 
@@ -54,11 +53,11 @@ class SemisupervisedGAN:
     labels_per_class: Count = 10
     latent_dim: Count = 100
     hidden: tuple[Count, ...] = (1000, 500, 250, 250, 250)
+    generator_hidden: tuple[Count, ...] = (500, 500)
     input_noise: NoiseLevel = 0.3
     noise: NoiseLevel = 0.5
     unlabelled_weight: Annotated[float, Field(ge=0)] = 1.0
     averaging: Fraction = 0.9999
-    generator: Net = MLP(hidden=(500, 500), activation="softplus", norm="batch")
     prior: Prior = Uniform()
 
 
@@ -98,7 +97,7 @@ class WeightNormLinear(nn.Module):
     Args:
         n: inputs.
         m: outputs.
-        learn_scale: whether the scale is trained; the released code does so in the last layer alone.
+        learn_scale: whether the scale is trained; the released code does so in each net's last layer alone.
     """
 
     scale: Tensor
@@ -183,7 +182,12 @@ class Generator(nn.Module):
 
     def __init__(self, model: SemisupervisedGANModel) -> None:
         super().__init__()
-        self.net = model.config.generator.decoder(model.config.latent_dim, model.shape)
+        sizes = [model.config.latent_dim, *model.config.generator_hidden]
+        layers: list[nn.Module] = []
+        for n, m in itertools.pairwise(sizes):
+            layers += [nn.Linear(n, m, bias=False), BatchNorm(m), nn.Softplus()]
+        last = WeightNormLinear(sizes[-1], math.prod(model.shape), learn_scale=True)
+        self.net = nn.Sequential(*layers, last, nn.Unflatten(1, model.shape))
         self.game = (model,)
 
     def fake(self, n: int, draw: Draw, device: torch.device) -> Tensor:

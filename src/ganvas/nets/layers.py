@@ -2,45 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class _MeanOverProcesses(torch.autograd.Function):
-    """The mean of a tensor over the processes; so is its gradient, which every process has a share in."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        x = x.contiguous().clone()
-        dist.all_reduce(x)
-        return x / dist.get_world_size()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return _MeanOverProcesses.forward(ctx, grads[0])
-
-
-def _processes() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def mean_over_processes(x: Tensor) -> Tensor:
-    """The mean of a tensor over the processes, each of which has an equal share of the batch; with one, x itself."""
-    mean: Tensor = _MeanOverProcesses.apply(x) if _processes() > 1 else x  # type: ignore[no-untyped-call]
-    return mean
-
-
-def of_all_processes(x: Tensor) -> Tensor:
-    """The rows of every process, (N, d) -> (processes * N, d)."""
-    n = _processes()
-    if n == 1:
-        return x
-    before = dist.get_rank() * len(x)
-    return n * mean_over_processes(F.pad(x, (0, 0, before, (n - 1) * len(x) - before)))
+from ganvas.processes import mean_over_processes, of_all_processes, processes
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -59,12 +24,12 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, ...) -> the same shape."""
-        if not self.training or _processes() == 1:
+        if not self.training or processes() == 1:
             return super().forward(x)
         own_variance, own_mean = torch.var_mean(x.float(), [0, *range(2, x.dim())], correction=0)
         mean = mean_over_processes(own_mean)
         variance = mean_over_processes(own_variance + (own_mean - mean) ** 2)
-        n = x.numel() // x.shape[1] * _processes()
+        n = x.numel() // x.shape[1] * processes()
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)

@@ -12,12 +12,7 @@ from ganvas.nets.layers import BatchNorm, Maxout
 from ganvas.nets.registry import NETS
 from ganvas.registry import Count, Fraction, Positive, settings
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "leaky-relu": nn.LeakyReLU,
-    "softplus": nn.Softplus,
-}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "leaky-relu": nn.LeakyReLU}
 PIECES = 5
 
 
@@ -36,7 +31,7 @@ class MLP:
     """
 
     hidden: tuple[Count, ...] = (500, 500)
-    activation: Literal["relu", "tanh", "leaky-relu", "softplus", "maxout"] = "relu"
+    activation: Literal["relu", "tanh", "leaky-relu", "maxout"] = "relu"
     norm: Literal["none", "batch"] = "none"
     dropout: Fraction = 0.0
     input_dropout: Fraction = 0.0

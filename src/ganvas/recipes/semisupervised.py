@@ -12,8 +12,8 @@ def semisupervised_gan(
     """Classifier from few labels and many images, by a GAN with feature matching (lecture row L17).
 
     The nets and settings of the paper's MNIST experiment, 300 epochs; there 93 of 10,000 test images are wrong. It
-    differs from the released code in two things: the learning rate falls by a cosine, and the generator's last layer
-    has no weight norm.
+    differs from the released code in two things: the learning rate falls by a cosine, and the generator's batch norm
+    has gains.
 
     Args:
         labels_per_class: examples whose label it is told

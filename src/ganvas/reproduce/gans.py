@@ -216,8 +216,8 @@ def gan_samples(lab: Lab) -> Outcome:
     picture.grid(False)
     picture.spines[:].set_visible(False)
     for name, rows in {"samples": samples[:300], "test images": test[:300]}.items():
-        histogram.hist(neighbours(rows, split)[0][:, 0].numpy(), bins=30, alpha=0.6, label=name)
-    histogram.set(xlabel="distance to the nearest training image", ylabel="images", title="no copies")
+        histogram.hist(neighbours(rows, split)[0][:, 0].numpy(), bins=40, range=(0, 10), alpha=0.6, label=name)
+    histogram.set(xlabel="distance to the nearest training image", ylabel="images")
     histogram.legend()
     return Outcome(measures, reached and own, reason, drawn)
 

@@ -25,6 +25,7 @@ from ganvas.randomness import Draw, key
 from ganvas.recipe import Optimizer, Recipe
 from ganvas.training import checkpoint, engine
 from ganvas.training.run import Run
+from ganvas.training.watch import DIVERGED, Watch
 
 CHECKPOINT_SECONDS = 30.0
 Report = Callable[[int, int, dict[str, float]], None]
@@ -79,7 +80,7 @@ class Game:
         self.bfloat16 = training.precision == "bfloat16" or (
             training.precision == "auto" and engine.has_fast_bfloat16(model.device)
         )
-        self.step = 0
+        self.step, self.seconds = 0, 0.0
         self.window: dict[str, Tensor] = {}
         self.best: float | None = None
         self.best_epoch = 0
@@ -139,13 +140,18 @@ class Game:
             for i, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{name}/{i}/{entry}": t for entry, t in state.items() if isinstance(t, Tensor)}
         tensors |= {f"window/{part}": value for part, value in self.window.items()}
-        facts = {"step": str(self.step), "best": json.dumps(self.best), "best_epoch": str(self.best_epoch)}
-        return tensors, facts
+        facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "best_epoch": self.best_epoch}
+        return tensors, {name: json.dumps(value) for name, value in facts.items()}
+
+    def progress(self) -> dict[str, float]:
+        """How far it came, and the seconds that it took, over all its parts if it was interrupted."""
+        return {"step": self.step, "steps": self.steps, "seconds": round(self.seconds, 1)}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
         """Continue from what `state` gave."""
-        self.step, self.best = int(facts["step"]), json.loads(facts["best"])
-        self.best_epoch = int(facts["best_epoch"])
+        self.step, self.seconds, self.best, self.best_epoch = (
+            json.loads(facts[name]) for name in ("step", "seconds", "best", "best_epoch")
+        )
         self.model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
         device = self.model.device
         self.window = {n.removeprefix("window/"): t.to(device) for n, t in tensors.items() if n.startswith("window/")}
@@ -235,7 +241,7 @@ def save(game: Game, run: Run) -> None:
     """Write a checkpoint; refused where a weight is not finite."""
     tensors, facts = game.state()
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
-        raise UserError(f"a weight is no longer finite at step {game.step}{_last_good(run)}.")
+        raise UserError(f"{DIVERGED}a weight is no longer finite at step {game.step}{_last_good(run)}.")
     if game.accelerator.is_main_process:
         checkpoint.save(run.path / "checkpoints", game.step, tensors, facts)
 
@@ -253,7 +259,7 @@ def check(parts: dict[str, Tensor], game: Game, run: Run) -> None:
     if game.model.device.type != "cpu":
         when = f"in the {game.log_every} steps before {game.step}"
     raise UserError(
-        f"{bad} became {float(parts[bad]):g} {when}{_last_good(run)}. The usual remedy is a smaller --lr"
+        f"{DIVERGED}{bad} became {float(parts[bad]):g} {when}{_last_good(run)}. The usual remedy is a smaller --lr"
         + (" or --precision float32." if game.bfloat16 else ".")
     )
 
@@ -281,11 +287,13 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
     # On a GPU, looking at a loss would wait for it: there it is looked at with every row of metrics.
     synchronous = game.model.device.type == "cpu"
     saved = time.monotonic()
+    start = saved - game.seconds
     seconds, steps = 0.0, 0  # spent on steps since the last row, without validation and pictures
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         log = stack.enter_context(Log(run, game.step, tensorboard, main))
         asked = stack.enter_context(stop_on_interrupt())
+        watch = Watch(game, run, log.write)
         while game.step < game.steps:
             began = time.monotonic()
             parts = game.play()
@@ -320,18 +328,21 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
                 if "loss" in figures and training.patience and epoch - game.best_epoch >= training.patience:
                     break
             now, stop = time.monotonic(), bool(asked)
-            due = now - saved > CHECKPOINT_SECONDS
+            game.seconds = now - start
+            due, look = now - saved > CHECKPOINT_SECONDS, watch.due()
             if game.world > 1 and (synchronous or row):
-                # All processes stop at one step, and save at one.
-                flags = torch.tensor([float(stop), float(due)], device=game.model.device)
-                stop, due = (bool(flag) for flag in accelerator.reduce(flags, "sum"))
+                # All processes stop, save and look at one step.
+                flags = torch.tensor([stop, due, look and main], dtype=torch.float32, device=game.model.device)
+                stop, due, look = (bool(flag) for flag in accelerator.reduce(flags, "sum"))
             elif game.world > 1:
-                stop = due = False
+                stop = due = look = False
+            if look:
+                watch.look()
             if stop or due:
                 save(game, run)
                 saved = now
                 if main:
-                    run.note(state="interrupted" if stop else "running", step=game.step, steps=game.steps)
+                    run.note(state="interrupted" if stop else "running", **game.progress())
             if stop:
                 return "interrupted"
     save(game, run)

@@ -172,7 +172,7 @@ def _finish(game: Game, run: Run, report: Report, tensorboard: bool) -> Run:
         except Timeout as error:
             raise UserError(f"{run.path} is being trained by another process.") from error
         run.truncate_metrics(int(found[1]["step"]) if found else 0)
-        run.note(state="running", step=game.step, steps=game.steps)
+        run.note(state="running", **game.progress())
 
     found = checkpoint.load(run.checkpoint) if run.checkpoint else None
     if found:
@@ -188,11 +188,11 @@ def _finish(game: Game, run: Run, report: Report, tensorboard: bool) -> Run:
         if main:
             model.save(run.path / "model")
             write_text(run.path / "model" / "README.md", _card(game, figures))
-            run.note(state="finished", step=game.step, steps=game.steps, test=figures)
+            run.note(state="finished", **game.progress(), test=figures)
     except BaseException as error:
         if main:
             message = str(error) or type(error).__name__
-            run.note(state="failed", step=game.step, steps=game.steps, message=message)
+            run.note(state="failed", **game.progress(), message=message)
         raise
     finally:
         lock.release()

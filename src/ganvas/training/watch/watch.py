@@ -55,8 +55,8 @@ class Watch:
     def due(self) -> bool:
         """Whether to look now."""
         game = self.game
-        if game.step < self.next:
-            return False
+        if game.step < self.next or game.step == game.steps:
+            return game.step == game.steps  # the end is always looked at
         trained = time.monotonic() - self.began - self.spent
         cost = self.cost
         if not cost:  # about as much as training on so many images; steps of few images take longer an image
@@ -71,15 +71,20 @@ class Watch:
         figures = vitals(game.model, self.probe)
         self.cost = time.monotonic() - began
         self.write("watch", game.step, game.step / game.epoch_steps, {**figures, "seconds": round(self.cost, 3)})
-        found = findings(self.run.metrics, game.recipe, game.data.shape)
+        if game.accelerator.is_main_process:
+            self._tell()
+        self.next = self._after(game.step)
+        self.spent += time.monotonic() - began
+
+    def _tell(self) -> None:
+        """Write down what is wrong, and say what is new."""
+        found = findings(self.run.metrics, self.game.recipe, self.game.data.shape)
         text = json.dumps([dataclasses.asdict(finding) for finding in found], indent=2) + "\n"
         write_text(self.run.path / "findings.json", text)
         for finding in found:
             if finding.name not in self.said:
                 log.warning("%s", finding)
             self.said.add(finding.name)
-        self.next = self._after(game.step)
-        self.spent += time.monotonic() - began
 
 
 def examine(run: Run) -> tuple[list[Finding], list[dict[str, Any]]]:
