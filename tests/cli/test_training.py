@@ -64,3 +64,10 @@ def test_show(home: Path, said: Said) -> None:
         assert line in shown
     assert "(" not in shown.replace("= -(", "")  # no repr
     assert "validation " in shown and str(home / "vae" / "model") in shown
+
+
+def test_show_nets(home: Path, said: Said) -> None:
+    shown = said("show", home / "vae", "--nets")
+    assert shown.startswith(said("show", home / "vae")) and "\nvae\nlayer " in shown
+    weights = sum(weight.numel() for weight in Run(home / "vae").model.parameters())
+    assert shown.splitlines()[-1].split() == ["sum", f"{weights:,}"]

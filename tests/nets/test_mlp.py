@@ -15,7 +15,6 @@ ACTIVATIONS = {
     "relu": lambda x: np.maximum(x, 0),
     "tanh": np.tanh,
     "leaky-relu": lambda x: np.where(x > 0, x, 0.01 * x),
-    "softplus": lambda x: np.log1p(np.exp(x)),
     "maxout": lambda x: x.reshape(len(x), -1, PIECES).max(2),
 }
 

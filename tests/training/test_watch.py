@@ -22,7 +22,11 @@ from sklearn.decomposition import PCA
 import ganvas
 from ganvas.cli import training as cli
 from ganvas.data import Dataset, Split, load
+from ganvas.data.loader import to_tensor
+from ganvas.errors import UserError
 from ganvas.flags import Command
+from ganvas.losses import PROBABILISTIC
+from ganvas.models.base import FAMILIES
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.dcgan import DCGAN
@@ -338,6 +342,8 @@ def test_what_passes_is_not_named(name: str) -> None:
 
     assert named(*(row(step, ill) for step in (300, 500)))
     assert not named(*(row(step, ill) for step in (100, 150, 199)))  # as every training begins
+    assert not named(row(190, ill), row(210, ill), row(220, WELL))
+    assert named(row(190, ill), row(800, ill), row(850, ill))
     assert not named(row(300, WELL), row(500, ill))  # once
     assert not named(row(300, WELL), row(900, ill), row(950, ill))  # for too short a time
     assert not named(*(row(step, ill) for step in (300, 500, 700)), row(900, WELL))  # and it is over
@@ -346,23 +352,24 @@ def test_what_passes_is_not_named(name: str) -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1)), max_size=8, unique_by=lambda pair: pair[0]))
 def test_held_agrees_with_its_definition(pairs: list[tuple[int, float]]) -> None:
-    history = [{"step": step, "x": x} for step, x in sorted(pairs)]
+    history = [{"step": step, "x": x, "warm_up": step < 10**5} for step, x in sorted(pairs)]
     since = held(history, {"x": FAULTS["memorising"].signs[0]["generalisation_gap"]})  # at most 0.25
     tail = []
     for one in reversed(history):
         if one["x"] <= 0.25:
             break
         tail.append(one["step"])
-    enough = len(tail) >= 2 and tail[0] - tail[-1] >= HELD * tail[0]
-    assert since == (tail[-1] if enough or len(history) == len(tail) == 1 else None)
+    old, wanted = sum(step >= 10**5 for step in tail), min(2, sum(not one["warm_up"] for one in history))
+    long = len(tail) == len(history) == 1 or (tail and tail[0] - tail[-1] >= HELD * tail[0])
+    assert since == (tail[-1] if old >= wanted > 0 and long else None)
 
 
 def test_the_warm_up_of_a_long_run_ends_by_its_steps() -> None:
     recipe = made("vae")  # 10 epochs
     rows = [{**row(step, WELL), "epoch": step / 10_000} for step in (2000, 4000, 19_000, 21_000)]
-    assert [one["step"] for one in looks(rows, recipe)] == [4000, 19_000, 21_000]
+    assert [one["warm_up"] for one in looks(rows, recipe)] == [True, False, False, False]
     short = [{**row(step, WELL), "epoch": step / 30} for step in (150, 250, 300)]
-    assert [one["step"] for one in looks(short, recipe)] == [250, 300]
+    assert [one["warm_up"] for one in looks(short, recipe)] == [True, False, False]
 
 
 def test_a_run_that_stopped_at_a_number_that_is_not_finite_has_diverged() -> None:
@@ -384,24 +391,39 @@ def parsed(line: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return name, own, values
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (2,)], ids=["images", "points"])
+def fits(recipe: Recipe, shape: tuple[int, ...]) -> bool:
+    try:
+        FAMILIES[type(recipe.model)](recipe.model, shape)
+    except UserError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2,)], ids=["images", "points"])
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 @pytest.mark.parametrize("name", ILL)
 def test_every_remedy_can_be_run_and_changes_the_run(name: str, recipe: str, shape: tuple[int, ...]) -> None:
     settings = ILL[name][1] if ILL[name][0] == recipe else {}
     it, fault = made(recipe, **settings), FAULTS[name]
-    adversarial, collapses = "generator" in it.training.turns, hasattr(it.model, "beta")
-    if {"D": adversarial, "beta": collapses}.get("D" if name in GANS else "beta" if name in VAES else "", True):
+    figures = hasattr(it.model, NEEDS[name]) if name in NEEDS else True
+    if figures and not (name in PROBABILITIES and it.model.loss not in PROBABILISTIC):
         other, own, shared = parsed(fault.found(10, {}, it, shape).remedy)
         again: Recipe = build(RECIPES[other], own)
+        if fits(it, shape):
+            assert fits(again, shape)
         assert shared["data"] == "digits"
         changed = (other, again.model) != (recipe, it.model) or shared["lr"] or shared["patience"] or shared["epochs"]
         assert changed
         assert len(shape) == 3 or not own.get("augment")
 
 
-GANS = ("discriminator saturated", "vanishing generator gradient", "mode collapse", "critic weights stuck at the clip")
-VAES = ("posterior collapse", "latent loss too high", "reconstruction loss weighted too high")
+# A fault's figures are those of models that have this setting.
+PROBABILITIES = ("discriminator saturated", "vanishing generator gradient")
+NEEDS = {
+    **dict.fromkeys(PROBABILITIES, "loss"),
+    **dict.fromkeys(("mode collapse", "critic weights stuck at the clip"), "generator"),
+    **dict.fromkeys(("posterior collapse", "latent loss too high", "reconstruction loss weighted too high"), "beta"),
+}
 
 
 @pytest.mark.parametrize(
@@ -431,7 +453,7 @@ def test_a_remedy_that_was_taken_gives_way_to_the_next() -> None:
     fault = FAULTS["mode collapse"]
     taken = made("dcgan", minibatch_discrimination=100)
     assert parsed(fault.found(1, {}, taken, (1, 8, 8)).remedy)[0] == "wgan"
-    last = made("wgan", minibatch_discrimination=100, gradient_penalty=10.0)
+    last = made("wgan", gradient_penalty=10.0)  # beside it minibatch discrimination is refused
     assert parsed(fault.found(1, {}, last, (1, 8, 8)).remedy)[2]["lr"] == 3e-5
 
 
@@ -488,7 +510,8 @@ def test_looks_take_a_small_share_of_the_time(
         if it.due():
             it.look()
             trained = game.step * step_seconds
-            assert len(looked) * look_seconds <= watch.SHARE * trained or game.step == steps
+            enough = len(looked) * look_seconds <= watch.SHARE * trained
+            assert enough or len(looked) == 1 or game.step == steps  # the first one's cost is a guess
     assert looked[-1] == steps
     if look_seconds / step_seconds < 5:  # where looks are cheap there are enough of them, sooner at first
         assert len(looked) >= watch.MOST and looked[0] <= 300 and looked[1] - looked[0] < looked[-2] - looked[-3]
@@ -549,7 +572,7 @@ def test_a_collapse_is_named_while_it_trains_and_afterwards(
 
 
 def test_a_divergence_says_its_name(tmp_path: Path) -> None:
-    with pytest.raises(ganvas.errors.UserError, match=r"^divergence: "):
+    with pytest.raises(UserError, match=r"^divergence: "):
         ganvas.train("gan", out=tmp_path / "run", epochs=3, optimizer="sgd", lr=1e30, **FAST)
     found, _ = examine(ganvas.Run(tmp_path / "run"))
     assert [one.name for one in found] == ["divergence"]
@@ -563,7 +586,11 @@ def test_a_run_with_nothing_to_look_at(tmp_path: Path) -> None:
 
 def test_digits_have_labels_to_miss() -> None:
     probe = measure.probe(load("digits"), 64)
-    figures = measure.samples(probe.train[:1].expand(256, -1, -1, -1), None, probe)
-    assert figures["missing_classes"] == pytest.approx(0.9) and figures["spread"] == pytest.approx(0, abs=1e-3)
+    split = load("digits").splits["train"]
+    assert split.labels is not None
+    few = to_tensor(split.images[split.labels < 4][:256])
+    assert measure.samples(few, None, probe)["missing_classes"] == 0.6
+    same = measure.samples(probe.train[:1].expand(256, -1, -1, -1), None, probe)
+    assert same["spread"] == pytest.approx(0, abs=1e-3) and "missing_classes" not in same  # one image has no recall
     real = measure.samples(probe.train, None, probe)
     assert real["missing_classes"] == 0 and real["spread"] == pytest.approx(1, abs=0.05)

@@ -54,7 +54,7 @@ def _healthy(run: Run, history: list[Any]) -> None:
 
     state = run.state
     at = f"at step {state['step']:,}" + (f" of {state['steps']:,}" if "steps" in state else "")
-    if not history:
+    if not history or history[-1]["warm_up"]:
         print(f"no fault can be named yet: {run.path} is {state['state']} {at}, and every training begins with some.")
         return
     print(f"no fault found {at}. Looked for, named when all figures of a line are outside for long:\n")
@@ -69,6 +69,6 @@ def _healthy(run: Run, history: list[Any]) -> None:
 
 
 HELP = """\
-  diagnose RUN                  what is wrong with a run, since when, and what to do
+  diagnose RUN                  what is wrong with a run, and what to do
 """
 VERBS: dict[str, Callable[..., None]] = {"diagnose": diagnose}

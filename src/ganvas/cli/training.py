@@ -134,11 +134,16 @@ def recipes() -> None:
     table((name, (inspect.getdoc(recipe) or "").split("\n")[0]) for name, recipe in RECIPES.items())
 
 
-def show(run: Annotated[Path, "RUN", "a run's folder"], /) -> None:
+def show(
+    run: Annotated[Path, "RUN", "a run's folder"],
+    /,
+    *,
+    nets: Annotated[bool, "", "its nets too, layer by layer, with shapes and parameters"] = False,
+) -> None:
     """What a run is, how far it came, its figures, pictures and model.
 
     Example:
-        ganvas show runs/first
+        ganvas show runs/first --nets
     """
     from ganvas.registry import dump
     from ganvas.training.run import Run
@@ -167,6 +172,22 @@ def show(run: Annotated[Path, "RUN", "a run's folder"], /) -> None:
             *([] if finished else [("next", f"ganvas train --resume {it.path}")]),
         ]
     )
+    if nets:
+        _show_nets(it)
+
+
+def _show_nets(run: Run) -> None:
+    import torch
+
+    from ganvas.models.base import FAMILIES
+    from ganvas.nets import summary
+    from ganvas.randomness import Draw
+
+    config, shape = run.recipe.model, tuple(run.data["shape"])
+    model = FAMILIES[type(config)](config, shape).eval()
+    for name, player in model.players().items():
+        layers = summary.summary(player, torch.zeros(2, *shape), Draw(0))
+        print(f"\n{name}\n{summary.table(layers)}")
 
 
 def _words(value: Any) -> str:

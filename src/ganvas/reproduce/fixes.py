@@ -67,8 +67,8 @@ def feature_matching(lab: Lab) -> Outcome:
     ]  # fmt: skip
     measures += [Measure(f"Frechet distance, {kind} features, {name}", values) for name, values in frechet.items()]
     nearer = sum(b < a for a, b in zip(*independent.values(), strict=True))
-    change = statistics.fmean(independent[WITH]) / statistics.fmean(independent[WITHOUT])
-    reason = f"nearer in {nearer} of {len(lab.seeds)} trainings; on average {change:.2f} times the distance."
+    before, after = (statistics.fmean(independent[name]) for name in (WITHOUT, WITH))
+    reason = f"nearer in {nearer} of {len(lab.seeds)} trainings; {before:.3g} sd without and {after:.3g} with it."
     drawn = drawing.figure(10, 3.6)
     bars, *pictures = drawn.subplots(1, 3, width_ratios=(1.2, 1, 1))
     pairs(bars, parts, "distance of mean features, sd")
@@ -108,7 +108,7 @@ def semi_supervised(lab: Lab) -> Outcome:
     """
     from ganvas.reproduce import drawing
 
-    epochs = lab.pick(quick=3, full=30)
+    epochs = lab.pick(quick=2, full=30)
     errors: dict[str, list[float]] = {"labels alone": [], "labels and images": []}
     curves = []
     for seed in lab.seeds:
@@ -364,8 +364,8 @@ def label_smoothing(lab: Lab) -> Outcome:
     ]
     times = statistics.fmean(share[WITHOUT]) / max(statistics.fmean(share[WITH]), 1e-9)
     reason = (
-        f"D is above 0.95 {times:.1f} times less often{'' if less else ', but not every time'}; the generator's gradient "
-        f"is {'no ' if strong else ''}smaller."
+        f"D is above 0.95 {times:.1f} times less often{'' if less else ', but not every time'}; the generator's "
+        f"gradient is {'no ' if strong else ''}smaller."
     )
     drawn = drawing.figure(10, 3.4)
     histogram, curve, gradients = drawn.subplots(1, 3)

@@ -202,7 +202,8 @@ def _finish(game: Game, run: Run, report: Report, tensorboard: bool) -> Run:
 
 def _card(game: Game, figures: dict[str, float]) -> str:
     lines = [f"# {game.recipe.name} on {game.data.name}", "", f"{type(game.model).__name__}, {game.step} steps.", ""]
-    unit = "nats per image" if "elbo" in figures else "squared error per image"
+    units = {"elbo": "nats per image", "loss": "squared error per image", "error": "share of the images"}
+    unit = next((unit for name, unit in units.items() if name in figures), "")
     lines += [f"- test {name}: {value:.3f} ({unit})" for name, value in figures.items()]
     lines += ["", "```python", "import ganvas", 'model = ganvas.load("this folder")', "```", ""]
     return "\n".join(lines)

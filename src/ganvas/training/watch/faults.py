@@ -10,9 +10,11 @@ import inspect
 import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ganvas.errors import UserError
 from ganvas.recipe import Recipe
 from ganvas.recipes import RECIPES
 from ganvas.registry import Registry, build, parameters
@@ -219,12 +221,13 @@ def vanishing_generator_gradient(recipe: Recipe) -> Sequence[Changes]:
     return [*_non_saturating(recipe), _wgan(recipe)]
 
 
-@fault({"spread": at_least(0.35), "recall": at_least(0.05)}, {"missing_classes": at_most(0.45)})
+@fault({"spread": at_least(0.15), "recall": at_least(0.05)}, {"missing_classes": at_most(0.35)})
 def mode_collapse(recipe: Recipe) -> Sequence[Changes] | None:
     """The generator makes few kinds of images, whatever z is."""
     if "generator" not in recipe.training.turns:
         return None
-    return [*_non_saturating(recipe), {"minibatch_discrimination": 100}, _wgan(recipe)]
+    penalty = [{"gradient_penalty": 10.0, "clip": None}] if recipe.name == "wgan" else []
+    return [*_non_saturating(recipe), *penalty, {"minibatch_discrimination": 100}, _wgan(recipe)]
 
 
 @fault({"generalisation_gap": at_most(0.25)}, {"overfitting": at_most(0.85)})
@@ -253,22 +256,23 @@ def _non_saturating(recipe: Recipe) -> list[Changes]:
 def held(history: Sequence[Row], sign: Mapping[str, Range]) -> int | None:
     """Since which step all figures of a sign have been outside their ranges, up to the last row; None if they have not.
 
-    It takes two rows, and a fifth of the steps so far; where there is one row alone, that one.
+    It takes two rows after the warm-up, and a fifth of the steps so far; where there is one row alone, that one.
     """
     outside = [all(key in row and row[key] not in good for key, good in sign.items()) for row in history]
     rows = next((n for n, out in enumerate(reversed(outside)) if not out), len(outside))
-    if rows < min(2, len(history)) or not rows:
+    old = sum(not row["warm_up"] for row in history)
+    if not rows or not old or sum(not row["warm_up"] for row in history[-rows:]) < min(2, old):
         return None
     since, now = int(history[-rows]["step"]), int(history[-1]["step"])
     return since if len(history) == 1 or now - since >= HELD * now else None
 
 
 def looks(rows: Sequence[Row], recipe: Recipe) -> list[dict[str, Any]]:
-    """The watch's rows after the warm-up, with what follows from them and from the recipe."""
+    """The watch's rows, with what follows from them and from the recipe, and whether each is of the warm-up."""
     found = []
     for row in rows:
-        if row["split"] == "watch" and row["step"] >= warm_up(row, recipe):
-            more = {}
+        if row["split"] == "watch":
+            more: dict[str, Any] = {"warm_up": row["step"] < warm_up(row, recipe)}
             if hasattr(recipe.model, "beta"):
                 more["beta"] = recipe.model.beta
             if "explained_train" in row and "explained_held_out" in row:
@@ -304,13 +308,19 @@ def findings(
 
 def remedy(recipe: Recipe, shape: Sequence[int], remedies: Sequence[Changes]) -> str:
     """The command of the first remedy that can be taken and that the run has not taken already."""
+    from ganvas.techniques import in_order
+
     for changes in remedies:
         name = changes.get("recipe", recipe.name)
         now = _flags(recipe) if name == recipe.name else {}
-        fits = changes.keys() <= {"recipe", "lr", "epochs", "patience", *parameters(RECIPES[name])}
+        own = parameters(RECIPES[name])
+        fits = changes.keys() <= {"recipe", "lr", "epochs", "patience", *own}
         new = any(now.get(flag) != value for flag, value in changes.items() if flag != "recipe")
         if fits and new and ("augment" not in changes or len(shape) == 3):
-            return command(recipe, changes)
+            made = build(RECIPES[name], {flag: value for flag, value in {**now, **changes}.items() if flag in own})
+            with suppress(UserError):  # techniques that can't stand together
+                in_order(getattr(made.model, "techniques", ()))
+                return command(recipe, changes)
     raise AssertionError(f"no remedy of {remedies} fits {recipe.name}")  # each list ends with one that always does
 
 

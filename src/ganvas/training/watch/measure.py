@@ -32,6 +32,7 @@ POINTS = 512  # the same, where they are points
 REFERENCE = 1024  # training images among which nearest ones are sought
 SIDE, AXES = 32, 64  # images are averaged down to this side, and projected on so many principal axes
 ENOUGH, DUE = 50, 5  # held-out images for coverage; samples that are due of a class
+AMONG = 0.02  # recall from which samples are said to have a class
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ class Probe:
         train: training images (N, *shape).
         held_out: validation images (M, *shape).
         batch_size: of the run: what a discriminator says of an image may depend on its batch.
-        centre: (D,), and
-        axes: (D, d), of the principal axes; None for points.
+        axes: centre (D,) and principal axes (D, d) of the training images; None for points.
         reference: features (R, d) of up to 1024 training images.
         labels: of the reference, int64 (R, A), an attribute a column; None without labels.
     """
@@ -54,16 +54,13 @@ class Probe:
     train: Tensor
     held_out: Tensor
     batch_size: int
-    centre: Tensor | None
-    axes: Tensor | None
+    axes: tuple[Tensor, Tensor] | None
     reference: Floats
     labels: NDArray[np.int64] | None
 
     def features(self, images: Tensor) -> Floats:
         """(N, *shape) -> (N, d), float64."""
-        if self.centre is not None and self.axes is not None:
-            images = (_shrink(images) - self.centre) @ self.axes
-        return images.double().cpu().numpy()
+        return _project(images.cpu() if self.axes is None else _shrink(images).cpu(), self.axes)
 
 
 def probe(data: Dataset, batch_size: int, device: torch.device | str = "cpu") -> Probe:
@@ -73,15 +70,14 @@ def probe(data: Dataset, batch_size: int, device: torch.device | str = "cpu") ->
     rows = _spread(len(split), REFERENCE)
     # In blocks, so that large images are never all in memory as floats.
     blocks = [to_tensor(split.images[part], device) for part in np.array_split(rows, -(-len(rows) // LOOK))]
-    flat = torch.cat([block if len(data.shape) == 1 else _shrink(block) for block in blocks])
-    centre, axes = (None, None) if len(data.shape) == 1 else principal_axes(flat, AXES)
+    reference = torch.cat([block if len(data.shape) == 1 else _shrink(block) for block in blocks]).cpu()
+    axes = None if len(data.shape) == 1 else principal_axes(reference, AXES)
     return Probe(
         train=_take(split, n, device),
         held_out=_take(data.splits["validation"], n, device),
         batch_size=batch_size,
-        centre=centre,
         axes=axes,
-        reference=(flat if centre is None or axes is None else (flat - centre) @ axes).double().cpu().numpy(),
+        reference=_project(reference, axes),
         labels=None if split.labels is None else split.labels[rows].reshape(len(rows), -1),
     )
 
@@ -94,7 +90,7 @@ def principal_axes(x: Tensor, d: int) -> tuple[Tensor, Tensor]:
     centre = x.mean(0)
     x = x - centre
     d = min(d, *x.shape)
-    q = Draw(0).normal("principal axes", (x.shape[1], min(d + 8, *x.shape)), x.device)
+    q = Draw(0).normal("principal axes", (x.shape[1], min(d + 8, *x.shape)))
     for _ in range(3):
         q, _ = torch.linalg.qr(x.T @ (x @ q))
     _, _, v = torch.linalg.svd(x @ q, full_matrices=False)
@@ -141,8 +137,8 @@ def mutual_information(mean: Tensor, log_variance: Tensor) -> Tensor:
 
     Q(z) is the mean over the M images themselves (Hoffman & Johnson 2016), z one draw for each.
     """
-    mean, log_variance = mean.double(), log_variance.double()
-    z = mean + torch.exp(0.5 * log_variance) * Draw(0).normal("mutual information", tuple(mean.shape), mean.device)
+    mean, log_variance = mean.cpu().double(), log_variance.cpu().double()
+    z = mean + torch.exp(0.5 * log_variance) * Draw(0).normal("mutual information", tuple(mean.shape))
     # log Q(z_i given x_j), (M, M), without the terms that all share: the square multiplied out is a matrix product.
     precision = torch.exp(-log_variance)
     constant = (mean * mean * precision + log_variance).sum(1)
@@ -180,7 +176,8 @@ def samples(drawn: Tensor, again: Tensor | None, probe: Probe) -> dict[str, floa
             figures["coverage"] = density_coverage(real, fake)["coverage"]
     if again is not None:
         figures["told_from_reconstructions"] = told_apart(fake, probe.features(again))
-    if probe.labels is not None:
+    # Samples that are nowhere among the data have no class.
+    if probe.labels is not None and figures.get("recall", 0) >= AMONG:
         figures |= missing_classes(probe.labels[places[:, 0]], probe.labels)
     return figures
 
@@ -291,6 +288,11 @@ def batch_statistics(model: Model) -> Iterator[None]:
         for norm, (mean, variance) in zip(norms, kept, strict=True):
             norm.running_mean, norm.running_var = mean, variance
         model.train(training)
+
+
+def _project(x: Tensor, axes: tuple[Tensor, Tensor] | None) -> Floats:
+    """(N, D) onto principal axes, float64."""
+    return (x if axes is None else (x - axes[0]) @ axes[1]).double().numpy()
 
 
 def _shrink(images: Tensor) -> Tensor:

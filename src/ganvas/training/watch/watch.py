@@ -88,7 +88,7 @@ class Watch:
 
 
 def examine(run: Run) -> tuple[list[Finding], list[dict[str, Any]]]:
-    """The findings on a run, finished or not, and the looks that they rest on, after the warm-up.
+    """The findings on a run, finished or not, and the looks that they rest on.
 
     Where its watch has written nothing down, the model is measured now: the finished one, or that of the newest
     checkpoint.
