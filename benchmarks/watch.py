@@ -172,6 +172,8 @@ def outcome(faults: tuple[str, ...], command: str) -> Outcome:
         if not (folder / "metrics.jsonl").is_file():
             raise SystemExit(f"{command} did not start:\n{done.stderr}")
         (folder / "log").write_text(done.stdout + done.stderr)
+        if Run(folder).state["state"] not in ("finished", "failed"):
+            raise SystemExit(f"{command} was interrupted: start again, and the runs before it are used again.")
         (folder / "seconds").write_text(str(time.perf_counter() - began))
     run = Run(folder)
     recipe, shape = run.recipe, run.data["shape"]

@@ -265,43 +265,45 @@ def wasserstein_estimate(lab: Lab) -> Outcome:
     from ganvas.reproduce import drawing
 
     n = lab.pick(quick=500, full=2000)
+    runs = {recipe: [trained(lab, recipe, "dcgan", seed) for seed in lab.seeds] for recipe in ("wgan", "dcgan")}
+    distances = {
+        recipe: [[quality(lab, model, n)["frechet"] for model in run.snapshots.values()] for run in several]
+        for recipe, several in runs.items()
+    }
     estimates: dict[str, tuple[str, str, Callable[[float], float]]] = {
         "WGAN: Wasserstein estimate": ("wgan", "discriminator/wasserstein", float),
         "GAN: Jensen-Shannon estimate": ("dcgan", "discriminator/loss", js_estimate),
         "GAN: generator's loss": ("dcgan", "generator/loss", float),
     }
     found: dict[str, list[float]] = {}
-    improved: dict[str, list[float]] = {}
     drawn = drawing.figure(11, 6.5)
-    top, bottom = drawn.subfigures(2, 1, height_ratios=(1.2, 1), squeeze=False)[:, 0]
+    top, bottom = drawn.subfigures(2, 1, height_ratios=(1.1, 1), squeeze=False)[:, 0]
     for axes, (name, (recipe, column, transform)) in zip(top.subplots(1, 3).flat, estimates.items(), strict=True):
-        distance = axes.twinx()
-        distance.grid(False)
-        for seed in lab.seeds:
-            run = trained(lab, recipe, "dcgan", seed)
+        right = axes.twinx()
+        right.grid(False)
+        for run, qualities in zip(runs[recipe], distances[recipe], strict=True):
             steps = list(run.snapshots)
             values = [transform(value) for value in window_means(run, column, steps)]
-            distances = [quality(lab, folder, n)["frechet"] for folder in run.snapshots.values()]
-            found.setdefault(name, []).append(float(spearmanr(values, distances).statistic))
-            improved.setdefault(recipe, []).append(distances[0] / distances[-1])
+            found.setdefault(name, []).append(float(spearmanr(values, qualities).statistic))
             (line,) = axes.plot(steps, values, color=drawing.COLOURS[0])
-            (dashes,) = distance.plot(steps, distances, "--", color=drawing.COLOURS[1])
-        axes.set(title=name, xlabel="generator's moves")
-        distance.set(ylabel="Frechet distance", yscale="log")
-        axes.legend([line, dashes], ["estimate", "Frechet distance"])
-    for axes, recipe in zip(bottom.subplots(1, 2).flat, ("wgan", "dcgan"), strict=True):
-        shown = list(trained(lab, recipe, "dcgan", lab.seeds[0]).snapshots.items())[::4]
-        columns = [ganvas.load(folder).sample(5) for _, folder in shown]
-        images = [column[row] for row in range(5) for column in columns]
-        title = f"{'WGAN' if recipe == 'wgan' else 'GAN'} after {', '.join(f'{step:,}' for step, _ in shown)} moves"
-        drawing.show(axes, torch.stack(images), title, columns=len(shown))
-    wasserstein, *others = found.values()
+            (dashes,) = right.plot(steps, qualities, "--", color=drawing.COLOURS[1])
+        axes.set(title=name, xlabel="moves of the generator")
+        axes.legend([line, dashes], ["estimate", "Frechet distance (right)"])
+    for axes, (recipe, several) in zip(bottom.subplots(1, 2).flat, runs.items(), strict=True):
+        models = list(several[0].snapshots.items())[:: len(several[0].snapshots) // 5]
+        images = torch.cat([ganvas.load(folder).sample(12) for _, folder in models])
+        moves = ", ".join(f"{step:,}" for step, _ in models)
+        drawing.show(axes, images, f"{'WGAN' if recipe == 'wgan' else 'GAN'} after {moves} moves", columns=12)
     measures = [
-        *(Measure(f"rank correlation with the Frechet distance, {name}", values) for name, values in found.items()),
-        *(Measure(f"first Frechet distance over the last, {name}", values) for name, values in improved.items()),
+        Measure(f"{name}, rank correlation with the Frechet distance", values) for name, values in found.items()
     ]
+    measures += [
+        Measure(f"{model}: last Frechet distance over the first", [of[-1] / of[0] for of in distances[recipe]])
+        for model, recipe in MODELS.items()
+    ]
+    wasserstein, *others = found.values()
     holds = min(wasserstein) > 0.7 and all(a > max(b) for a, *b in zip(wasserstein, *others, strict=True))
-    return Outcome(measures, holds, "", drawn)
+    return Outcome(measures, holds, _length(lab), drawn)
 
 
 def side_by_side(lab: Lab, generator: str, title: str) -> tuple[dict[str, list[float]], list[Measure], Any]:
