@@ -38,7 +38,7 @@ from ganvas.recipes import RECIPES
 from ganvas.registry import build, parameters
 from ganvas.techniques import Clip, MinibatchDiscrimination
 from ganvas.training.watch import FAULTS, VITALS, Watch, examine, findings, measure, watch
-from ganvas.training.watch.faults import HELD, command, held, looks
+from ganvas.training.watch.faults import HELD, changed, command, held, looks
 
 FAST: dict[str, Any] = {"data": "digits", "batch_size": 64, "device": "cpu", "precision": "float32"}
 
@@ -464,13 +464,13 @@ def test_a_command_trains_the_same_again(tmp_path: Path) -> None:
 
     assert main(["train", "vae", *flags.split(), *more.split(), "--out", str(tmp_path / "first")]) == 0
     first = ganvas.Run(tmp_path / "first").recipe
-    line = command(first, {})
+    line = command(changed(first, {}))
     assert main([*shlex.split(line)[1:], "--out", str(tmp_path / "a space")]) == 0
     assert ganvas.Run(tmp_path / "a space").recipe == first
     # Only what differs from the recipe's own settings stands in it.
     assert line.split().count("--likelihood") == 0
     clipped = made("wgan", warm_up=False, clip=0.1)
-    assert "--no-warm-up" in command(clipped, {}) and "--clip" not in command(clipped, {"clip": None})
+    assert "--no-warm-up" in command(changed(clipped, {})) and "--clip" not in command(changed(clipped, {"clip": None}))
 
 
 # ---- when it looks ----

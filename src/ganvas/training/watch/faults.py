@@ -105,6 +105,7 @@ class Finding:
         evidence: by figure; without one where the run stopped at a number that is not finite.
         explanation: what it means, a sentence.
         remedy: a command that trains the same with the remedy in it.
+        arguments: the same as arguments of `ganvas.train`, by name.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Finding:
     evidence: dict[str, Evidence]
     explanation: str
     remedy: str
+    arguments: dict[str, Any]
 
     def __str__(self) -> str:
         """One line."""
@@ -157,7 +159,8 @@ class Fault:
     def found(self, since: int, evidence: dict[str, Evidence], recipe: Recipe, shape: Sequence[int]) -> Finding:
         """The finding, with a remedy; a smaller learning rate is one for every run."""
         remedies = [*(self.remedies(recipe) or ()), {"lr": _rate(recipe, 3)}]
-        return Finding(self.name, since, evidence, self.explanation, remedy(recipe, shape, remedies))
+        taken = remedy(recipe, shape, remedies)
+        return Finding(self.name, since, evidence, self.explanation, command(taken), taken)
 
 
 def fault(*signs: dict[str, Range]) -> Callable[[Remedies], Fault]:
@@ -306,8 +309,8 @@ def findings(
     return [finding for finding in found if finding.name == "divergence"] or found
 
 
-def remedy(recipe: Recipe, shape: Sequence[int], remedies: Sequence[Changes]) -> str:
-    """The command of the first remedy that can be taken and that the run has not taken already."""
+def remedy(recipe: Recipe, shape: Sequence[int], remedies: Sequence[Changes]) -> dict[str, Any]:
+    """The run's arguments after the first remedy that can be taken and that it has not taken already."""
     from ganvas.techniques import in_order
 
     for changes in remedies:
@@ -320,28 +323,36 @@ def remedy(recipe: Recipe, shape: Sequence[int], remedies: Sequence[Changes]) ->
             made = build(RECIPES[name], {flag: value for flag, value in {**now, **changes}.items() if flag in own})
             with suppress(UserError):  # techniques that can't stand together
                 in_order(getattr(made.model, "techniques", ()))
-                return command(recipe, changes)
+                return changed(recipe, changes)
     raise AssertionError(f"no remedy of {remedies} fits {recipe.name}")  # each list ends with one that always does
 
 
-def command(recipe: Recipe, changes: Changes) -> str:
-    """`ganvas train ...`: what trains the same again, with other values of some flags; None takes a flag away.
+def changed(recipe: Recipe, changes: Changes) -> dict[str, Any]:
+    """The arguments of `ganvas.train`, "recipe" among them, that train the same again with other values of some.
 
     Where `changes` name another "recipe", it has that one's own settings, and of this one's those that say what to
     train on.
     """
+    name = changes.get("recipe", recipe.name)
     flags = {**_flags(recipe), **changes}
-    name = flags.pop("recipe", recipe.name)
     if name != recipe.name:
         flags = {flag: flags[flag] for flag in flags if flag in changes or flag in ("data", *DATA, "seed", "device")}
+    return {**flags, "recipe": name}
+
+
+def command(arguments: Mapping[str, Any]) -> str:
+    """`ganvas train ...`: the command line of such arguments; None is a flag that is not given."""
+    name = arguments["recipe"]
     words = ["ganvas", "train", name]
-    for flag, value in flags.items():
+    for flag, value in arguments.items():
         word = f"-{flag}" if len(flag) == 1 else "--" + flag.replace("_", "-")
         if isinstance(value, dict):  # a technique with more settings, which flags can't say: the first one
             value = next(iter(value.values()), True)
-        if value is False and parameters(RECIPES[name])[flag].default is True:
-            words.append(f"--no-{word[2:]}")
-        elif value is not None and value is not False:
+        if flag == "recipe" or value is None:
+            continue
+        if value is False:
+            words += [f"--no-{word[2:]}"] * (parameters(RECIPES[name])[flag].default is True)
+        else:
             several = value if isinstance(value, list | tuple) else [] if value is True else [value]
             words += [word, *(f"{one:.12g}" if isinstance(one, float) else str(one) for one in several)]
     return shlex.join(words)
