@@ -11,8 +11,9 @@ setup: .venv/ready
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
+# One thread each: the nets are tiny, and some tests start processes of their own.
 test: .venv/ready
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 lint: .venv/ready
 	$(BIN)/ruff check .
