@@ -42,7 +42,7 @@ def trained(lab: Lab, seed: int) -> Any:
 
     At 32 x 32, as 64 x 64 takes four times as long; with the widespread 64 filters and batches of 64.
     """
-    filters, epochs = lab.pick(quick=(32, 6), full=(64, 40))
+    filters, epochs = lab.pick(quick=(32, 6), full=(64, 25))
     size = {"size": SIZE, "filters": filters, "batch_size": 64, "epochs": epochs}
     return lab.train("dcgan", data="avatars", ema=0.999, seed=seed, **size).model
 

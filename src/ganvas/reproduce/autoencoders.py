@@ -60,7 +60,7 @@ def codes(lab: Lab) -> Outcome:
     from ganvas.losses import squared_error
     from ganvas.reproduce import drawing
 
-    pace: dict[str, Any] = lab.pick(quick={"epochs": 3, "lr": 2e-3}, full={"epochs": 8, "net": "dcgan"})
+    pace: dict[str, Any] = lab.pick(quick={"epochs": 3, "lr": 2e-3}, full={"epochs": 3, "net": "dcgan"})
     splits = load("mnist").splits
     train, test = (to_tensor(splits[name].images[:]) for name in ("train", "test"))
     labels = {name: np.asarray(splits[name].labels) for name in ("train", "test")}
@@ -201,7 +201,7 @@ def denoising(lab: Lab) -> Outcome:
     from ganvas.randomness import Draw
     from ganvas.reproduce import drawing
 
-    pace: dict[str, Any] = lab.pick(quick={"epochs": 3}, full={"epochs": 8, "net": "dcgan"})
+    pace: dict[str, Any] = lab.pick(quick={"epochs": 3}, full={"epochs": 3, "net": "dcgan"})
     sizes = {"validation": lab.pick(quick=10, full=50), "test": lab.pick(quick=100, full=1000)}
     splits = load("mnist").splits
     clean = {name: to_tensor(splits[name].images[:n]) for name, n in sizes.items()}
