@@ -191,12 +191,12 @@ class Lab:
         if begun and Run(path).state["state"] == "finished":
             run = Run(path)
             if path not in self.used:
-                self.reused += training_seconds(run)
+                self.reused += run.state.get("seconds", 0.0)
         else:
             said = " ".join(f"{key}={value}" for key, value in settings.items())
             print(f"{'continuing' if begun else 'training'} {recipe} {said} seed={seed} in {path}", file=sys.stderr)
             if begun:
-                self.reused += training_seconds(Run(path))
+                self.reused += Run(path).state.get("seconds", 0.0)
                 run = progress.watched(lambda report: resume(path, report))
             else:
                 run = progress.watched(
@@ -240,17 +240,6 @@ class Lab:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({"settings": settings, "seconds": time.monotonic() - began, "value": value}))
         return value
-
-
-def training_seconds(run: Run) -> float:
-    """What the steps of a run took, from the speeds that it wrote down; without validation and pictures."""
-    training = run.recipe.training
-    images = training.batch_size * max(turn.moves for turn in training.turns.values())
-    seconds, before = 0.0, 0
-    for line in run.metrics:
-        if speed := line.get("images_per_second"):
-            seconds, before = seconds + (line["step"] - before) * images / speed, line["step"]
-    return seconds
 
 
 def _canonical(values: dict[str, Any]) -> str:
