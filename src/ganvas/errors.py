@@ -12,7 +12,7 @@ class UserError(ValueError):
 
 def unknown(what: str, value: str, known: Iterable[str]) -> UserError:
     """The error for a name that is none of the known ones: prints it, the nearest one, and all of them."""
-    names = sorted(known)
+    names = sorted(set(known))
     near = difflib.get_close_matches(value, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UserError(f"unknown {what} {value!r}.{hint} Known: {', '.join(names)}.")

@@ -131,7 +131,9 @@ class Recipe:
     training: Training
 
     def __post_init__(self) -> None:
-        known = parameters(RECIPES[self.name]) if self.arguments else {}
+        from ganvas import recipes  # where all of them are; each imports this module
+
+        known = parameters(recipes.RECIPES[self.name]) if self.arguments else {}
         for name in self.arguments:
             if name not in known:
                 raise UserError(f"unknown setting {name!r} of the recipe {self.name}.")

@@ -1,10 +1,12 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-import ganvas.recipes  # noqa: F401
 from ganvas.errors import UserError
-from ganvas.recipe import RECIPES
+from ganvas.recipes import RECIPES
+from ganvas.registry import build
 from ganvas.training.run import Run, create
 
 ROWS = ['{"step": 50, "loss": 2.0}\n', '{"step": 100, "loss": 1.0}\n']
@@ -12,7 +14,7 @@ ROWS = ['{"step": 50, "loss": 2.0}\n', '{"step": 100, "loss": 1.0}\n']
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return create(tmp_path / "run", RECIPES["vae"](), {"fingerprint": "0"})
+    return create(tmp_path / "run", build(RECIPES["vae"], {"beta": 2.0}), {"fingerprint": "0"})
 
 
 def test_a_half_written_row_is_left_out(run: Run) -> None:
@@ -25,7 +27,13 @@ def test_a_half_written_row_is_left_out(run: Run) -> None:
 def test_a_run_is_not_overwritten(run: Run) -> None:
     with pytest.raises(UserError, match=r"holds a run already: continue it with `ganvas train --resume"):
         create(run.path, RECIPES["gan"](), {})
-    assert run.recipe == RECIPES["vae"]()
+    assert run.recipe == build(RECIPES["vae"], {"beta": 2.0})
+
+
+def test_a_process_that_has_imported_nothing_else_reads_the_recipe(run: Run) -> None:
+    code = f"from ganvas.training.run import Run; print(Run({str(run.path)!r}).recipe.name)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "vae\n"
 
 
 @pytest.mark.parametrize("name", ["recipe.json", "state.json"])
