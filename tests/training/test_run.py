@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -6,15 +7,15 @@ import pytest
 
 from ganvas.errors import UserError
 from ganvas.recipes import RECIPES
-from ganvas.registry import build
 from ganvas.training.run import Run, create
 
+RECIPE = dataclasses.replace(RECIPES["vae"](beta=2.0), arguments={"beta": 2.0})
 ROWS = ['{"step": 50, "loss": 2.0}\n', '{"step": 100, "loss": 1.0}\n']
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return create(tmp_path / "run", build(RECIPES["vae"], {"beta": 2.0}), {"fingerprint": "0"})
+    return create(tmp_path / "run", RECIPE, {"fingerprint": "0"})
 
 
 def test_a_half_written_row_is_left_out(run: Run) -> None:
@@ -27,7 +28,7 @@ def test_a_half_written_row_is_left_out(run: Run) -> None:
 def test_a_run_is_not_overwritten(run: Run) -> None:
     with pytest.raises(UserError, match=r"holds a run already: continue it with `ganvas train --resume"):
         create(run.path, RECIPES["gan"](), {})
-    assert run.recipe == build(RECIPES["vae"], {"beta": 2.0})
+    assert run.recipe == RECIPE
 
 
 def test_a_process_that_has_imported_nothing_else_reads_the_recipe(run: Run) -> None:
