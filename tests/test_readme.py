@@ -1,26 +1,55 @@
+import itertools
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ganvas
+from ganvas.losses import GAN_LOSSES
 
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_readme_s_example_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As it stands, but for smaller data and one epoch."""
-    train = ganvas.train
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Path], dict[str, Any]]:
+    """Runs a file's examples one after another, as they stand but for smaller data and one epoch."""
+    train, number = ganvas.train, itertools.count()
 
     def small(recipe: str, data: str, **settings: Any) -> ganvas.Run:
-        assert data == "mnist"
-        return train(recipe, data="digits", epochs=1, out=tmp_path / "run", **settings)
+        return train(recipe, data=data, out=tmp_path / str(next(number)), **{"epochs": 1, **settings})
+
+    def examples(file: Path) -> dict[str, Any]:
+        found = re.findall(r"```python\n(.*?)```", file.read_text(encoding="utf-8"), re.S)
+        names: dict[str, Any] = {}
+        exec("\n".join(found).replace('"mnist"', '"digits"'), names)
+        return names
 
     monkeypatch.setattr(ganvas, "train", small, raising=False)
-    found = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
-    assert found
-    names: dict[str, Any] = {}
-    exec(found[1], names)
+    return examples
+
+
+def test_the_readme_s_example_runs(run: Callable[[Path], dict[str, Any]]) -> None:
+    names = run(README)
     assert names["images"].shape == (64, 1, 8, 8)
     assert names["codes"].shape == (64, 2) and names["nats"].shape == (64,)
+
+
+@pytest.mark.filterwarnings("ignore:.*singular")
+def test_the_guide_s_examples_run(run: Callable[[Path], dict[str, Any]]) -> None:
+    names = run(README.parent / "docs" / "guide.md")
+    assert names["plane"].shape == (400, 1, 8, 8) and names["ways"].shape == (2, 10, 1, 8, 8)
+    assert names["nine"].shape == (9, 1, 8, 8) and names["distances"].shape == (10, 1)
+    assert names["mine"].recipe.model.loss == "absolute"
+    GAN_LOSSES.pop("absolute")
+
+
+def test_the_verdicts_are_those_of_the_results() -> None:
+    said = dict(re.findall(r"\[[^\]]+\]\(results/README\.md#([\w-]+)\) (holds|does not hold)", README.read_text()))
+    files = sorted((README.parent / "results").glob("*.json"))
+    made = [facts for facts in (json.loads(file.read_text()) for file in files) if "lecture" in facts]
+    assert said == {facts["name"]: "holds" if facts["holds"] else "does not hold" for facts in made}
+    assert not any(facts["quick"] for facts in made)
+    assert all((README.parent / "results" / f"{facts['name']}.png").is_file() for facts in made)
