@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shlex
+import statistics
 import subprocess
 import sys
 import time
@@ -213,7 +214,9 @@ def totals(outcomes: list[Outcome]) -> str:
     healthy = [one for one in outcomes if not one.faults]
     return (
         f"The right fault is named in {sum(one.right for one in broken)} of {len(broken)} broken runs; "
-        f"{sum(not one.right for one in healthy)} of {len(healthy)} healthy runs have a false alarm."
+        f"{sum(not one.right for one in healthy)} of {len(healthy)} healthy runs have a false alarm. Of the time of a "
+        f"run the watch took {statistics.fmean(one.share for one in outcomes):.1%}, at most "
+        f"{max(one.share for one in outcomes):.1%}."
     )
 
 
