@@ -90,15 +90,16 @@ class Row:
     def cells(self, rates: dict[str, float]) -> list[str]:
         """The table's cells; `rates`: name -> FLOP/s of matrix products."""
         style = ".2f" if self.compare == "difference" else ""
-        peer = f"{spread(self.peer, style)} {self.unit} ({self.against})" if self.peer else "-"
+        unit = f" {self.unit}" if self.unit else ""
+        peer = f"{spread(self.peer, style)}{unit} ({self.against})" if self.peer else "-"
         ratio = "-"
         if self.ratio:
-            ratio = f"{spread(self.ratio, '+.2f')} {self.unit}" if style else f"{spread(self.ratio)} x"
+            ratio = f"{spread(self.ratio, '+.2f')}{unit}" if style else f"{spread(self.ratio)} x"
         share = "-"
         if self.flops:
             done = statistics.median(self.ours) * self.flops
             share = ", ".join(f"{done / rate:.1%} of {name}" for name, rate in rates.items())
-        return [self.what, f"{spread(self.ours, style)} {self.unit}", peer, ratio, share, self.aim or "-"]
+        return [self.what, f"{spread(self.ours, style)}{unit}", peer, ratio, share, self.aim or "-"]
 
 
 def spread(values: list[float], style: str = "") -> str:
