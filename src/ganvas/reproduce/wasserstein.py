@@ -334,7 +334,7 @@ def side_by_side(lab: Lab, generator: str, title: str) -> tuple[dict[str, list[f
             [column - 0.4, column + 0.4], [real[name]] * 2, color=drawing.GREY, label="real images" * (not column)
         )
     bars.set(xticks=range(3), xticklabels=names, ylim=(0, 1), title="a dot for each seed")
-    bars.legend()
+    bars.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3)
     return coverage, measures, drawn
 
 
