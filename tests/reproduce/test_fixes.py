@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_historical_averaging_by_an_independent_recursion() -> None:
     np.testing.assert_allclose(found, past, atol=1e-9)
 
 
-def test_historical_averaging(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_historical_averaging(lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch) -> None:
     with drawing.style():
         outcome = FIGURES["historical-averaging"](lab)
     assert outcome.holds and len(outcome.measures) == 8
@@ -93,14 +94,10 @@ class Trained:
         self.model = model or GANModel(GAN(latent_dim=4, generator=net, discriminator=net), (1, 28, 28))
 
 
-def small(lab: Lab) -> Lab:
-    """Its quick version with few images, and features that need no classifier."""
-    lab.pick = lambda *, quick, full: min(quick, 40) if isinstance(quick, int) else quick  # type: ignore[method-assign]
-    return lab
-
-
 @pytest.mark.filterwarnings("ignore:.*singular")
-def test_feature_matching(blobs: Dataset, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_feature_matching(
+    blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Samples that are the test images themselves are nearer than an untrained generator's."""
     monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
     real = Trained()
@@ -114,7 +111,9 @@ def test_feature_matching(blobs: Dataset, lab: Lab, monkeypatch: pytest.MonkeyPa
         assert (found["distance of means, pca features, with"] < 1e-6) == (model_with is real)
 
 
-def test_label_smoothing(blobs: Dataset, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_label_smoothing(
+    blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A discriminator whose logits are doubled is surer."""
     monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
 

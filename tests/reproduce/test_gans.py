@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,14 +74,8 @@ class Sampler:
         return Draw(seed).uniform("x", (n, 1, 28, 28)) if self.images is None else self.images[:n]
 
 
-def small(lab: Lab) -> Lab:
-    """Its quick version with a hundredth of the images."""
-    lab.pick = lambda *, quick, full: min(quick, 40) if isinstance(quick, int) else quick  # type: ignore[method-assign]
-    return lab
-
-
 @pytest.mark.filterwarnings("ignore:.*singular")
-def test_algorithm_1(blobs: Dataset, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_algorithm_1(blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
     monkeypatch.setattr(gans, "published", lambda lab, seed, **_: Trained(Sampler()))
     with drawing.style():
@@ -94,7 +89,7 @@ def test_algorithm_1(blobs: Dataset, lab: Lab, monkeypatch: pytest.MonkeyPatch) 
     assert found["distance over the untrained generator's"][0] < 1e-6
 
 
-def test_gan_samples(blobs: Dataset, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gan_samples(blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
     train = gans.images_of("mnist", "train")
     for images, copied in ((None, False), (train, True)):
@@ -122,7 +117,7 @@ def test_another_net_is_not_the_published(lab: Lab, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.filterwarnings("ignore:.*singular")
-def test_dcgan_epochs(blobs: Dataset, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dcgan_epochs(blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch) -> None:
     """After 1 epoch and after 5 the first grid of samples is the same: it is one training."""
     monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
     train = lab.train

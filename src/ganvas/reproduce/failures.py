@@ -89,7 +89,7 @@ def told(cases: list[Case], names: tuple[str, ...]) -> list[Measure]:
     ]
 
 
-def draw(lab: Lab, cases: list[Case], beta: float, figure: str, title: str) -> Any:
+def draw(cases: list[Case], figure: str, title: str) -> Any:
     """Samples of the broken and of the cured run on a 20 x 20 grid, reconstructions, and what the watch saw."""
     from ganvas.reproduce import drawing
 
@@ -150,7 +150,7 @@ def latent_loss(lab: Lab) -> Outcome:
         min(cured) < 0.5
     )
     holds = all(one.mended for one in cases) and not worse
-    drawn = draw(lab, cases, 100.0, "kl", "KL, nats")
+    drawn = draw(cases, "kl", "KL, nats")
     return Outcome(measures, holds, reason(cases, worse), drawn)
 
 
@@ -161,7 +161,7 @@ def reconstruction_loss(lab: Lab) -> Outcome:
     Claim: with the KL weighted a thousandth a VAE reconstructs test images with less squared error than with weight 1,
     but its samples are further from them (Frechet distance over a digit classifier's features; the quick version: 64
     principal components), the watch names it before the training ends, and the remedy that it proposes leaves no fault
-    and a smaller distance, in every training.
+    and at least halves that distance, in every training.
     """
     from ganvas.data import load
     from ganvas.evaluate import frechet_distance
@@ -184,10 +184,10 @@ def reconstruction_loss(lab: Lab) -> Outcome:
         Measure("squared error per test image, broken", [of[0] for of in errors], "", "below that after the remedy"),
         Measure("the same after the remedy", [of[-1] for of in errors]),
         Measure("Frechet distance of samples to test images, broken", [of[0] for of in distances]),
-        Measure("the same after the remedy", [of[-1] for of in distances], "", "below that"),
+        Measure("the same after the remedy", [of[-1] for of in distances], "", "at most half of it"),
     ]
     worse = ["reconstructions are not better"] * any(of[0] >= of[-1] for of in errors)
-    worse += ["the cured samples are no nearer"] * any(of[-1] >= of[0] for of in distances)
+    worse += ["the cured samples are not twice as near"] * any(of[-1] > of[0] / 2 for of in distances)
     holds = all(one.mended for one in cases) and not worse
-    drawn = draw(lab, cases, 0.001, "aggregate_kl", "KL(Q(z) || P(z)), nats a dimension")
+    drawn = draw(cases, "aggregate_kl", "KL(Q(z) || P(z)), nats a dimension")
     return Outcome(measures, holds, reason(cases, worse), drawn)
