@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ganvas import data
 from ganvas.data import Dataset, load
 from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
 from ganvas.training.run import Run
@@ -68,6 +69,15 @@ def blobs(cache: None) -> Dataset:
     distance = np.abs(x * np.sin(angle) - y * np.cos(angle)) + np.maximum(0, np.hypot(x, y) - 9)
     levels = np.clip(1.5 - distance / random.uniform(1, 3, (400, 1, 1)), 0, 1)
     return load(np.round(levels * 255).astype(np.uint8)[..., None], labels=labels)
+
+
+@pytest.fixture
+def only_blobs(blobs: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """Whatever a row loads, it gets the blobs. Trainings do not: they hold the true `load`, imported before."""
+    from ganvas.training import train, watch  # noqa: F401  (first imported later, they would keep the false one for good)
+
+    monkeypatch.setattr(data, "load", lambda *_, **__: blobs)
+    return blobs
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 import torch
 from skimage.restoration import denoise_tv_chambolle
 
-from ganvas import data as data_module
 from ganvas.data import Dataset
 from ganvas.evaluate.pictures import psnr
 from ganvas.models.base import FAMILIES
@@ -78,15 +77,14 @@ def test_tuning_finds_the_best_of_the_choices(
 
 @pytest.mark.parametrize("name", ["codes", "denoising"])
 def test_a_row_is_made_from_models_that_are_there(
-    name: str, lab: Lab, blobs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, lab: Lab, only_blobs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Trained:
         def __init__(self, recipe: str, latent_dim: int, **_: Any) -> None:
             made = RECIPES[recipe](latent_dim).model
-            self.model = FAMILIES[type(made)](made, blobs.shape).eval()
+            self.model = FAMILIES[type(made)](made, only_blobs.shape).eval()
 
     few = {name: (function, choices[:2]) for name, (function, choices) in autoencoders.denoisers().items()}
-    monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
     monkeypatch.setattr(autoencoders, "denoisers", lambda: few)
     monkeypatch.setattr(lab, "train", lambda recipe, **settings: Trained(recipe, **settings))
     lab.seeds = (0, 1)

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import torch
 
-from ganvas import data as data_module
 from ganvas.data import Dataset
 from ganvas.models.vae import VAEModel
 from ganvas.recipes import RECIPES
@@ -64,7 +63,7 @@ def decoder(scale: float) -> VAEModel:
 
 @pytest.mark.parametrize("cured", [True, False])
 def test_broken_named_mended(
-    cured: bool, lab: Lab, blobs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cured: bool, lab: Lab, only_blobs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -73,7 +72,6 @@ def test_broken_named_mended(
         broken = settings["beta"] == 100 or not cured
         return Trained(settings["beta"], [DEAD if broken else WELL] * 10, decoder(0.1 if broken else 8.0))
 
-    monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
     monkeypatch.setattr(lab, "train", train)
     lab.seeds = (3, 4)
     with drawing.style():
@@ -91,9 +89,8 @@ def test_broken_named_mended(
 
 @pytest.mark.filterwarnings("ignore:.*singular")
 def test_a_fault_that_is_not_named_does_not_hold(
-    lab: Lab, blobs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, only_blobs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
     monkeypatch.setattr(lab, "train", lambda recipe, **settings: Trained(settings["beta"], [WELL] * 10, decoder(1.0)))
     with drawing.style():
         outcome = FIGURES["reconstruction-loss"](lab)

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from ganvas import data as data_module
 from ganvas.data import Dataset, load, sources
 from ganvas.models.gan import GAN, GANModel
 from ganvas.nets.mlp import MLP
@@ -96,10 +95,9 @@ class Trained:
 
 @pytest.mark.filterwarnings("ignore:.*singular")
 def test_feature_matching(
-    blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch
+    only_blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Samples that are the test images themselves are nearer than an untrained generator's."""
-    monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
     real = Trained()
     real.model.sample = lambda n, seed=0: fixes.images_of("mnist", "test", n)
     for model_with, model_without, holds in ((real, Trained(), True), (Trained(), real, False), (real, real, False)):
@@ -112,10 +110,9 @@ def test_feature_matching(
 
 
 def test_label_smoothing(
-    blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch
+    only_blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A discriminator whose logits are doubled is surer."""
-    monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
 
     def made(scale: float) -> Trained:
         run = Trained()

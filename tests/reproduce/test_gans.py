@@ -6,7 +6,6 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from ganvas import data as data_module
 from ganvas.data import Dataset
 from ganvas.models.gan import GAN, GANModel
 from ganvas.nets.mlp import MLP
@@ -75,8 +74,9 @@ class Sampler:
 
 
 @pytest.mark.filterwarnings("ignore:.*singular")
-def test_algorithm_1(blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
+def test_algorithm_1(
+    only_blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gans, "published", lambda lab, seed, **_: Trained(Sampler()))
     with drawing.style():
         outcome = FIGURES["algorithm-1"](small(lab))
@@ -89,8 +89,9 @@ def test_algorithm_1(blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monk
     assert found["distance over the untrained generator's"][0] < 1e-6
 
 
-def test_gan_samples(blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
+def test_gan_samples(
+    only_blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
     train = gans.images_of("mnist", "train")
     for images, copied in ((None, False), (train, True)):
         sampler = Sampler(images)
@@ -117,13 +118,14 @@ def test_another_net_is_not_the_published(lab: Lab, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.filterwarnings("ignore:.*singular")
-def test_dcgan_epochs(blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dcgan_epochs(
+    only_blobs: Dataset, lab: Lab, small: Callable[[Lab], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After 1 epoch and after 5 the first grid of samples is the same: it is one training."""
-    monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
     train = lab.train
 
     def on_blobs(recipe: str, *, data: Any, **settings: Any) -> Any:
-        return train(recipe, data=blobs.source, batch_size=160, device="cpu", **{**settings, "filters": 2})
+        return train(recipe, data=only_blobs.source, batch_size=160, device="cpu", **{**settings, "filters": 2})
 
     monkeypatch.setattr(lab, "train", on_blobs)
     with drawing.style():

@@ -8,7 +8,6 @@ import torch
 from scipy import integrate, stats
 from sklearn.decomposition import PCA
 
-from ganvas import data as data_module
 from ganvas import losses
 from ganvas.data import Dataset
 from ganvas.models.vae import VAE, VAEModel
@@ -190,18 +189,17 @@ def test_steps_between_neighbours_and_all_pairs() -> None:
     assert sorted(near.tolist()) == [1, 3, 4, 6] and sorted(pairs.tolist()) == [1, 2, 3, 4, 6, 7]
 
 
-def test_binary_images_keep_the_mean(blobs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
+def test_binary_images_keep_the_mean(only_blobs: Dataset) -> None:
     images = vaes.binary_images(40)
     assert images.shape == (40, 1, 28, 28) and set(images.unique().tolist()) == {0, 1}
     # 31,360 pixels: the standard deviation of their mean is below 0.003.
-    assert float(images.mean()) == pytest.approx(blobs.splits["test"].images.mean() / 255, abs=0.012)
+    assert float(images.mean()) == pytest.approx(only_blobs.splits["test"].images.mean() / 255, abs=0.012)
     assert torch.equal(images[:7], vaes.binary_images(7))
 
 
 @pytest.mark.parametrize("name", ["latent-variable-model", "elbo", "reparametrisation", "manifold", "latent-size"])
 def test_a_row_is_made_from_models_that_are_there(
-    name: str, lab: Lab, blobs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, lab: Lab, only_blobs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Trained:
         def __init__(self, latent_dim: int) -> None:
@@ -214,7 +212,6 @@ def test_a_row_is_made_from_models_that_are_there(
 
             return RECIPES["vae"]()
 
-    monkeypatch.setattr(data_module, "load", lambda *_, **__: blobs)
     monkeypatch.setattr(vaes, "trained", lambda lab, latent_dim, seed: Trained(latent_dim))
     monkeypatch.setattr(vaes, "of_faces", lambda lab, seed: Trained(2))
     monkeypatch.setattr(vaes, "square", lambda step, square=vaes.square: square(0.25))

@@ -161,11 +161,12 @@ def test_what_decides_of_the_estimate(falls: bool, gan_falls: bool, holds: bool,
     assert outcome.holds is holds and abs(outcome.measures[0].mean) == pytest.approx(1)
 
 
-def test_quality_of_real_images_is_that_of_another_split(blobs: Any, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quality_of_real_images_is_that_of_another_split(
+    only_blobs: Any, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ganvas import data
     from ganvas.evaluate import features
 
-    monkeypatch.setattr(data, "load", lambda name, size=None: blobs)
     monkeypatch.setattr(
         features, "features", lambda name, dataset: lambda images: images.mean(3).squeeze(1).numpy()[:, ::4]
     )
