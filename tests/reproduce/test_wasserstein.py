@@ -129,7 +129,8 @@ GOOD = {"real": 0.9, "dcgan-dcgan": 0.8, "wgan-dcgan": 0.7}
 def test_what_decides_of_the_three_generators(
     name: str, coverage: dict[str, float], recall: dict[str, float], holds: bool, lab: Lab, monkeypatch: Any
 ) -> None:
-    assert figure_of(name, coverage, recall, lab, monkeypatch).holds is holds
+    outcome = figure_of(name, coverage, recall, lab, monkeypatch)
+    assert outcome.holds is holds and ("not so: " in outcome.reason) is not holds
 
 
 @pytest.mark.parametrize(
