@@ -32,7 +32,7 @@ def test_without_a_name_it_lists_the_figures(said: Callable[..., str], row: None
 def test_a_verdict_is_no_error(said: Callable[..., str], row: None, tmp_path: Path) -> None:
     where = ["--out", tmp_path / "out", "--runs", tmp_path / "runs"]
     text = said("reproduce", "seeds", "--quick", *where)
-    assert "Claim: there are two." in text and "**does not hold**: quick: True" in text
+    assert "Claim: there are two." in text and "**does not hold** in this quick version: quick: True" in text
     assert "**holds**: quick: False" in said("reproduce", "seeds", "--seeds", "2", *where)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"seeds.png", "seeds.json", "README.md"}
 

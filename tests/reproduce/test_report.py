@@ -67,7 +67,7 @@ def test_the_gallery_is_made_of_the_json_files_alone(made: tuple[Path, dict[str,
     loss = facts["measures"][0]
     assert f"| test \\| loss | {loss['mean']:.4g} ± {loss['sd']:.2g} | below 100 |" in lines
     assert "| limit | 100 ± 0.5 units (standard error) |  |" in lines
-    assert "**holds**: a reason" in lines and "**does not hold**: no" in lines
+    assert "**holds** in this quick version: a reason" in lines and "**does not hold**: no" in lines
     assert any(line.startswith(f"`{facts['command']}` (quick version): seeds 0, 1;") for line in lines)
     assert not list(out.glob(".*")), "nothing is left aside"
 
@@ -77,8 +77,8 @@ def test_what_is_printed_shows_spread_expectation_and_verdict(made: tuple[Path, 
     assert lines[0].split() == ["mean", "±", "sd,", "2", "seeds", "expected"]
     assert lines[1].startswith("test | loss") and " ± " in lines[1] and lines[1].endswith("below 100")
     assert lines[2].startswith("limit") and lines[2].endswith("100 ± 0.5 units")
-    assert lines[-1] == "**holds**: a reason"
-    assert report.verdict({"holds": False, "reason": ""}) == "**does not hold**."
+    assert lines[-1] == "**holds** in this quick version: a reason"
+    assert report.verdict({"holds": False, "quick": False, "reason": ""}) == "**does not hold**."
 
 
 def test_a_row_that_fails_does_not_stop_the_others(

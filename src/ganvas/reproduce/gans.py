@@ -65,7 +65,7 @@ def gradient_norms(model: Any, n: int, seed: int = 0) -> dict[str, float]:
 
 def published(lab: Lab, seed: int, **settings: Any) -> Run:
     """The GAN of the paper's released code, which these figures share."""
-    return lab.train("gan", data="mnist", seed=seed, paper=True, **{"epochs": lab.pick(quick=2, full=30), **settings})
+    return lab.train("gan", data="mnist", seed=seed, paper=True, **{"epochs": lab.pick(quick=10, full=30), **settings})
 
 
 @FIGURES.register
@@ -132,7 +132,7 @@ def algorithm_1(lab: Lab) -> Outcome:
     vanishes, learns = max(map(max, shares.values())) < 0.1, max(distances) < 0.25
     reason = (
         f"the minimax gradient {'vanishes' if vanishes else 'does not vanish'}; with the other loss the algorithm "
-        f"{'learns' if learns else 'does not get that far'} in {lab.pick(quick=2, full=30)} epochs."
+        f"{'learns' if learns else 'does not get that far'} in {lab.pick(quick=10, full=30)} epochs."
     )
     drawn = drawing.figure(10, 5.6)
     top, bottom = drawn.subfigures(2, 1, height_ratios=(1.1, 1))  # type: ignore[misc]

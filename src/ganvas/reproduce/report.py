@@ -145,8 +145,8 @@ def spread(measure: dict[str, Any]) -> str:
 
 
 def verdict(facts: dict[str, Any]) -> str:
-    """ "**holds**" or "**does not hold**", and the reason."""
-    said = "**holds**" if facts["holds"] else "**does not hold**"
+    """ "**holds**" or "**does not hold**", in a quick version said to be one, and the reason."""
+    said = ("**holds**" if facts["holds"] else "**does not hold**") + " in this quick version" * facts["quick"]
     return f"{said}: {facts['reason']}" if facts["reason"] else f"{said}."
 
 
