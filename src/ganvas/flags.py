@@ -113,6 +113,7 @@ class Command:
         self.groups = [flags(part) for part in (function, shared) if part]
         self.flags = [flag for group in self.groups for flag in group]
         self.words = {flag.word: flag for flag in self.flags if not flag.positional}
+        self.words |= {f"--{word[1:]}": flag for word, flag in self.words.items() if len(word) == 2}
         self.takes = " ".join(flag.metavar for flag in self.flags if flag.positional)
 
     def __str__(self) -> str:

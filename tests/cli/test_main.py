@@ -1,6 +1,7 @@
 """The command line as a whole: help, errors."""
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.cli import VERBS, main
+from ganvas.cli import VERBS, main, training
 from ganvas.errors import UserError
 from ganvas.flags import Command, flags
 from ganvas.recipes import RECIPES
@@ -32,6 +33,21 @@ def test_help_fits_a_screen_and_has_an_example(words: list[str], said: Said) -> 
     assert lines[0].startswith("usage: ganvas ")
     assert re.search(r"^example: ganvas ", text, re.M)
     assert "None" not in text and "{" not in text
+
+
+@pytest.mark.parametrize("words", [*_helps()[2:]], ids=" ".join)
+def test_the_example_can_be_typed(words: list[str], said: Said) -> None:
+    *_, last = said(*words, "--help").splitlines()
+    name = " ".join(words)
+    assert last.startswith(f"example: ganvas {name}")
+    train = words[0] == "train"
+    command = Command(name, RECIPES[words[1]], training._training) if train else Command(name, VERBS[name])
+    command.parse(shlex.split(last.removeprefix(f"example: ganvas {name}")))
+
+
+def test_a_flag_of_one_letter_has_two_forms() -> None:
+    command = Command("train gan", RECIPES["gan"], training._training)
+    assert command.parse(["-k", "3"])["k"] == command.parse(["--k", "3"])["k"] == command.parse(["--k=3"])["k"] == 3
 
 
 def test_help_names_every_verb(said: Said) -> None:

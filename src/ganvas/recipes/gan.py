@@ -35,7 +35,7 @@ def gan(
         momentum: of sgd
 
     Example:
-        ganvas train gan --data mnist --optimizer sgd --k 1
+        ganvas train gan --data mnist --optimizer sgd -k 1
     """
     from ganvas.models.gan import GAN
     from ganvas.nets.mlp import MLP
