@@ -1,17 +1,28 @@
-"""P(z): what a latent variable is drawn from."""
+"""P(z): what a latent variable is drawn from.
+
+A prior's `build` gives what a model asks: `sample` and `log_prob`. A fixed prior is that itself, and has an inverse CDF
+too; one that is learned is a module, trained with the model.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvas.errors import UserError
+from ganvas.losses import normal_log_prob
+from ganvas.nets.mlp import MLP
+from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
-from ganvas.registry import Positive, Registry, settings
+from ganvas.registry import Count, Positive, Registry, settings
 
 PRIORS = Registry("prior")
+# Data (N, *shape) -> mean and log-variance of Q(z given x), each (N, d).
+Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 if TYPE_CHECKING:
     Prior = Any
@@ -24,9 +35,17 @@ else:
 class Normal:
     """N(0, I)."""
 
+    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> Normal:
+        """Itself: there is nothing to learn."""
+        return self
+
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
         """z (N, d)."""
         return draw.normal("prior", shape, device)
+
+    def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
+        """log P(z) in nats, (..., d) -> (...,)."""
+        return normal_log_prob(z)
 
     def icdf(self, p: Tensor) -> Tensor:
         """The value below which lies the share `p` of (0, 1), in each dimension; of the same shape as p."""
@@ -41,9 +60,18 @@ class Uniform:
 
     bound: Positive = 1.0
 
+    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> Uniform:
+        """Itself: there is nothing to learn."""
+        return self
+
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
         """z (N, d)."""
         return (2 * draw.uniform("prior", shape, device) - 1) * self.bound
+
+    def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
+        """log P(z) in nats, (..., d) -> (...,); minus infinity outside."""
+        inside = (z.abs() <= self.bound).all(-1)
+        return torch.where(inside, -z.shape[-1] * math.log(2 * self.bound), -math.inf).to(z.dtype)
 
     def icdf(self, p: Tensor) -> Tensor:
         """The value below which lies the share `p` of (0, 1), in each dimension; of the same shape as p."""
@@ -54,3 +82,160 @@ def _shares(p: Tensor) -> Tensor:
     if not ((p > 0) & (p < 1)).all():
         raise UserError(f"shares from {p.min():g} to {p.max():g}: an inverse CDF takes those between 0 and 1.")
     return p
+
+
+@PRIORS.register
+@settings
+class Mixture:
+    """Normals of learned means, variances and weights.
+
+    Attributes:
+        components: how many.
+    """
+
+    components: Count = 100
+
+    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> NormalMixture:
+        """Components that start as N(m, I) with m from N(0, I)."""
+        mixture = NormalMixture()
+        mixture.mean = nn.Parameter(torch.randn(self.components, latent_dim))
+        mixture.log_variance = nn.Parameter(torch.zeros(self.components, latent_dim))
+        mixture.logit = nn.Parameter(torch.zeros(self.components))
+        return mixture
+
+
+@PRIORS.register
+@settings
+class Vamp:
+    """The mean of the posteriors of learned pseudo-inputs (Tomczak & Welling 2018, equation 9).
+
+    Attributes:
+        components: how many pseudo-inputs.
+    """
+
+    components: Count = 500
+
+    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> VampMixture:
+        """Pseudo-inputs that start grey, a little of each differing; `VampMixture.prepare` makes images of them."""
+        return VampMixture(self.components, shape, encode)
+
+
+@PRIORS.register
+@settings
+class StochasticLayer:
+    """A layer of latent variables above: P(z) = E_P(u)[P(z given u)], with a posterior Q(u given z) of its own.
+
+    Attributes:
+        latent_dim: size of u.
+        net: between z and u, both ways.
+        prior: P(u).
+    """
+
+    latent_dim: Count = 50
+    net: Net = MLP(hidden=(100, 100), activation="tanh")
+    prior: Prior = Normal()
+
+    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> LatentLayer:
+        """Nets of their own."""
+        return LatentLayer(self, latent_dim)
+
+
+class NormalMixture(nn.Module):
+    """sum_k w_k N(z; m_k, s_k^2): mean and log_variance (K, d), weights the softmax of logit (K,)."""
+
+    mean: Tensor
+    log_variance: Tensor
+    logit: Tensor
+
+    def components(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean (K, d), log-variance (K, d), log-weight (K,)."""
+        return self.mean, self.log_variance.clamp(-20, 10), self.logit.log_softmax(0)
+
+    def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
+        """log P(z) in nats, (..., d) -> (...,)."""
+        return mixture_log_prob(z, *self.components())
+
+    def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+        """z (N, d)."""
+        with torch.no_grad():
+            mean, log_variance, log_weight = self.components()
+            edges = log_weight.exp().cumsum(0)
+            chosen = torch.searchsorted(edges, draw.uniform("component", (shape[0],), edges.device) * edges[-1])
+            chosen = chosen.clamp(max=len(edges) - 1)
+            eps = draw.normal("prior", shape, edges.device)
+            return (mean[chosen] + torch.exp(0.5 * log_variance[chosen]) * eps).to(device)
+
+
+class VampMixture(NormalMixture):
+    """1/K sum_k Q(z given u_k): inputs (K, *shape), of images cut to [0, 1]."""
+
+    def __init__(self, components: int, shape: tuple[int, ...], encode: Encode) -> None:
+        super().__init__()
+        self.encode = encode
+        self.image = len(shape) == 3
+        self.inputs = nn.Parameter(0.5 * self.image + 0.01 * torch.randn(components, *shape))
+
+    def prepare(self, examples: Tensor) -> None:
+        """Start from training examples (K, *shape)."""
+        with torch.no_grad():
+            self.inputs.copy_(examples)
+
+    def components(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean (K, d), log-variance (K, d), log-weight (K,), all weights 1/K."""
+        mean, log_variance = self.encode(self.inputs.clamp(0, 1) if self.image else self.inputs)
+        return mean, log_variance, mean.new_full((len(mean),), -math.log(len(mean)))
+
+
+class LatentLayer(nn.Module):
+    """Q(u given z) and P(z given u), diagonal normals, and P(u)."""
+
+    def __init__(self, config: StochasticLayer, latent_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = config.net.encoder((latent_dim,), 2 * config.latent_dim)
+        self.decoder = config.net.decoder(config.latent_dim, (2 * latent_dim,))
+        self.prior = config.prior.build(config.latent_dim, (latent_dim,), self.posterior)
+
+    def posterior(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of Q(u given z), each (N, latent_dim) from z (N, d)."""
+        return halves(self.encoder(z))
+
+    def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
+        """log P(z, u) - log Q(u given z) at one u from Q, whose exp has the mean P(z); (..., d) -> (...,)."""
+        rows = z.reshape(-1, z.shape[-1])
+        mean, log_variance = self.posterior(rows)
+        u = mean + torch.exp(0.5 * log_variance) * draw.normal("posterior of u", tuple(mean.shape), z.device)
+        log_p = normal_log_prob(rows, *halves(self.decoder(u))) + self.prior.log_prob(u, above(draw))
+        return (log_p - normal_log_prob(u, mean, log_variance)).reshape(z.shape[:-1])
+
+    def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+        """z (N, d)."""
+        with torch.no_grad():
+            where = next(self.parameters()).device
+            u = self.prior.sample(above(draw), (shape[0], self.config.latent_dim), where)
+            mean, log_variance = halves(self.decoder(u))
+            return (mean + torch.exp(0.5 * log_variance) * draw.normal("prior", shape, where)).to(device)
+
+
+def halves(output: Tensor) -> tuple[Tensor, Tensor]:
+    """A net's output (..., 2 d) as mean and log-variance (..., d), float32."""
+    mean, log_variance = output.float().chunk(2, -1)
+    # exp(10) is far from any variance that training asks for; a runaway one would end in inf - inf.
+    return mean, log_variance.clamp(-20, 10)
+
+
+def above(draw: Draw) -> Draw:
+    """Random numbers of their own for the layer above."""
+    return Draw(draw.seed, *draw.position, 1, rank=draw.rank, world=draw.world)
+
+
+def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor, log_weight: Tensor) -> Tensor:
+    """log sum_k w_k N(z; m_k, s_k^2) in nats, (..., d) -> (...,); mean, log_variance (K, d), log_weight (K,)."""
+    # The square multiplied out is two matrix products; in float32 its terms would cancel too much.
+    dtype = z.dtype
+    z, mean, log_variance = z.double(), mean.double(), log_variance.double()
+    with torch.autocast(z.device.type, enabled=False):
+        precision = torch.exp(-log_variance)
+        constant = (mean * mean * precision + log_variance + math.log(2 * math.pi)).sum(-1)
+        each = z @ (mean * precision).T - 0.5 * (z * z @ precision.T + constant)
+    return (each + log_weight).logsumexp(-1).to(dtype)
