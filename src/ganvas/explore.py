@@ -36,7 +36,7 @@ def prior(model: Any) -> Any:
     """
     if isinstance(model, Model) and not hasattr(model, "sample"):
         raise UserError("this model has no P(z) to draw codes from: give it points that are images.")
-    return getattr(model.config, "prior", Normal())
+    return getattr(model, "prior", None) or getattr(model.config, "prior", Normal())
 
 
 def sample_codes(model: Any, n: int, seed: int = 0) -> Tensor:
@@ -88,6 +88,8 @@ def manifold(model: Any, n: int = 20, points: Any = None) -> Tensor:
                 f"the manifold of a model with {model.config.latent_dim} latent dimensions: only with 2 is there one "
                 "plane to show. Give three points, and it is the plane through them."
             )
+        if not hasattr(prior(model), "icdf"):
+            raise UserError("the prior of this model is learned and has no inverse CDF for a grid: give three points.")
         steps = prior(model).icdf((torch.arange(n, dtype=torch.float64) + 0.5) / n)
         codes = torch.cartesian_prod(steps.flip(0), steps).flip(1)
     else:

@@ -13,9 +13,14 @@ from ganvas.processes import mean_over_processes
 from ganvas.registry import Registry
 
 
+def kl_by_dimension(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, variance) || N(0, 1)) in nats, of each dimension: (N, d) -> (N, d)."""
+    return 0.5 * (mean * mean + log_variance.exp() - 1 - log_variance)
+
+
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, variance) || N(0, I)) in nats: (N, d) -> (N,). Kingma & Welling 2013, appendix B."""
-    return 0.5 * (mean * mean + log_variance.exp() - 1 - log_variance).sum(-1)
+    return kl_by_dimension(mean, log_variance).sum(-1)
 
 
 def normal_log_prob(z: Tensor, mean: Tensor | float = 0.0, log_variance: Tensor | float = 0.0) -> Tensor:

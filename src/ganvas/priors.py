@@ -217,6 +217,15 @@ class LatentLayer(nn.Module):
             return (mean + torch.exp(0.5 * log_variance) * draw.normal("prior", shape, where)).to(device)
 
 
+def held(prior: Any) -> Any:
+    """The prior as it is now, to be asked many times: the posteriors of pseudo-inputs are computed once."""
+    if not isinstance(prior, NormalMixture):
+        return prior
+    mixture = NormalMixture()
+    mixture.mean, mixture.log_variance, mixture.logit = prior.components()
+    return mixture
+
+
 def halves(output: Tensor) -> tuple[Tensor, Tensor]:
     """A net's output (..., 2 d) as mean and log-variance (..., d), float32."""
     mean, log_variance = output.float().chunk(2, -1)

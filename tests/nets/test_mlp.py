@@ -96,3 +96,14 @@ def test_first_weights_are_uniform_in_the_bounds_that_are_asked_for() -> None:
         assert len(layers) == 3 and not any(layer.bias.any() for layer in layers)
         for layer in layers:
             assert stats.kstest(layer.weight.detach().flatten().numpy(), "uniform", (-0.05, 0.1)).pvalue > 1e-8
+
+
+def test_glorot_s_first_weights() -> None:
+    """U(-a, a) with a^2 = 6 / (inputs + outputs) (Glorot & Bengio 2010, equation 16): false alarm 1e-8 a layer."""
+    torch.manual_seed(0)
+    for layer in MLP(hidden=(40,), init="glorot").encoder((1, 5, 5), 6):
+        if isinstance(layer, nn.Linear):
+            bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
+            uniform = stats.uniform(-bound, 2 * bound).cdf
+            assert stats.kstest(layer.weight.detach().flatten().numpy(), uniform).pvalue > 1e-8
+            assert not layer.bias.any()

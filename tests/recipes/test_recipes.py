@@ -12,7 +12,7 @@ from ganvas.likelihoods import Gaussian
 from ganvas.models.base import FAMILIES
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
-from ganvas.priors import Normal, Uniform
+from ganvas.priors import Normal, StochasticLayer, Uniform, Vamp
 from ganvas.recipe import RECIPES
 from ganvas.registry import parameters
 from ganvas.techniques import TECHNIQUES, Clip, MinibatchDiscrimination
@@ -38,6 +38,8 @@ def test_listing_the_recipes_imports_no_torch() -> None:
         ("denoising-autoencoder", {"noise": "masking", "level": 0.2}, {"noise": "masking", "level": 0.2, "net": MLP()}),
         ("vae", {"likelihood": "gaussian", "beta": 4.0}, {"likelihood": Gaussian(), "beta": 4.0}),
         ("vae", {"elbo": "sampled", "net": "dcgan"}, {"elbo": "sampled", "net": DCGAN()}),
+        ("iwae", {"k": 7, "bound": "elbo"}, {"samples": 7, "bound": "elbo", "latent_dim": 50, "prior": Normal()}),
+        ("iwae", {"prior": "vamp", "components": 9}, {"prior": Vamp(components=9), "bound": "iwae"}),
         ("gan", {"loss": "minimax", "latent_dim": 5}, {"loss": "minimax", "latent_dim": 5}),
         ("dcgan", {"filters": 8, "kernel": 5}, {"generator": DCGAN(filters=8, kernel=5)}),
     ],
@@ -135,3 +137,11 @@ def test_the_three_generators_of_the_wasserstein_paper(name: str, generator: str
     model = RECIPES[name](generator=generator, filters=16).model
     assert model.generator == net and model.discriminator == DCGAN(filters=16)
     assert model.output == ("linear" if generator == "mlp" else "tanh")
+
+
+def test_the_nets_of_the_iwae_are_the_published() -> None:
+    """Burda et al. 2015, section 5: 784-200-200-50, and 784-200-200-100-100-100-50."""
+    one, two = (RECIPES["iwae"](layers=layers).model for layers in (1, 2))
+    assert (one.net.hidden, one.net.activation, one.latent_dim) == ((200, 200), "tanh", 50)
+    assert (two.net, two.latent_dim) == (one.net, 100) and isinstance(two.prior, StochasticLayer)
+    assert (two.prior.net.hidden, two.prior.net.activation, two.prior.latent_dim) == ((100, 100), "tanh", 50)

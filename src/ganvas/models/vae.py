@@ -1,27 +1,32 @@
-"""Variational autoencoder (Kingma & Welling 2013).
+"""Variational autoencoder (Kingma & Welling 2013), and the importance weighted one (Burda et al. 2015).
 
 log P(x) >= ELBO = E_Q[log P(x given z)] - KL(Q(z given x) || P(z)) = E_Q[log P(x, z) - log Q(z given x)],
-with z = mu + sigma * eps.
+with z = mu + sigma * eps; and nearer, log P(x) >= E_Q[log 1/k sum_i P(x, z_i) / Q(z_i given x)].
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from ganvas import losses
+from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, Likelihood
 from ganvas.models.base import CHUNK, MODELS, Model, fast_products
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
-from ganvas.priors import Normal
-from ganvas.randomness import Draw
+from ganvas.priors import Normal, Prior, Uniform, VampMixture, halves, held
+from ganvas.randomness import Draw, order
 from ganvas.registry import Count, settings
+
+if TYPE_CHECKING:
+    from ganvas.data import Dataset
 
 
 @MODELS.register
@@ -34,7 +39,13 @@ class VAE:
         net: of the encoder and the decoder.
         likelihood: P(x given z).
         beta: weight of the KL; 1 is the ELBO, another value is not a bound.
-        elbo: "analytic" takes the KL in closed form, "sampled" takes log P(x, z) - log Q(z given x) at the sample.
+        elbo: "analytic" takes the KL in closed form where there is one, which is with the prior N(0, I); "sampled" takes
+            log Q(z given x) - log P(z) at the draws.
+        prior: P(z).
+        samples: draws of z for each image, k.
+        bound: "elbo", the mean over the draws; or "iwae", the logarithm of the mean weight (Burda et al. 2015).
+        warmup: moves over which the weight of the KL rises from 0 to beta (Bowman et al. 2016).
+        free_bits: nats of KL in each dimension, on average over the batch, that cost as much as none (Kingma et al. 2016).
     """
 
     latent_dim: Count = 20
@@ -42,10 +53,39 @@ class VAE:
     likelihood: Likelihood = Bernoulli()
     beta: Annotated[float, Field(ge=0)] = 1.0
     elbo: Literal["analytic", "sampled"] = "analytic"
+    prior: Prior = Normal()
+    samples: Count = 1
+    bound: Literal["elbo", "iwae"] = "elbo"
+    warmup: Annotated[int, Field(ge=0)] = 0
+    free_bits: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.prior, Uniform):
+            raise UserError(
+                "a VAE's prior can't be uniform: a normal posterior reaches beyond it, where the KL is infinite."
+            )
+        if self.free_bits and not (isinstance(self.prior, Normal) and (self.bound, self.elbo) == ("elbo", "analytic")):
+            raise UserError("free bits need the KL of each dimension: the ELBO in closed form, with the prior normal.")
+
+
+class Terms(NamedTuple):
+    """What the bounds of N images are made of, in nats.
+
+    Attributes:
+        reconstruction: -log P(x given z) at k draws from Q, (N, k).
+        kl: KL(Q(z given x) || P(z)), (N, 1); or log Q(z given x) - log P(z) at the draws, (N, k).
+        mean: of Q(z given x), (N, latent_dim).
+        log_variance: likewise.
+    """
+
+    reconstruction: Tensor
+    kl: Tensor
+    mean: Tensor
+    log_variance: Tensor
 
 
 class VAEModel(Model):
-    """Encoder Q(z given x), a diagonal normal; decoder P(x given z); prior N(0, I)."""
+    """Encoder Q(z given x), a diagonal normal; decoder P(x given z); prior P(z)."""
 
     Config = VAE
 
@@ -58,43 +98,84 @@ class VAEModel(Model):
             )
         self.encoder = config.net.encoder(shape, 2 * config.latent_dim)
         self.decoder = config.net.decoder(config.latent_dim, (shape[0] * config.likelihood.parameters, *shape[1:]))
+        self.prior = config.prior.build(config.latent_dim, shape, self.posterior)
+        if config.warmup:
+            self.register_buffer("moves", torch.zeros((), dtype=torch.int64))
 
     def players(self) -> dict[str, torch.nn.Module]:
         """One: the model itself."""
         return {"vae": self}
 
+    def prepare(self, dataset: Dataset, seed: int) -> None:
+        """Pseudo-inputs of a `Vamp` prior start as training images, drawn by `seed`."""
+        images = dataset.splits["train"].images
+        if isinstance(self.prior, VampMixture):
+            k = len(self.prior.inputs)
+            if k > len(images):
+                raise UserError(f"{k} components: there are {len(images)} training images to start them from.")
+            chosen = order(seed, "pseudo-inputs", n=len(images))[:k]
+            self.prior.prepare(to_tensor(images[np.sort(chosen)], self.device))
+
+    def moved(self, player: str) -> None:
+        """The weight of the KL rises."""
+        if self.config.warmup:
+            self.moves += 1
+
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of Q(z given x), each (N, latent_dim)."""
-        mean, log_variance = self.encoder(x).float().chunk(2, -1)
-        # exp(10) is far from any variance that training asks for; a runaway one would end in inf - inf.
-        return mean, log_variance.clamp(-20, 10)
+        return halves(self.encoder(x))
 
-    def elbo(self, images: Tensor, draw: Draw, form: str = "analytic") -> dict[str, Tensor]:
-        """The bound of each image and its two parts, in nats.
+    def terms(self, images: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> Terms:
+        """What the bounds are made of, at draws from Q; `draw` is of eps and of the binarisation."""
+        x = self.config.likelihood.observe(images, draw)
+        mean, log_variance = self.posterior(x)
+        n, d = mean.shape
+        center, spread = mean[:, None], log_variance[:, None]
+        z = center + torch.exp(0.5 * spread) * draw.normal("posterior", (n, samples, d), mean.device)
+        output = self.decoder(z.flatten(0, 1)).float().unflatten(0, (n, samples)).transpose(0, 1)
+        reconstruction = -self.config.likelihood.log_prob(x, output).T
+        if form == "analytic" and isinstance(self.prior, Normal):
+            kl = losses.kl_to_standard_normal(mean, log_variance)[:, None]
+        else:
+            kl = losses.normal_log_prob(z, center, spread) - self.prior.log_prob(z, draw)
+        return Terms(reconstruction, kl, mean, log_variance)
+
+    def elbo(self, images: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> dict[str, Tensor]:
+        """The bound of each image and its two parts, in nats, means over the draws.
 
         Args:
             images: (N, *shape).
             draw: of eps and of the binarisation.
             form: "analytic" or "sampled"; equal in expectation.
+            samples: draws for each image.
 
         Returns:
             elbo (N,), reconstruction = -log P(x given z) (N,), kl (N,); elbo = -(reconstruction + kl).
         """
-        x = self.config.likelihood.observe(images, draw)
-        mean, log_variance = self.posterior(x)
-        eps = draw.normal("posterior", tuple(mean.shape), mean.device)
-        z = mean + torch.exp(0.5 * log_variance) * eps
-        reconstruction = -self.config.likelihood.log_prob(x, self.decoder(z).float())
-        if form == "analytic":
-            kl = losses.kl_to_standard_normal(mean, log_variance)
-        else:
-            kl = losses.normal_log_prob(z, mean, log_variance) - losses.normal_log_prob(z)
+        terms = self.terms(images, draw, form, samples)
+        reconstruction, kl = terms.reconstruction.mean(1), terms.kl.mean(1)
         return {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
 
     def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """{"loss": reconstruction + beta kl, "elbo", "reconstruction", "kl"}, nats per image, batch means."""
-        parts = {name: value.mean() for name, value in self.elbo(images, draw, self.config.elbo).items()}
-        return {"loss": parts["reconstruction"] + self.config.beta * parts["kl"], **parts}
+        """{"loss", "elbo", "reconstruction", "kl"}, nats per image, batch means.
+
+        The loss of the bound "elbo" is reconstruction + beta kl, of "iwae" -log 1/k sum_i exp(-reconstruction_i - beta kl_i).
+        """
+        config = self.config
+        terms = self.terms(images, draw, config.elbo, config.samples)
+        beta = config.beta
+        if config.warmup and self.training:
+            beta = beta * (self.moves / config.warmup).clamp(max=1)
+        reconstruction, kl = terms.reconstruction.mean(), terms.kl.mean()
+        if config.bound == "iwae":
+            log_weights = -(terms.reconstruction + beta * terms.kl)
+            loss = math.log(config.samples) - log_weights.logsumexp(1).mean()
+        elif config.free_bits:
+            by_dimension = losses.kl_by_dimension(terms.mean, terms.log_variance).mean(0)
+            loss = reconstruction + beta * by_dimension.clamp(min=config.free_bits).sum()
+        else:
+            loss = reconstruction + beta * kl
+        return {"loss": loss, "elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
 
     def encode(self, images: Any) -> Tensor:
         """The posterior's mean (N, latent_dim), never a draw from it."""
@@ -111,7 +192,7 @@ class VAEModel(Model):
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """E[x given z] (n, *shape) at z from the prior; the same seed gives the same samples."""
-        return self.decode(Normal().sample(Draw(seed), (n, self.config.latent_dim)))
+        return self.decode(self.prior.sample(Draw(seed), (n, self.config.latent_dim)))
 
     def log_prob(self, images: Any, num_samples: int = 1000, seed: int = 0) -> Tensor:
         """log P(x) by importance sampling: log 1/K sum_k P(x, z_k) / Q(z_k given x) (Burda et al. 2015).
@@ -130,17 +211,20 @@ class VAEModel(Model):
         sums = torch.full((len(x),), -math.inf, device=x.device)
         with self.asked(), fast_products(self.device):
             mean, log_variance = self.posterior(x)
+            prior = held(self.prior)
             for block, start in enumerate(range(0, num_samples, 1000)):
                 k = min(1000, num_samples - start)
                 for i in range(len(x)):
-                    eps = Draw(seed, i, block).normal("importance", (k, mean.shape[1]), x.device)
-                    z = mean[i] + torch.exp(0.5 * log_variance[i]) * eps
-                    log_q = losses.normal_log_prob(z, mean[i], log_variance[i])
-                    log_p = torch.cat([self._log_joint(x[i : i + 1], part) for part in torch.split(z, CHUNK)])
-                    sums[i] = torch.logaddexp(sums[i], (log_p - log_q).logsumexp(0))
+                    draw = Draw(seed, i, block)
+                    z = mean[i] + torch.exp(0.5 * log_variance[i]) * draw.normal(
+                        "importance", (k, mean.shape[1]), x.device
+                    )
+                    log_p = torch.cat([self._log_likelihood(x[i : i + 1], part) for part in torch.split(z, CHUNK)])
+                    log_p += prior.log_prob(z, draw) - losses.normal_log_prob(z, mean[i], log_variance[i])
+                    sums[i] = torch.logaddexp(sums[i], log_p.logsumexp(0))
         return sums - math.log(num_samples)
 
-    def _log_joint(self, x: Tensor, z: Tensor) -> Tensor:
-        """log P(x, z): one image (1, *shape) and many z (k, latent_dim) -> (k,)."""
+    def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log P(x given z): one image (1, *shape) and many z (k, latent_dim) -> (k,)."""
         log_p: Tensor = self.config.likelihood.log_prob(x, self.decoder(z).float())
-        return log_p + losses.normal_log_prob(z)
+        return log_p

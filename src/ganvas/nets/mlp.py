@@ -27,7 +27,8 @@ class MLP:
         norm: batch norm before each activation, or none.
         dropout: share of the encoder's hidden units that training drops.
         input_dropout: share of the encoder's inputs.
-        init: weights from U(-init, init) and biases 0, instead of torch's own.
+        init: weights from U(-init, init), or "glorot" for U with a variance of 2 / (inputs + outputs), and biases 0, instead
+            of torch's own.
     """
 
     hidden: tuple[Count, ...] = (500, 500)
@@ -35,7 +36,7 @@ class MLP:
     norm: Literal["none", "batch"] = "none"
     dropout: Fraction = 0.0
     input_dropout: Fraction = 0.0
-    init: Positive | None = None
+    init: Positive | Literal["glorot"] | None = None
 
     def _layers(self, sizes: list[int], dropout: float = 0.0) -> list[nn.Module]:
         *hidden, last = itertools.pairwise(sizes)
@@ -50,7 +51,10 @@ class MLP:
         if self.init:
             for layer in layers:
                 if isinstance(layer, nn.Linear):
-                    nn.init.uniform_(layer.weight, -self.init, self.init)
+                    if self.init == "glorot":
+                        nn.init.xavier_uniform_(layer.weight)
+                    else:
+                        nn.init.uniform_(layer.weight, -self.init, self.init)
                     nn.init.zeros_(layer.bias)
         return layers
 

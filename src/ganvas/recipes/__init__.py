@@ -4,8 +4,19 @@ from ganvas.recipe import RECIPES
 from ganvas.recipes.autoencoder import autoencoder, denoising_autoencoder
 from ganvas.recipes.dcgan import dcgan
 from ganvas.recipes.gan import gan
+from ganvas.recipes.iwae import iwae
 from ganvas.recipes.semisupervised import semisupervised_gan
 from ganvas.recipes.vae import vae
 from ganvas.recipes.wgan import wgan
 
-__all__ = ["RECIPES", "autoencoder", "dcgan", "denoising_autoencoder", "gan", "semisupervised_gan", "vae", "wgan"]
+__all__ = [
+    "RECIPES",
+    "autoencoder",
+    "dcgan",
+    "denoising_autoencoder",
+    "gan",
+    "iwae",
+    "semisupervised_gan",
+    "vae",
+    "wgan",
+]
