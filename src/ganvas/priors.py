@@ -247,4 +247,5 @@ def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor, log_weight: 
         precision = torch.exp(-log_variance)
         constant = (mean * mean * precision + log_variance + math.log(2 * math.pi)).sum(-1)
         each = z @ (mean * precision).T - 0.5 * (z * z @ precision.T + constant)
-    return (each + log_weight).logsumexp(-1).to(dtype)
+    log_p: Tensor = (each + log_weight).logsumexp(-1)
+    return log_p.to(dtype)

@@ -48,6 +48,7 @@ def test_the_decoder_mirrors_the_encoder(shape: tuple[int, ...]) -> None:
         ({"hidden": [10, 0]}, "hidden.1: 0 is refused"),
         ({"activation": "elu"}, "activation: 'elu' is refused: should be 'relu', 'tanh', .* or 'maxout'"),
         ({"dropout": 1}, "dropout: 1 is refused: should be less than 1"),
+        ({"init": 0.1, "glorot": True}, "both are asked for"),
         ({"init": 0}, "init: 0 is refused: should be greater than 0"),
     ],
 )
@@ -101,7 +102,7 @@ def test_first_weights_are_uniform_in_the_bounds_that_are_asked_for() -> None:
 def test_glorot_s_first_weights() -> None:
     """U(-a, a) with a^2 = 6 / (inputs + outputs) (Glorot & Bengio 2010, equation 16): false alarm 1e-8 a layer."""
     torch.manual_seed(0)
-    for layer in MLP(hidden=(40,), init="glorot").encoder((1, 5, 5), 6):
+    for layer in MLP(hidden=(40,), glorot=True).encoder((1, 5, 5), 6):
         if isinstance(layer, nn.Linear):
             bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
             uniform = stats.uniform(-bound, 2 * bound).cdf

@@ -39,13 +39,14 @@ class VAE:
         net: of the encoder and the decoder.
         likelihood: P(x given z).
         beta: weight of the KL; 1 is the ELBO, another value is not a bound.
-        elbo: "analytic" takes the KL in closed form where there is one, which is with the prior N(0, I); "sampled" takes
-            log Q(z given x) - log P(z) at the draws.
+        elbo: "analytic" takes the KL in closed form where there is one, that is with the prior N(0, I); "sampled"
+            takes log Q(z given x) - log P(z) at the draws.
         prior: P(z).
         samples: draws of z for each image, k.
         bound: "elbo", the mean over the draws; or "iwae", the logarithm of the mean weight (Burda et al. 2015).
         warmup: moves over which the weight of the KL rises from 0 to beta (Bowman et al. 2016).
-        free_bits: nats of KL in each dimension, on average over the batch, that cost as much as none (Kingma et al. 2016).
+        free_bits: nats of KL in each dimension, on average over the batch, that cost as much as none do (Kingma et al.
+            2016).
     """
 
     latent_dim: Count = 20
@@ -159,7 +160,7 @@ class VAEModel(Model):
     def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
         """{"loss", "elbo", "reconstruction", "kl"}, nats per image, batch means.
 
-        The loss of the bound "elbo" is reconstruction + beta kl, of "iwae" -log 1/k sum_i exp(-reconstruction_i - beta kl_i).
+        The loss is reconstruction + beta kl; with "iwae" -log 1/k sum_i exp(-reconstruction_i - beta kl_i).
         """
         config = self.config
         terms = self.terms(images, draw, config.elbo, config.samples)

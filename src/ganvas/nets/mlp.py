@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import nn
 
+from ganvas.errors import UserError
 from ganvas.nets.layers import BatchNorm, Maxout
 from ganvas.nets.registry import NETS
 from ganvas.registry import Count, Fraction, Positive, settings
@@ -27,8 +28,8 @@ class MLP:
         norm: batch norm before each activation, or none.
         dropout: share of the encoder's hidden units that training drops.
         input_dropout: share of the encoder's inputs.
-        init: weights from U(-init, init), or "glorot" for U with a variance of 2 / (inputs + outputs), and biases 0, instead
-            of torch's own.
+        init: weights from U(-init, init) and biases 0, instead of torch's own.
+        glorot: weights from U with a variance of 2 / (inputs + outputs) and biases 0 (Glorot & Bengio 2010).
     """
 
     hidden: tuple[Count, ...] = (500, 500)
@@ -36,7 +37,12 @@ class MLP:
     norm: Literal["none", "batch"] = "none"
     dropout: Fraction = 0.0
     input_dropout: Fraction = 0.0
-    init: Positive | Literal["glorot"] | None = None
+    init: Positive | None = None
+    glorot: bool = False
+
+    def __post_init__(self) -> None:
+        if self.init and self.glorot:
+            raise UserError("a net's first weights are either from U(-init, init) or Glorot's: both are asked for.")
 
     def _layers(self, sizes: list[int], dropout: float = 0.0) -> list[nn.Module]:
         *hidden, last = itertools.pairwise(sizes)
@@ -48,14 +54,11 @@ class MLP:
             activation = Maxout(PIECES) if maxout else ACTIVATIONS[self.activation]()
             layers += [nn.Linear(n, units), *norm, activation, *_dropout(dropout)]
         layers.append(nn.Linear(*last))
-        if self.init:
-            for layer in layers:
-                if isinstance(layer, nn.Linear):
-                    if self.init == "glorot":
-                        nn.init.xavier_uniform_(layer.weight)
-                    else:
-                        nn.init.uniform_(layer.weight, -self.init, self.init)
-                    nn.init.zeros_(layer.bias)
+        for layer in layers if self.init or self.glorot else []:
+            if isinstance(layer, nn.Linear):
+                bound = self.init or math.sqrt(6 / (layer.in_features + layer.out_features))
+                nn.init.uniform_(layer.weight, -bound, bound)
+                nn.init.zeros_(layer.bias)
         return layers
 
     def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:

@@ -38,8 +38,8 @@ def iwae(
 
     settings = {} if prior == "normal" else {"components": components}
     top = PRIORS[prior](**settings)
-    net = MLP(hidden=(200, 200), activation="tanh", init="glorot")
-    above = StochasticLayer(latent_dim=50, net=MLP(hidden=(100, 100), activation="tanh", init="glorot"), prior=top)
+    net = MLP(hidden=(200, 200), activation="tanh", glorot=True)
+    above = StochasticLayer(latent_dim=50, net=MLP(hidden=(100, 100), activation="tanh", glorot=True), prior=top)
     model = VAE(
         latent_dim=50 if layers == 1 else 100,
         net=net,
