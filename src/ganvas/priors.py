@@ -206,7 +206,8 @@ class LatentLayer(nn.Module):
         mean, log_variance = self.posterior(rows)
         u = mean + torch.exp(0.5 * log_variance) * draw.normal("posterior of u", tuple(mean.shape), z.device)
         log_p = normal_log_prob(rows, *halves(self.decoder(u))) + self.prior.log_prob(u, above(draw))
-        return (log_p - normal_log_prob(u, mean, log_variance)).reshape(z.shape[:-1])
+        log_weight: Tensor = log_p - normal_log_prob(u, mean, log_variance)
+        return log_weight.reshape(z.shape[:-1])
 
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
         """z (N, d)."""
