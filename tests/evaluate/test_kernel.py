@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics.pairwise import polynomial_kernel
+
+from ganvas.errors import UserError
+from ganvas.evaluate import distances, kernel
+from ganvas.evaluate.kernel import kernel_distance
+
+
+def by_scikit_learn(x: np.ndarray, y: np.ndarray) -> float:
+    xx, yy, xy = (polynomial_kernel(a, b, degree=3, gamma=None, coef0=1) for a, b in ((x, x), (y, y), (x, y)))
+    n, m = len(x), len(y)
+    own = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
+    return float(own - 2 * xy.mean())
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(200, 150, 3), (60, 90, 40), (2, 2, 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_against_scikit_learn(n: int, m: int, d: int, dtype: type) -> None:
+    random = np.random.default_rng(n)
+    x, y = random.standard_normal((n, d)).astype(dtype), random.exponential(size=(m, d)).astype(dtype)
+    expected = by_scikit_learn(x.astype(np.float64), y.astype(np.float64))
+    assert kernel_distance(x, y)[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_by_hand() -> None:
+    """Pairs (0, 1) and (2, 3) on a line: 1 + 343 - 2 (1 + 1 + 27 + 64) / 4."""
+    assert kernel_distance([[0.0], [1.0]], [[2.0], [3.0]])[0] == pytest.approx(1 + 343 - 2 * (1 + 1 + 27 + 64) / 4)
+
+
+@given(st.integers(0, 2**31))
+def test_order_does_not_matter(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x, y = random.standard_normal((20, 3)), random.standard_normal((30, 3)) + 1
+    found = kernel_distance(x, y)
+    assert kernel_distance(y, x) == pytest.approx(found, rel=1e-9)
+    assert kernel_distance(random.permutation(x), y) == pytest.approx(found, rel=1e-9)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((50, 3)), random.standard_normal((70, 3))
+    whole = kernel_distance(x, y)
+    monkeypatch.setattr(kernel, "PAIRS", 200)
+    assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-12) and distances.PAIRS > 200
+
+
+def test_it_has_no_bias_and_the_error_is_its_spread() -> None:
+    """300 pairs of sets, of one distribution and of two; mean within 6 standard errors: false alarm under 1e-8."""
+    random = np.random.default_rng(0)
+    equal = np.array([kernel_distance(*random.standard_normal((2, 40, 2)))[0] for _ in range(300)])
+    assert abs(equal.mean()) < 6 * equal.std() / np.sqrt(300)
+    apart = np.array(
+        [kernel_distance(random.standard_normal((80, 2)), random.standard_normal((60, 2)) + 1) for _ in range(300)]
+    )
+    # E k(x, y) of each pair of distributions, by two million draws; 0.08 is over 6 of their standard errors.
+    big = random.standard_normal((2, 2_000_000, 2))
+    third = [((big[0] + a) * (big[1] + b)).sum(1) / 2 for a, b in ((0, 0), (1, 1), (0, 1))]
+    same, moved, mixed = (((s + 1) ** 3).mean() for s in third)
+    assert apart[:, 0].mean() == pytest.approx(
+        same + moved - 2 * mixed, abs=6 * apart[:, 0].std() / np.sqrt(300) + 0.08
+    )
+    assert apart[:, 1].mean() == pytest.approx(apart[:, 0].std(), rel=0.3)
+
+
+def test_bad_features_are_refused() -> None:
+    with pytest.raises(UserError, match="different size"):
+        kernel_distance(np.zeros((5, 2)), np.zeros((5, 3)))
+    with pytest.raises(UserError, match="fake: 1 row has no pair"):
+        kernel_distance(np.zeros((5, 2)), np.zeros((1, 2)))
+    with pytest.raises(UserError, match="NaN"):
+        kernel_distance(np.full((5, 2), np.nan), np.zeros((5, 2)))
