@@ -10,6 +10,7 @@ from ganvas.recipe import RECIPES, Optimizer, Recipe, Training, Turn
 @RECIPES.register
 def iwae(
     k: int = 50,
+    latent_dim: int = 50,
     layers: Literal[1, 2] = 1,
     bound: Literal["iwae", "elbo"] = "iwae",
     prior: Literal["normal", "mixture", "vamp"] = "normal",
@@ -23,6 +24,7 @@ def iwae(
 
     Args:
         k: draws of z for each image
+        latent_dim: size of the top layer; the one below has twice as many
         layers: stochastic ones
         bound: the importance weighted one, or the ELBO as the mean over the draws
         prior: of the top layer: N(0, I), or learned
@@ -30,7 +32,7 @@ def iwae(
         warmup: moves over which the KL's weight rises to 1
 
     Example:
-        ganvas train iwae --data mnist --k 5 --epochs 100
+        ganvas train iwae --data mnist -k 5 --epochs 100
     """
     from ganvas.models.vae import VAE
     from ganvas.nets.mlp import MLP
@@ -39,9 +41,9 @@ def iwae(
     settings = {} if prior == "normal" else {"components": components}
     top = PRIORS[prior](**settings)
     net = MLP(hidden=(200, 200), activation="tanh", glorot=True)
-    above = StochasticLayer(latent_dim=50, net=MLP(hidden=(100, 100), activation="tanh", glorot=True), prior=top)
+    above = StochasticLayer(latent_dim=latent_dim, net=MLP(hidden=(100, 100), activation="tanh", glorot=True), prior=top)
     model = VAE(
-        latent_dim=50 if layers == 1 else 100,
+        latent_dim=latent_dim * layers,
         net=net,
         prior=top if layers == 1 else above,
         samples=k,
