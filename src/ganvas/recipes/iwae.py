@@ -41,7 +41,9 @@ def iwae(
     settings = {} if prior == "normal" else {"components": components}
     top = PRIORS[prior](**settings)
     net = MLP(hidden=(200, 200), activation="tanh", glorot=True)
-    above = StochasticLayer(latent_dim=latent_dim, net=MLP(hidden=(100, 100), activation="tanh", glorot=True), prior=top)
+    above = StochasticLayer(
+        latent_dim=latent_dim, net=MLP(hidden=(100, 100), activation="tanh", glorot=True), prior=top
+    )
     model = VAE(
         latent_dim=latent_dim * layers,
         net=net,
