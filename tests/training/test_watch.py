@@ -31,7 +31,7 @@ from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
-from ganvas.priors import Normal
+from ganvas.priors import Mixture, Normal
 from ganvas.randomness import Draw
 from ganvas.recipe import Data, Recipe
 from ganvas.recipes import RECIPES
@@ -90,10 +90,30 @@ def test_mutual_information_has_its_bounds(apart: float, expected: float) -> Non
     assert float(measure.mutual_information(mean, torch.zeros(40, 2))) == pytest.approx(expected, abs=1e-9)
 
 
+def test_the_posterior_beside_a_prior_that_is_learned() -> None:
+    """Where P(z) is Q(z) itself the aggregate KL is 0, and the KL the mutual information."""
+    mean = torch.tensor([[2.0, 0.0], [-2.0, 0.0]] * 50)
+    prior: Any = Mixture(components=2).build(2, (2,), lambda x: (x, x))
+    with torch.no_grad():
+        prior.mean.copy_(mean[:2])
+        found = measure.posterior(mean, torch.zeros(100, 2), prior)
+    assert found["active_units"] == 1 and "unused_dimensions" not in found
+    assert found["kl"] == pytest.approx(found["mutual_information"], abs=1e-4)
+    assert found["aggregate_kl"] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("posterior collapse", "--warmup"), ("reconstruction loss weighted too high", "--prior vamp")]
+)
+def test_a_remedy_fits_a_recipe_without_beta(name: str, remedy: str) -> None:
+    found = FAULTS[name].found(1, {}, made("iwae"), (1, 28, 28))
+    assert found.remedy.startswith("ganvas train iwae ") and remedy in found.remedy
+
+
 def test_posterior_counts_units_and_nats() -> None:
     # One dimension that is used, one that is the prior; KL(N(+-2, 1) || N(0, 1)) = 2 nats.
     mean = torch.tensor([[2.0, 0.0], [-2.0, 0.0]] * 50)
-    found = measure.posterior(mean, torch.zeros(100, 2))
+    found = measure.posterior(mean, torch.zeros(100, 2), Normal())
     assert found["active_units"] == 1 and found["unused_dimensions"] == 0.5
     assert found["kl"] == pytest.approx(2)
     # z tells which of two modes, but for the overlap: I < log 2; and Q(z) is not N(0, I).

@@ -190,7 +190,7 @@ def critic_weights_stuck_at_the_clip(recipe: Recipe) -> Sequence[Changes]:
 def posterior_collapse(recipe: Recipe) -> Sequence[Changes]:
     """The posterior is the prior whatever the image: the decoder ignores z, and every sample is the same blur."""
     beta = getattr(recipe.model, "beta", 1.0)
-    return [{"beta": 1.0 if beta > 1 else beta / 4}]
+    return [{"beta": 1.0 if beta > 1 else beta / 4}, {"warmup": 20_000}]
 
 
 @fault({"mutual_information": at_least(1), "beta": at_most(1)})
@@ -203,7 +203,7 @@ def latent_loss_too_high(recipe: Recipe) -> Sequence[Changes]:
 def reconstruction_loss_weighted_too_high(recipe: Recipe) -> Sequence[Changes]:
     """The codes lie where the prior does not: images are reconstructed well, but samples are broken."""
     beta = getattr(recipe.model, "beta", 1.0)
-    return [{"beta": 1.0 if beta < 1 else beta * 4}]
+    return [{"beta": 1.0 if beta < 1 else beta * 4}, {"prior": "vamp"}]
 
 
 @fault(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from ganvas.models.base import fast_products
 from ganvas.models.gan import GANModel, Seen
 from ganvas.models.vae import VAEModel
 from ganvas.nets.layers import BatchNorm
+from ganvas.priors import Normal
 from ganvas.randomness import Draw
 from ganvas.techniques import Clip
 
@@ -102,7 +104,7 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
     figures: dict[str, float] = {}
     with model.asked(), fast_products(model.device):
         if isinstance(model, VAEModel):
-            figures |= posterior(*model.posterior(probe.train))
+            figures |= posterior(*model.posterior(probe.train), model.prior)
         again = model.reconstruct(probe.train) if hasattr(type(model), "reconstruct") else None
         if again is not None:
             figures["explained_train"] = explained(probe.train, again, probe.train)
@@ -114,21 +116,30 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
     return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
-def posterior(mean: Tensor, log_variance: Tensor) -> dict[str, float]:
+def posterior(mean: Tensor, log_variance: Tensor, prior: Any) -> dict[str, float]:
     """The encoder of a VAE: does z know x, and is z over all x as the prior is?
 
     Args:
         mean: of Q(z given x_i), (M, d).
         log_variance: likewise.
+        prior: P(z); of N(0, I) the KL is exact and known for each dimension, of another it is that of one draw each.
     """
-    kl = 0.5 * (mean * mean + log_variance.exp() - 1 - log_variance).mean(0)  # of each dimension
+    figures = {}
+    if isinstance(prior, Normal):
+        by_dimension = losses.kl_by_dimension(mean, log_variance).mean(0)
+        figures["unused_dimensions"] = float((by_dimension < 0.01).float().mean())
+        kl = by_dimension.sum()
+    else:
+        # The draws of `mutual_information`: what is random in both falls out of their difference.
+        z = mean + torch.exp(0.5 * log_variance) * Draw(0).normal("mutual information", tuple(mean.shape)).to(mean)
+        kl = (losses.normal_log_prob(z, mean, log_variance) - prior.log_prob(z, Draw(0))).mean()
     information = mutual_information(mean, log_variance)
     return {
         "active_units": float((mean.var(0) > 0.01).sum()),
-        "kl": float(kl.sum()),
-        "unused_dimensions": float((kl < 0.01).float().mean()),
+        "kl": float(kl),
+        **figures,
         "mutual_information": float(information),
-        "aggregate_kl": float((kl.sum() - information) / len(kl)),
+        "aggregate_kl": float((kl - information) / mean.shape[1]),
     }
 
 
