@@ -36,6 +36,16 @@ def lent_mnist(shared_cache, tmp_path, monkeypatch):
     shutil.rmtree(tmp_path)
 
 
+def test_mnist_60k_has_all_training_images_in_their_order(shared_cache, monkeypatch):
+    part = {name: (split.images, split.labels) for name, split in load("mnist").splits.items()}
+    monkeypatch.setattr(sources.idx, "fetch", lambda published, progress: part)
+    whole = sources.mnist_60k(False).splits
+    for place in (0, 1):
+        np.testing.assert_array_equal(whole["train"][place][:50_000], part["train"][place])
+        np.testing.assert_array_equal(whole["train"][place][50_000:], part["validation"][place])
+    assert list(whole) == ["train", "validation", "test"] and whole["test"] is part["test"]
+
+
 def test_stacked_mnist_has_the_digits_of_its_label(lent_mnist):
     dataset = load("stacked-mnist")
     assert [len(part) for part in dataset.splits.values()] == [128_000, 10_000, 10_000]
