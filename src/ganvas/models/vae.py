@@ -40,7 +40,7 @@ class VAE:
         likelihood: P(x given z).
         beta: weight of the KL; 1 is the ELBO, another value is not a bound.
         elbo: "analytic" takes the KL in closed form where there is one, that is with the prior N(0, I); "sampled"
-            takes log Q(z given x) - log P(z) at the draws.
+            takes log Q(z given x) - log P(z) at the draws, as the bound "iwae" always does.
         prior: P(z).
         samples: draws of z for each image, k.
         bound: "elbo", the mean over the draws; or "iwae", the logarithm of the mean weight (Burda et al. 2015).
@@ -163,7 +163,9 @@ class VAEModel(Model):
         The loss is reconstruction + beta kl; with "iwae" -log 1/k sum_i exp(-reconstruction_i - beta kl_i).
         """
         config = self.config
-        terms = self.terms(images, draw, config.elbo, config.samples)
+        # A weight is each draw's own: with the KL in closed form the mean of the weights would not be P(x).
+        form = "sampled" if config.bound == "iwae" else config.elbo
+        terms = self.terms(images, draw, form, config.samples)
         beta = config.beta
         if config.warmup and self.training:
             beta = beta * (self.moves / config.warmup).clamp(max=1)
