@@ -1,5 +1,4 @@
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -140,28 +139,3 @@ def test_a_missing_extra_is_said_before_anything_is_trained(
     with pytest.raises(UserError, match=r"needs matplotlib, PyWavelets: pip install 'ganvas\[reproduce\]'"):
         report.reproduce(find(["tiny"]), quick=True, seeds=[0], out=tmp_path / "out", runs=tmp_path / "runs")
     assert not list(tmp_path.iterdir())
-
-
-def test_the_commit_is_that_of_the_packages_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "src" / "ganvas"
-    package.mkdir(parents=True)
-    file = package / "__init__.py"
-    file.write_text("")
-    monkeypatch.setattr(ganvas, "__file__", str(file))
-
-    def git(*words: str) -> str:
-        names = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-        done = subprocess.run(["git", "-C", str(tmp_path), *names, *words], check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    assert report.commit() is None, "no checkout"
-    git("init", "-q")
-    assert report.commit() is None, "a checkout that does not hold the package"
-    git("add", ".")
-    git("commit", "-qm", "first")
-    assert report.commit() == git("rev-parse", "--short=12", "HEAD")
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "tiny.json").write_text("")
-    assert "+" not in str(report.commit()), "results beside the package don't change it"
-    (package / "new.py").write_text("")
-    assert report.commit() == git("rev-parse", "--short=12", "HEAD") + "+changes"

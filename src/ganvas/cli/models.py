@@ -133,19 +133,20 @@ def image_shape(model: Model) -> tuple[int, ...]:
     return model.shape
 
 
-def load_data(folder: Path, model: Model, source: str | None) -> Dataset:
-    """The images that a run was trained on, or others as its model takes them."""
+def load_data(folder: Path, model: Model, source: str | None, binarise: bool = False) -> Dataset:
+    """The images that a run was trained on, or others as its model takes them; `binarise`: of black and white."""
     from ganvas.data import load
     from ganvas.training.run import Run
 
     own = Run(folder).recipe.data if (folder / "recipe.json").is_file() else None
     if own and source in (None, own.source):
-        return load(own.source, size=own.size, channels=own.channels, binarise=own.binarise, labels=own.labels)
+        binarise = binarise or own.binarise
+        return load(own.source, size=own.size, channels=own.channels, binarise=binarise, labels=own.labels)
     if source is None:
         raise UserError(f"{folder} is a model without its run: say which images with --data, a name or a path.")
     if len(model.shape) != 3:
         return load(source)
-    return load(source, size=(model.shape[1], model.shape[2]), channels=model.shape[0])
+    return load(source, size=(model.shape[1], model.shape[2]), channels=model.shape[0], binarise=binarise)
 
 
 HELP = """\

@@ -8,8 +8,11 @@ from ganvas.evaluate.classifier import Classifier, train_classifier
 from ganvas.evaluate.codes import write_codes
 from ganvas.evaluate.coverage import density_coverage, precision_recall
 from ganvas.evaluate.frechet import frechet_distance
+from ganvas.evaluate.kernel import kernel_distance
 from ganvas.evaluate.modes import captured_classes, captured_modes, stacked_labels
 from ganvas.evaluate.pictures import psnr, sharpness
+from ganvas.evaluate.probes import k_nearest, linear_probe
+from ganvas.evaluate.two_sample import two_sample_test
 
 __all__ = [
     "Classifier",
@@ -18,10 +21,14 @@ __all__ = [
     "captured_modes",
     "density_coverage",
     "frechet_distance",
+    "k_nearest",
+    "kernel_distance",
+    "linear_probe",
     "precision_recall",
     "psnr",
     "sharpness",
     "stacked_labels",
     "train_classifier",
+    "two_sample_test",
     "write_codes",
 ]

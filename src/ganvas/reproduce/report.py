@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import platform
-import subprocess
 import sys
 import time
 import traceback
@@ -18,6 +15,7 @@ from typing import Any
 import ganvas
 from ganvas.errors import UserError
 from ganvas.files import read_json, write_text
+from ganvas.provenance import commit, machine
 from ganvas.reproduce import drawing
 from ganvas.reproduce.lab import Lab, Measure, Outcome, Row
 
@@ -108,33 +106,6 @@ def _measure(it: Measure) -> dict[str, Any]:
     values = [float(value) for value in it.values]
     spread = {"mean": it.mean, "sd": it.sd, "error": it.error}
     return {"name": it.name, "values": values, **spread, "unit": it.unit, "expected": it.expected}
-
-
-def commit() -> str | None:
-    """The checkout's commit, with "+changes" if the package's files differ from it; None outside of one."""
-    folder = Path(ganvas.__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", "__init__.py")  # installed inside of somebody else's checkout
-        return git("rev-parse", "--short=12", "HEAD") + "+changes" * bool(git("status", "--porcelain", "--", "."))
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def machine() -> dict[str, Any]:
-    """{"processor", "cores", "gpu", "torch"}: what figures of time, and last digits, depend on."""
-    import torch
-
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    processor = named[0] if named else platform.processor() or platform.machine()
-    return {"processor": processor, "cores": os.cpu_count(), "gpu": gpu, "torch": torch.__version__}
 
 
 def spread(measure: dict[str, Any]) -> str:

@@ -1,0 +1,60 @@
+"""Of models with a likelihood and a posterior: bounds of log P(x), and what the codes hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from ganvas.data.store import tracked
+from ganvas.evaluate.figures import METRICS, Figure, mean
+from ganvas.evaluate.subject import BLOCK, Subject
+from ganvas.likelihoods import Bernoulli
+from ganvas.models.base import fast_products
+from ganvas.randomness import Draw, key
+
+ELBO_DRAWS = 10
+IMAGES = 100  # whose log P(x) is computed between two moves of the progress bar
+NATS = "nats per image"
+
+
+@METRICS.register
+def elbo(subject: Subject) -> Iterator[Figure]:
+    """ELBO = -(distortion + rate), with distortion -E log P(x given z) and rate KL(Q || P), 10 draws an image."""
+    model, found = subject.vae, []
+    with model.asked(), fast_products(model.device):
+        for number, x in enumerate(torch.split(subject.images, BLOCK)):
+            found.append(model.elbo(x, Draw(subject.seed, number), samples=ELBO_DRAWS))
+    elbo, distortion, rate = (
+        torch.cat([part[name] for part in found]).cpu().double().numpy() for name in ("elbo", "reconstruction", "kl")
+    )
+    facts = {"unit": NATS, "protocol": seen(subject)}
+    yield mean("ELBO", elbo, better="higher", **facts)
+    yield mean("distortion", distortion, **facts)
+    yield mean("rate", rate, **facts)
+
+
+@METRICS.register
+def nll(subject: Subject) -> Iterator[Figure]:
+    """-log P(x), estimated from above by importance weights of K draws from Q (Burda et al. 2015, section 5)."""
+    model, parts = subject.vae, []
+    blocks = torch.split(subject.images, IMAGES)
+    for number, x in enumerate(tracked(blocks, len(blocks), f"log P(x), K = {subject.draws}", True)):
+        parts.append(model.log_prob(x, subject.draws, key(subject.seed, "nll", number)))
+    each = -torch.cat(parts).cpu().double().numpy()
+    protocol = f"K = {subject.draws:,}; {seen(subject)}"
+    few = f"an upper bound that falls with K: papers take 5,000, not {subject.draws:,}" if subject.draws < 5000 else ""
+    yield mean("NLL", each, unit=NATS, better="lower", protocol=protocol, note=few)
+    bits = each / (math.log(2) * math.prod(subject.dataset.shape))
+    yield mean("NLL", bits, unit="bits per dimension", better="lower", protocol=protocol)
+
+
+def seen(subject: Subject) -> str:
+    """Which images a likelihood is of: how they are binarised, if they are."""
+    likelihood = subject.vae.config.likelihood
+    if not isinstance(likelihood, Bernoulli):
+        return "density of values in [0, 1]" if len(subject.dataset.shape) == 3 else "density of points"
+    if bool(((subject.images == 0) | (subject.images == 1)).all()):
+        return "static binarisation"
+    return "stochastic binarisation" if likelihood.binarise == "stochastic" else "expected over grey levels"

@@ -1,0 +1,193 @@
+"""What every metric has to be, and what each computes from a subject."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ganvas.data import Dataset, load
+from ganvas.data.loader import to_tensor
+from ganvas.data.sources import GAUSSIANS
+from ganvas.errors import UserError
+from ganvas.evaluate import density_coverage, frechet_distance, precision_recall
+from ganvas.evaluate.features import features
+from ganvas.evaluate.figures import Figure, NotApplicableError
+from ganvas.evaluate.kernel import kernel_distance
+from ganvas.evaluate.metrics import METRICS
+from ganvas.evaluate.metrics.likelihood import seen
+from ganvas.evaluate.parzen import parzen
+from ganvas.evaluate.probes import k_nearest
+from ganvas.evaluate.subject import Subject
+from ganvas.likelihoods import Bernoulli, Gaussian
+from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
+from ganvas.models.vae import VAE, VAEModel
+from ganvas.nets.mlp import MLP
+from ganvas.randomness import key
+
+
+def figures(name: str, subject: Subject) -> dict[str, Figure]:
+    return {f"{it.name} {it.unit}".strip(): it for it in METRICS[name](subject)}
+
+
+def made_of(dataset: Dataset, split: str = "train", **settings: Any) -> Subject:
+    """A subject whose samples are images of the data set itself."""
+    return Subject(dataset, samples=dataset.splits[split].images, spaces=("pca",), **settings)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_is_registered_with_its_meaning_and_gives_figures_or_says_why_not(
+    name: str, bars: Dataset, vae: VAEModel
+) -> None:
+    assert (inspect.getdoc(METRICS[name]) or "").endswith(".")
+    points = load("ring")
+    subjects = [
+        Subject(bars, vae, n=100, draws=4, spaces=("pca",)),
+        made_of(bars, n=100),
+        Subject(points, samples=points.splits["train"].images, n=200),
+    ]
+    given = 0
+    for subject in subjects:
+        try:
+            found = list(METRICS[name](subject))
+        except NotApplicableError as error:
+            assert str(error).endswith(".")
+            continue
+        given += 1
+        for it in found:
+            assert it.n > 0 and it.protocol, it
+            assert it.error is not None or it.name in ("modes", "KL of the modes", "two-sample p-value"), it
+            assert it.each is None or (len(it.each) == it.n and it.each.mean() == pytest.approx(it.value))
+            low, high = it.interval or (it.value, it.value)
+            assert low <= it.value <= high
+    assert given, "one of these can be measured"
+
+
+def test_the_elbo_and_its_parts(bars: Dataset) -> None:
+    settings = VAE(latent_dim=3, net=MLP(hidden=(16,)), likelihood=Bernoulli(binarise="none"))
+    vae = VAEModel(settings, (1, 6, 6)).eval()
+    found = figures("elbo", Subject(bars, vae))
+    elbo, distortion, rate = found.values()
+    assert elbo.value == pytest.approx(-(distortion.value + rate.value), rel=1e-6)
+    mean, log_variance = vae.posterior(to_tensor(bars.splits["test"].images))
+    normal = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(1)
+    assert rate.value == pytest.approx(kl.mean().item(), rel=1e-4) and rate.n == len(kl)
+
+
+def test_the_nll_is_the_model_s_and_in_bits_by_dimension(bars: Dataset, vae: VAEModel) -> None:
+    subject = Subject(bars, vae, draws=20, n=30)
+    nats, bits = figures("nll", subject).values()
+    expected = -vae.log_prob(subject.images, 20, key(0, "nll", 0)).double().mean().item()
+    assert nats.value == pytest.approx(expected, rel=1e-6) and nats.better == "lower"
+    assert bits.value == pytest.approx(nats.value / (36 * np.log(2)))
+    assert "20" in nats.note and nats.protocol == "K = 20; stochastic binarisation"
+    assert figures("elbo", subject)["ELBO nats per image"].value <= -nats.value
+
+
+def test_which_binarisation_a_likelihood_is_of(bars: Dataset) -> None:
+    def said(data: Dataset, likelihood: Any) -> str:
+        return seen(Subject(data, VAEModel(VAE(net=MLP(hidden=(4,)), likelihood=likelihood), data.shape)))
+
+    static = load(bars.splits["train"].images, binarise=True)
+    assert said(bars, Bernoulli()) == "stochastic binarisation"
+    assert said(static, Bernoulli()) == said(static, Bernoulli(binarise="none")) == "static binarisation"
+    assert said(bars, Bernoulli(binarise="none")) == "expected over grey levels"
+    assert said(bars, Gaussian()) == "density of values in [0, 1]"
+    assert said(load("ring"), Gaussian()) == "density of points"
+
+
+def test_samples_are_compared_in_the_features_by_the_functions(bars: Dataset) -> None:
+    subject = made_of(bars, n=50)
+    space = features("pca", bars)
+    real, fake = space(subject.real), space(subject.fake)
+    assert len(real) == len(fake) == 50
+    expected = {
+        "Frechet distance": frechet_distance(real, fake),
+        "kernel distance": kernel_distance(real, fake)[0],
+        **precision_recall(real, fake),
+        **density_coverage(real, fake),
+    }
+    found = {
+        name: it
+        for metric in ("frechet", "kernel", "precision", "density")
+        for name, it in figures(metric, subject).items()
+    }
+    assert {name: it.value for name, it in found.items()} == pytest.approx(expected)
+    # The training images in the samples' place are the samples here, evenly spread ones of them.
+    train = space(subject.rows("train"))
+    assert found["Frechet distance"].of_data == pytest.approx(frechet_distance(real, train))
+    assert "at least 1,000" in found["precision"].note
+
+
+def test_too_few_samples_for_a_covariance_is_said(bars: Dataset) -> None:
+    found = figures("frechet", made_of(bars, n=20))["Frechet distance"]
+    assert "takes more than 36" in found.note
+
+
+def test_copies_of_training_images_are_told(bars: Dataset) -> None:
+    copied, fresh = figures("memorising", made_of(bars)), figures("memorising", made_of(bars, "validation"))
+    assert copied["copies of a training image"].value == 1 and copied["rank statistic z"].value < -5
+    assert fresh["copies of a training image"].value == 0 and abs(fresh["rank statistic z"].value) < 4
+
+
+def test_modes_by_the_published_protocol() -> None:
+    points = load("grid")
+    found = figures("modes", Subject(points, samples=points.splits["train"].images))
+    assert found["modes of 25"].value == 25 and found["modes of 25"].n == 2500
+    assert found["good samples"].value == pytest.approx(0.989, abs=0.01)
+    few = figures("modes", Subject(points, samples=np.repeat(GAUSSIANS["grid"][0][:3], 10, 0).astype(np.float32)))
+    assert few["modes of 25"].value == 3 and "takes 2,500" in few["modes of 25"].note
+
+
+def test_parzen_is_the_function_on_values_in_0_1(bars: Dataset) -> None:
+    splits = bars.splits
+    found = figures("parzen", made_of(bars))["Parzen log-likelihood nats per image"]
+    expected = parzen(splits["train"].images / 255, splits["validation"].images / 255, splits["test"].images / 255)
+    assert (found.value, found.error) == pytest.approx((expected["log_likelihood"], expected["standard_error"]))
+
+
+def test_probes_read_labels_from_codes(bars: Dataset) -> None:
+    torch.manual_seed(0)
+    model = AutoencoderModel(Autoencoder(latent_dim=4, net=MLP(hidden=(32,))), (1, 6, 6)).eval()
+    subject = Subject(bars, model)
+    found = figures("probes", subject)
+    train, test = (model.encode(to_tensor(bars.splits[name].images)).numpy() for name in ("train", "test"))
+    right = k_nearest(train, bars.splits["train"].labels, test) == bars.splits["test"].labels
+    assert found["5 nearest neighbours of codes"].value == pytest.approx(right.mean())
+    assert found["linear probe of PCA"].value == 1, "a bright row is where the bars vary most"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"split": "tests"}, "no split 'tests'; there are train, validation, test"),
+        ({"n": 0}, "n is 0"),
+        ({"draws": -1}, "draws is -1"),
+        ({"samples": None}, "give a model or samples"),
+        ({"samples": np.zeros((4, 8, 8, 1), np.uint8)}, r"samples of shape \(1, 8, 8\), real images of \(1, 6, 6\)"),
+    ],
+)
+def test_refusals(bars: Dataset, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Subject(bars, **{"samples": np.zeros((4, 6, 6, 1), np.uint8), **settings})
+
+
+def test_a_model_of_another_shape(bars: Dataset) -> None:
+    with pytest.raises(UserError, match="the model is of shape"):
+        Subject(bars, VAEModel(VAE(net=MLP(hidden=(4,))), (1, 8, 8)))
+
+
+def test_samples_that_are_no_numbers(bars: Dataset, vae: VAEModel) -> None:
+    with torch.no_grad():
+        next(vae.decoder.parameters()).fill_(float("nan"))
+    with pytest.raises(UserError, match="samples hold NaN"):
+        list(METRICS["frechet"](Subject(bars, vae)))
+
+
+def test_constant_samples_have_no_balls_but_a_frechet_distance(bars: Dataset, tmp_path: Path) -> None:
+    subject = Subject(bars, samples=np.full((100, 6, 6, 1), 9, np.uint8), spaces=("pca",))
+    assert figures("precision", subject)["recall"].value == 0
+    assert figures("frechet", subject)["Frechet distance"].value > 0
