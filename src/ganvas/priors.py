@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError
-from ganvas.losses import normal_log_prob
+from ganvas.losses import normal_log_prob, reparametrised
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     Prior = Any
 else:
     Prior = PRIORS.field
+
+
+class Distribution(Protocol):
+    """What a prior's `build` gives."""
+
+    def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+        """z (N, d)."""
+
+    def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
+        """log P(z) in nats, (..., d) -> (...,)."""
 
 
 @PRIORS.register
@@ -163,7 +173,7 @@ class NormalMixture(nn.Module):
             chosen = torch.searchsorted(edges, draw.uniform("component", (shape[0],), edges.device) * edges[-1])
             chosen = chosen.clamp(max=len(edges) - 1)
             eps = draw.normal("prior", shape, edges.device)
-            return (mean[chosen] + torch.exp(0.5 * log_variance[chosen]) * eps).to(device)
+            return reparametrised(mean[chosen], log_variance[chosen], eps).to(device)
 
 
 class VampMixture(NormalMixture):
@@ -204,7 +214,7 @@ class LatentLayer(nn.Module):
         """log P(z, u) - log Q(u given z) at one u from Q, whose exp has the mean P(z); (..., d) -> (...,)."""
         rows = z.reshape(-1, z.shape[-1])
         mean, log_variance = self.posterior(rows)
-        u = mean + torch.exp(0.5 * log_variance) * draw.normal("posterior of u", tuple(mean.shape), z.device)
+        u = reparametrised(mean, log_variance, draw.normal("posterior of u", tuple(mean.shape), z.device))
         log_p = normal_log_prob(rows, *halves(self.decoder(u))) + self.prior.log_prob(u, above(draw))
         log_weight: Tensor = log_p - normal_log_prob(u, mean, log_variance)
         return log_weight.reshape(z.shape[:-1])
@@ -214,11 +224,10 @@ class LatentLayer(nn.Module):
         with torch.no_grad():
             where = next(self.parameters()).device
             u = self.prior.sample(above(draw), (shape[0], self.config.latent_dim), where)
-            mean, log_variance = halves(self.decoder(u))
-            return (mean + torch.exp(0.5 * log_variance) * draw.normal("prior", shape, where)).to(device)
+            return reparametrised(*halves(self.decoder(u)), draw.normal("prior", shape, where)).to(device)
 
 
-def held(prior: Any) -> Any:
+def held(prior: Distribution) -> Distribution:
     """The prior as it is now, to be asked many times: the posteriors of pseudo-inputs are computed once."""
     if not isinstance(prior, NormalMixture):
         return prior

@@ -132,7 +132,7 @@ class VAEModel(Model):
         mean, log_variance = self.posterior(x)
         n, d = mean.shape
         center, spread = mean[:, None], log_variance[:, None]
-        z = center + torch.exp(0.5 * spread) * draw.normal("posterior", (n, samples, d), mean.device)
+        z = losses.reparametrised(center, spread, draw.normal("posterior", (n, samples, d), mean.device))
         output = self.decoder(z.flatten(0, 1)).float().unflatten(0, (n, samples)).transpose(0, 1)
         reconstruction = -self.config.likelihood.log_prob(x, output).T
         if form == "analytic" and isinstance(self.prior, Normal):
@@ -219,15 +219,10 @@ class VAEModel(Model):
                 k = min(1000, num_samples - start)
                 for i in range(len(x)):
                     draw = Draw(seed, i, block)
-                    z = mean[i] + torch.exp(0.5 * log_variance[i]) * draw.normal(
-                        "importance", (k, mean.shape[1]), x.device
-                    )
-                    log_p = torch.cat([self._log_likelihood(x[i : i + 1], part) for part in torch.split(z, CHUNK)])
+                    eps = draw.normal("importance", (k, mean.shape[1]), x.device)
+                    z = losses.reparametrised(mean[i], log_variance[i], eps)
+                    output = [self.decoder(part).float() for part in torch.split(z, CHUNK)]
+                    log_p = torch.cat([self.config.likelihood.log_prob(x[i : i + 1], part) for part in output])
                     log_p += prior.log_prob(z, draw) - losses.normal_log_prob(z, mean[i], log_variance[i])
                     sums[i] = torch.logaddexp(sums[i], log_p.logsumexp(0))
         return sums - math.log(num_samples)
-
-    def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log P(x given z): one image (1, *shape) and many z (k, latent_dim) -> (k,)."""
-        log_p: Tensor = self.config.likelihood.log_prob(x, self.decoder(z).float())
-        return log_p

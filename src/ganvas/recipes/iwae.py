@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ganvas.errors import UserError
 from ganvas.recipe import RECIPES, Optimizer, Recipe, Training, Turn
 
 
@@ -34,6 +35,8 @@ def iwae(
     Example:
         ganvas train iwae --data mnist -k 5 --epochs 100
     """
+    if k < 1:
+        raise UserError(f"k is {k}: it takes at least 1 draw for each image.")
     from ganvas.models.vae import VAE
     from ganvas.nets.mlp import MLP
     from ganvas.priors import PRIORS, StochasticLayer

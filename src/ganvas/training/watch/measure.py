@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from ganvas.models.base import fast_products
 from ganvas.models.gan import GANModel, Seen
 from ganvas.models.vae import VAEModel
 from ganvas.nets.layers import BatchNorm
-from ganvas.priors import Normal
+from ganvas.priors import Distribution, Normal
 from ganvas.randomness import Draw
 from ganvas.techniques import Clip
 
@@ -116,7 +115,7 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
     return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
-def posterior(mean: Tensor, log_variance: Tensor, prior: Any) -> dict[str, float]:
+def posterior(mean: Tensor, log_variance: Tensor, prior: Distribution) -> dict[str, float]:
     """The encoder of a VAE: does z know x, and is z over all x as the prior is?
 
     Args:
@@ -131,7 +130,8 @@ def posterior(mean: Tensor, log_variance: Tensor, prior: Any) -> dict[str, float
         kl = by_dimension.sum()
     else:
         # The draws of `mutual_information`: what is random in both falls out of their difference.
-        z = mean + torch.exp(0.5 * log_variance) * Draw(0).normal("mutual information", tuple(mean.shape)).to(mean)
+        eps = Draw(0).normal("mutual information", tuple(mean.shape)).to(mean)
+        z = losses.reparametrised(mean, log_variance, eps)
         kl = (losses.normal_log_prob(z, mean, log_variance) - prior.log_prob(z, Draw(0))).mean()
     information = mutual_information(mean, log_variance)
     return {
@@ -149,7 +149,7 @@ def mutual_information(mean: Tensor, log_variance: Tensor) -> Tensor:
     Q(z) is the mean over the M images themselves (Hoffman & Johnson 2016), z one draw for each.
     """
     mean, log_variance = mean.cpu().double(), log_variance.cpu().double()
-    z = mean + torch.exp(0.5 * log_variance) * Draw(0).normal("mutual information", tuple(mean.shape))
+    z = losses.reparametrised(mean, log_variance, Draw(0).normal("mutual information", tuple(mean.shape)))
     # log Q(z_i given x_j), (M, M), without the terms that all share: the square multiplied out is a matrix product.
     precision = torch.exp(-log_variance)
     constant = (mean * mean * precision + log_variance).sum(1)
