@@ -250,12 +250,14 @@ def above(draw: Draw) -> Draw:
 
 def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor, log_weight: Tensor) -> Tensor:
     """log sum_k w_k N(z; m_k, s_k^2) in nats, (..., d) -> (...,); mean, log_variance (K, d), log_weight (K,)."""
+    return (each_log_prob(z, mean, log_variance) + log_weight).logsumexp(-1).to(z.dtype)
+
+
+def each_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; m_k, s_k^2) for each k in nats, float64, (..., d) -> (..., K); mean, log_variance (K, d)."""
     # The square multiplied out is two matrix products; in float32 its terms would cancel too much.
-    dtype = z.dtype
     z, mean, log_variance = z.double(), mean.double(), log_variance.double()
     with torch.autocast(z.device.type, enabled=False):
         precision = torch.exp(-log_variance)
         constant = (mean * mean * precision + log_variance + math.log(2 * math.pi)).sum(-1)
-        each = z @ (mean * precision).T - 0.5 * (z * z @ precision.T + constant)
-    log_p: Tensor = (each + log_weight).logsumexp(-1)
-    return log_p.to(dtype)
+        return z @ (mean * precision).T - 0.5 * (z * z @ precision.T + constant)
