@@ -40,6 +40,7 @@ def test_listing_the_recipes_imports_no_torch() -> None:
         ("vae", {"likelihood": "gaussian", "beta": 4.0}, {"likelihood": Gaussian(), "beta": 4.0}),
         ("vae", {"elbo": "sampled", "net": "dcgan"}, {"elbo": "sampled", "net": DCGAN()}),
         ("iwae", {"k": 7, "bound": "elbo"}, {"samples": 7, "bound": "elbo", "latent_dim": 50, "prior": Normal()}),
+        ("iwae", {"gradient": "doubly"}, {"gradient": "doubly", "bound": "iwae"}),
         ("iwae", {"prior": "vamp", "components": 9}, {"prior": Vamp(components=9), "bound": "iwae"}),
         ("gan", {"loss": "minimax", "latent_dim": 5}, {"loss": "minimax", "latent_dim": 5}),
         ("dcgan", {"filters": 8, "kernel": 5}, {"generator": DCGAN(filters=8, kernel=5)}),

@@ -14,6 +14,7 @@ def iwae(
     latent_dim: int = 50,
     layers: Literal[1, 2] = 1,
     bound: Literal["iwae", "elbo"] = "iwae",
+    gradient: Literal["standard", "doubly"] = "standard",
     prior: Literal["normal", "mixture", "vamp"] = "normal",
     components: int = 500,
     warmup: int = 0,
@@ -28,6 +29,7 @@ def iwae(
         latent_dim: size of the top layer; the one below has twice as many
         layers: stochastic ones
         bound: the importance weighted one, or the ELBO as the mean over the draws
+        gradient: of the importance weighted bound; doubly reparametrised, the encoder's is less noisy
         prior: of the top layer: N(0, I), or learned
         components: of a learned prior
         warmup: moves over which the KL's weight rises to 1
@@ -53,6 +55,7 @@ def iwae(
         prior=top if layers == 1 else above,
         samples=k,
         bound=bound,
+        gradient=gradient,
         warmup=warmup,
     )
     turns = {"vae": Turn(optimizer=Optimizer(lr=1e-3, eps=1e-4))}
