@@ -26,9 +26,9 @@ SAMPLING = [name for name, config in MODELS.items() if hasattr(FAMILIES[config],
 class Plain:
     """No ganvas model: an image is its code, as one row of pixels, and its code is the image."""
 
-    def __init__(self, d: int, **settings: object) -> None:
-        self.config = SimpleNamespace(latent_dim=d, **settings)
-        self.shape = (1, 1, d)
+    def __init__(self, d: int, **attributes: object) -> None:
+        self.config, self.shape = SimpleNamespace(latent_dim=d), (1, 1, d)
+        vars(self).update(attributes)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         assert codes.dtype == torch.float32 and codes.dim() == 2

@@ -11,7 +11,14 @@ from scipy import integrate, stats
 from scipy.spatial.distance import jensenshannon
 
 from ganvas.errors import UserError
-from ganvas.losses import GAN_LOSSES, generator_sees_real, kl_to_standard_normal, normal_log_prob, squared_error
+from ganvas.losses import (
+    GAN_LOSSES,
+    generator_sees_real,
+    kl_to_standard_normal,
+    normal_log_prob,
+    reparametrised,
+    squared_error,
+)
 
 MEANS, LOG_VARIANCES = st.floats(-1e3, 1e3), st.floats(-20, 10)
 
@@ -44,6 +51,12 @@ def test_normal_log_prob_is_scipys() -> None:
     ours = normal_log_prob(*map(torch.from_numpy, (z, mean, log_variance)))
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
     np.testing.assert_allclose(normal_log_prob(torch.from_numpy(z)), stats.norm.logpdf(z).sum(1), rtol=1e-12)
+
+
+def test_a_reparametrised_draw_is_scipys_quantile() -> None:
+    p, mean, log_variance = np.random.default_rng(0).random((3, 6, 4))
+    ours = reparametrised(*map(torch.from_numpy, (mean, log_variance, stats.norm.ppf(p))))
+    np.testing.assert_allclose(ours, stats.norm(mean, np.exp(log_variance / 2)).ppf(p), rtol=1e-12)
 
 
 def test_squared_error_is_a_sum_over_the_values_of_each_image() -> None:

@@ -1,5 +1,6 @@
 """Fixed priors against SciPy's distributions; learned ones against mixtures by SciPy and a linear-Gaussian layer."""
 
+import warnings
 from typing import Any
 
 import hypothesis.strategies as st
@@ -8,10 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
 
+from ganvas import priors
 from ganvas.errors import UserError
 from ganvas.nets.mlp import MLP
-from ganvas.priors import PRIORS, Mixture, Normal, StochasticLayer, Uniform, Vamp, held
+from ganvas.priors import PRIORS, Mixture, Normal, StochasticLayer, Uniform, Vamp, fit_mixture, held
 from ganvas.randomness import Draw
 
 FIXED = ("normal", "uniform")
@@ -214,3 +218,97 @@ def test_layers_above_layers_draw_numbers_of_their_own() -> None:
     low, high = (part.sample(Draw(0), (20_000, 1)).numpy().ravel() for part in (prior, prior.prior))
     assert stats.pearsonr(low, prior.prior.sample(Draw(0, 1), (20_000, 1)).numpy().ravel()).pvalue > 1e-6
     assert low.std() == pytest.approx(1, abs=0.05) and high.std() == pytest.approx(1, abs=0.05)
+
+
+def clouds(n: int = 400, d: int = 3) -> np.ndarray:
+    """Four clouds of unlike sizes and spreads that overlap a little."""
+    random = np.random.default_rng(0)
+    means, spreads = random.normal(0, 3, (4, d)), random.uniform(0.3, 2, (4, d))
+    which = random.choice(4, n, p=[0.4, 0.3, 0.2, 0.1])
+    return means[which] + spreads[which] * random.normal(size=(n, d))
+
+
+def mean_log_prob(prior: Any, z: np.ndarray) -> float:
+    return float(prior.log_prob(torch.from_numpy(z), Draw(0)).mean())
+
+
+def unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priors, "GAIN", -1.0)  # as many steps as are asked for
+
+
+@pytest.mark.parametrize("components", [1, 4, 6])
+@pytest.mark.parametrize("steps", [1, 7, 60])
+def test_a_fit_is_scikit_learn_s_from_the_same_start(
+    components: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbounded(monkeypatch)
+    z = clouds()
+    scale = z.std(0, ddof=1)
+    mean, variance, weight = (
+        part.numpy() for part in priors._apart(torch.from_numpy((z - z.mean(0)) / scale), components, 3)
+    )
+    theirs = GaussianMixture(
+        components, covariance_type="diag", tol=0, reg_covar=0, max_iter=steps,
+        means_init=mean * scale + z.mean(0), precisions_init=1 / (variance * scale**2), weights_init=weight,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs.fit(z)
+    ours = fit_mixture(torch.from_numpy(z), components, 3, steps)
+    assert mean_log_prob(ours, z) == pytest.approx(theirs.score(z), abs=2e-6)
+    np.testing.assert_allclose(ours.mean, theirs.means_, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours.log_variance.exp(), theirs.covariances_, rtol=1e-4)
+    np.testing.assert_allclose(ours.logit.exp(), theirs.weights_, rtol=1e-4, atol=1e-6)
+
+
+def test_the_likelihood_never_falls_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    unbounded(monkeypatch)
+    z = clouds(150)
+    found = [mean_log_prob(fit_mixture(torch.from_numpy(z), 5, 1, steps), z) for steps in range(1, 40)]
+    assert (np.diff(found) > -1e-6).all() and found[-1] > found[0] + 0.01
+    monkeypatch.setattr(priors, "BLOCK", 37)
+    assert mean_log_prob(fit_mixture(torch.from_numpy(z), 5, 1, 20), z) == pytest.approx(found[19], abs=1e-6)
+
+
+def test_a_fit_finds_the_clouds_and_ends_by_itself() -> None:
+    """Among ten starts the best one is as likely as the truth; from each, more steps add next to nothing."""
+    z = clouds(2000)
+    random = np.random.default_rng(0)
+    means, spreads = random.normal(0, 3, (4, 3)), random.uniform(0.3, 2, (4, 3))
+    truth = densities(z, means, spreads**2, np.array([0.4, 0.3, 0.2, 0.1])).mean()
+    fits = [fit_mixture(torch.from_numpy(z), 4, seed) for seed in range(10)]
+    assert max(mean_log_prob(fit, z) for fit in fits) >= truth
+    assert mean_log_prob(fits[0], z) == mean_log_prob(fit_mixture(torch.from_numpy(z), 4, 0, 10_000), z)
+    assert len({mean_log_prob(fit, z) for fit in fits}) > 1
+
+
+def test_codes_that_are_one_value_in_a_dimension_or_far_from_0_have_a_fit() -> None:
+    z = clouds() * np.array([1.0, 0.0, 20.0]) + np.array([0.0, 5.0, 1e4])
+    fit = fit_mixture(torch.from_numpy(z), 3)
+    np.testing.assert_allclose(fit.mean[:, 1], 5)
+    _, log_variance, _ = fit.components()
+    np.testing.assert_allclose(log_variance, fit.log_variance)
+    assert np.isfinite(mean_log_prob(fit, z)) and fit.sample(Draw(0), (9, 3)).isfinite().all()
+
+
+def test_a_normal_does_not_shrink_onto_one_code() -> None:
+    z = np.concatenate([np.random.default_rng(0).normal(size=(40, 2)), [[1e3, 1e3]]])
+    fit = fit_mixture(torch.from_numpy(z), 2)
+    assert fit.logit.exp().min() == pytest.approx(1 / 41, rel=1e-3)
+    np.testing.assert_allclose(fit.log_variance[fit.logit.argmin()].exp(), 1e-4 * z.var(0, ddof=1), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("codes", "components", "says"),
+    [
+        (torch.zeros(7, 2), 4, r"shape \(7, 2\): 4 components take \(N, d\), N at least 8"),
+        (torch.zeros(50), 4, r"shape \(50,\)"),
+        (torch.zeros(50, 2), 0, "0 components"),
+        (torch.full((50, 2), float("nan")), 4, "NaN"),
+        (torch.tensor([[0.0], [1.0], [2.0]]).repeat(9, 1), 4, "only 3 different values"),
+        (1e4 * torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), 2, "standard deviation .* up to 148"),
+    ],
+)
+def test_codes_without_a_fit_are_refused(codes: torch.Tensor, components: int, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        fit_mixture(codes, components)

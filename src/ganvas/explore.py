@@ -1,6 +1,7 @@
 """Looking round in a latent space: manifolds, interpolation, arithmetic, directions; and nearest training images.
 
-A model here is anything with `decode`, `config.latent_dim` and `shape`, and with `encode` where it is given images.
+A model here is anything with `decode`, `config.latent_dim` and `shape`, a `prior` if it is not N(0, I), and with
+`encode` where it is given images.
 Codes are (N, latent_dim), images (N, C, H, W) in [0, 1]. Where a function takes points it takes either.
 """
 
@@ -21,28 +22,28 @@ from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError, unknown
 from ganvas.models import Model
 from ganvas.models.base import CHUNK
-from ganvas.priors import Normal
+from ganvas.priors import Distribution, Normal
 from ganvas.randomness import Draw, order
 
 BLOCK = 2**22  # numbers that `neighbours` holds at a time: 16 MB, twice as fast on a CPU as 64
 SPARE = 4
 
 
-def prior(model: Any) -> Any:
-    """P(z): the one in the model's settings, or else N(0, I).
+def prior(model: Any) -> Distribution:
+    """P(z): the model's own `prior`, or else N(0, I).
 
     Raises:
         UserError: the model has none, as an autoencoder.
     """
     if isinstance(model, Model) and not hasattr(model, "sample"):
         raise UserError("this model has no P(z) to draw codes from: give it points that are images.")
-    return getattr(model, "prior", None) or getattr(model.config, "prior", Normal())
+    own: Distribution = getattr(model, "prior", Normal())
+    return own
 
 
 def sample_codes(model: Any, n: int, seed: int = 0) -> Tensor:
     """The codes (n, latent_dim) of `model.sample(n, seed)`."""
-    codes: Tensor = prior(model).sample(Draw(seed), (n, model.config.latent_dim))
-    return codes
+    return prior(model).sample(Draw(seed), (n, model.config.latent_dim))
 
 
 def as_codes(model: Any, points: Any) -> Tensor:
@@ -88,9 +89,10 @@ def manifold(model: Any, n: int = 20, points: Any = None) -> Tensor:
                 f"the manifold of a model with {model.config.latent_dim} latent dimensions: only with 2 is there one "
                 "plane to show. Give three points, and it is the plane through them."
             )
-        if not hasattr(prior(model), "icdf"):
+        icdf = getattr(prior(model), "icdf", None)
+        if icdf is None:
             raise UserError("the prior of this model is learned and has no inverse CDF for a grid: give three points.")
-        steps = prior(model).icdf((torch.arange(n, dtype=torch.float64) + 0.5) / n)
+        steps = icdf((torch.arange(n, dtype=torch.float64) + 0.5) / n)
         codes = torch.cartesian_prod(steps.flip(0), steps).flip(1)
     else:
         corners = as_codes(model, points).double()

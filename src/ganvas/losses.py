@@ -29,6 +29,11 @@ def normal_log_prob(z: Tensor, mean: Tensor | float = 0.0, log_variance: Tensor 
     return -0.5 * ((z - mean) ** 2 * torch.exp(-log_variance) + log_variance + math.log(2 * math.pi)).sum(-1)
 
 
+def reparametrised(mean: Tensor, log_variance: Tensor, eps: Tensor) -> Tensor:
+    """z = mean + sigma * eps, a draw from N(mean, variance) where eps is one from N(0, I) (Kingma & Welling 2013)."""
+    return mean + torch.exp(0.5 * log_variance) * eps
+
+
 def squared_error(x: Tensor, y: Tensor) -> Tensor:
     """|| x - y ||^2 of each image: (N, ...) -> (N,)."""
     return ((x - y) ** 2).flatten(1).sum(-1)

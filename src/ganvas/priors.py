@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError
-from ganvas.losses import normal_log_prob
+from ganvas.losses import normal_log_prob, reparametrised
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
 from ganvas.registry import Count, Positive, Registry, settings
 
 PRIORS = Registry("prior")
+# Of `fit_mixture`: the least variance, as a share of the codes'; nats a code that a step must add; numbers at a time.
+FLOOR, GAIN, BLOCK = 1e-4, 1e-5, 2**20
 # Data (N, *shape) -> mean and log-variance of Q(z given x), each (N, d).
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -28,6 +30,16 @@ if TYPE_CHECKING:
     Prior = Any
 else:
     Prior = PRIORS.field
+
+
+class Distribution(Protocol):
+    """What a prior's `build` gives."""
+
+    def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+        """z (N, d)."""
+
+    def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
+        """log P(z) in nats, (..., d) -> (...,)."""
 
 
 @PRIORS.register
@@ -163,7 +175,7 @@ class NormalMixture(nn.Module):
             chosen = torch.searchsorted(edges, draw.uniform("component", (shape[0],), edges.device) * edges[-1])
             chosen = chosen.clamp(max=len(edges) - 1)
             eps = draw.normal("prior", shape, edges.device)
-            return (mean[chosen] + torch.exp(0.5 * log_variance[chosen]) * eps).to(device)
+            return reparametrised(mean[chosen], log_variance[chosen], eps).to(device)
 
 
 class VampMixture(NormalMixture):
@@ -204,7 +216,7 @@ class LatentLayer(nn.Module):
         """log P(z, u) - log Q(u given z) at one u from Q, whose exp has the mean P(z); (..., d) -> (...,)."""
         rows = z.reshape(-1, z.shape[-1])
         mean, log_variance = self.posterior(rows)
-        u = mean + torch.exp(0.5 * log_variance) * draw.normal("posterior of u", tuple(mean.shape), z.device)
+        u = reparametrised(mean, log_variance, draw.normal("posterior of u", tuple(mean.shape), z.device))
         log_p = normal_log_prob(rows, *halves(self.decoder(u))) + self.prior.log_prob(u, above(draw))
         log_weight: Tensor = log_p - normal_log_prob(u, mean, log_variance)
         return log_weight.reshape(z.shape[:-1])
@@ -214,16 +226,19 @@ class LatentLayer(nn.Module):
         with torch.no_grad():
             where = next(self.parameters()).device
             u = self.prior.sample(above(draw), (shape[0], self.config.latent_dim), where)
-            mean, log_variance = halves(self.decoder(u))
-            return (mean + torch.exp(0.5 * log_variance) * draw.normal("prior", shape, where)).to(device)
+            return reparametrised(*halves(self.decoder(u)), draw.normal("prior", shape, where)).to(device)
 
 
-def held(prior: Any) -> Any:
+def held(prior: Distribution) -> Distribution:
     """The prior as it is now, to be asked many times: the posteriors of pseudo-inputs are computed once."""
-    if not isinstance(prior, NormalMixture):
-        return prior
+    return fixed(*prior.components()) if isinstance(prior, NormalMixture) else prior
+
+
+def fixed(mean: Tensor, log_variance: Tensor, logit: Tensor) -> NormalMixture:
+    """A mixture that does not learn: mean and log_variance (K, d), logit (K,)."""
     mixture = NormalMixture()
-    mixture.mean, mixture.log_variance, mixture.logit = prior.components()
+    for name, value in {"mean": mean, "log_variance": log_variance, "logit": logit}.items():
+        mixture.register_buffer(name, value)
     return mixture
 
 
@@ -241,12 +256,91 @@ def above(draw: Draw) -> Draw:
 
 def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor, log_weight: Tensor) -> Tensor:
     """log sum_k w_k N(z; m_k, s_k^2) in nats, (..., d) -> (...,); mean, log_variance (K, d), log_weight (K,)."""
+    return (each_log_prob(z, mean, log_variance) + log_weight).logsumexp(-1).to(z.dtype)
+
+
+def each_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; m_k, s_k^2) for each k in nats, float64, (..., d) -> (..., K); mean, log_variance (K, d)."""
     # The square multiplied out is two matrix products; in float32 its terms would cancel too much.
-    dtype = z.dtype
     z, mean, log_variance = z.double(), mean.double(), log_variance.double()
     with torch.autocast(z.device.type, enabled=False):
         precision = torch.exp(-log_variance)
         constant = (mean * mean * precision + log_variance + math.log(2 * math.pi)).sum(-1)
-        each = z @ (mean * precision).T - 0.5 * (z * z @ precision.T + constant)
-    log_p: Tensor = (each + log_weight).logsumexp(-1)
-    return log_p.to(dtype)
+        return z @ (mean * precision).T - 0.5 * (z * z @ precision.T + constant)
+
+
+def fit_mixture(codes: Tensor, components: int, seed: int = 0, steps: int = 500) -> NormalMixture:
+    """The mixture of diagonal normals under which codes are most likely, by EM (Dempster et al. 1977), in float64.
+
+    It starts from codes that lie far apart (k-means++, Arthur & Vassilvitskii 2007), and ends where a step adds less
+    than 1e-5 nats a code. The likelihood has no bound where a normal shrinks onto one code: in each dimension its
+    variance is at least a ten-thousandth of that of all codes.
+
+    Args:
+        codes: (N, d).
+        components: at most N / 2.
+        seed: of the start.
+        steps: at most.
+
+    Raises:
+        UserError: another shape, NaN, too few codes, or too few that differ; a spread that a mixture can't have.
+    """
+    if components < 1 or steps < 1:
+        raise UserError(f"{components} components by {steps} steps: it takes at least 1 of each.")
+    if codes.dim() != 2 or len(codes) < 2 * components:
+        raise UserError(
+            f"codes of shape {tuple(codes.shape)}: {components} components take (N, d), N at least {2 * components}."
+        )
+    if not bool(torch.isfinite(codes).all()):
+        raise UserError("the codes hold NaN or infinite values.")
+    z = codes.detach().cpu().double()
+    centre, scale = z.mean(0), z.std(0)
+    scale = scale.clamp(min=math.exp(-10) / math.sqrt(FLOOR))
+    z = (z - centre) / scale
+    mixture, before = _apart(z, components, seed), -math.inf
+    for _ in range(steps):
+        mixture, log_p = _maximised(z, *mixture)
+        if log_p - before < GAIN:
+            break
+        before = log_p
+    mean, variance, weight = mixture
+    log_variance = variance.log() + 2 * scale.log()
+    if float(log_variance.max()) > 10:
+        raise UserError(
+            f"codes of standard deviation {scale.max():.3g}: a mixture has normals of up to {math.exp(5):.0f}."
+        )
+    return fixed((mean * scale + centre).float(), log_variance.float(), weight.log().float())
+
+
+def _apart(z: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Means and variances (K, d), weights (K,): a mean is a code drawn by its squared distance from the others."""
+    first, *others = Draw(seed).uniform("means", (components,)).tolist()
+    chosen = [z[int(first * len(z))]]
+    closest, nearest = chosen[0].expand_as(z), (z - chosen[0]).square().sum(1)
+    for u in others:
+        edges = nearest.cumsum(0)
+        if not edges[-1] > 0:
+            raise UserError(f"{components} components: the codes have only {len(chosen)} different values.")
+        chosen.append(z[torch.searchsorted(edges, u * edges[-1], right=True)])
+        distance = (z - chosen[-1]).square().sum(1)
+        closest = torch.where((distance < nearest)[:, None], chosen[-1], closest)
+        nearest = torch.minimum(distance, nearest)
+    variance = (z - closest).square().mean(0).clamp(min=FLOOR)
+    return torch.stack(chosen), variance.expand(components, -1), z.new_full((components,), 1 / components)
+
+
+def _maximised(
+    z: Tensor, mean: Tensor, variance: Tensor, weight: Tensor
+) -> tuple[tuple[Tensor, Tensor, Tensor], float]:
+    """A step of EM: the mixture after it, and the mean log-likelihood before it in nats."""
+    counts, first, second, total = torch.zeros_like(weight), torch.zeros_like(mean), torch.zeros_like(mean), 0.0
+    for part in torch.split(z, max(1, BLOCK // len(mean))):
+        each = each_log_prob(part, mean, variance.log()) + weight.log()
+        log_p = each.logsumexp(1, keepdim=True)
+        share = torch.exp(each - log_p).T  # of the code that is each component's (K, rows)
+        counts, first, second = counts + share.sum(1), first + share @ part, second + share @ part.square()
+        total += float(log_p.sum())
+    counts = counts.clamp(min=1e-300)
+    mean = first / counts[:, None]
+    variance = (second / counts[:, None] - mean.square()).clamp(min=FLOOR)
+    return (mean, variance, counts / len(z)), total / len(z)

@@ -215,7 +215,7 @@ class VirtualBatchNorm(Technique):
                 "another generator."
             )
         key = int(torch.randint(2**31, ()))
-        z = model.config.prior.sample(Draw(key), (self.size, model.config.latent_dim))
+        z = model.prior.sample(Draw(key), (self.size, model.config.latent_dim))
         model.generator.net = WithReference(net, z)
 
 

@@ -12,6 +12,7 @@ import ganvas
 from ganvas.cli import main
 from ganvas.data import load
 from ganvas.data.loader import to_tensor
+from ganvas.priors import Mixture, Normal
 
 Said = Callable[..., str]
 Opened = Callable[[Path], np.ndarray]
@@ -102,3 +103,29 @@ def test_denoise_refuses_two_images_of_one_name(home: Path, photos: Path, said: 
     shutil.copy(photos / "0.png", other)
     told = said("denoise", home / "dae", photos / "0.png", other / "0.png", status=1)
     assert "have one name" in told
+
+
+def test_fit_prior_gives_a_denoising_autoencoder_samples(
+    home: Path, tmp_path: Path, said: Said, opened: Opened
+) -> None:
+    said("sample", home / "dae", status=1)
+    folder = tmp_path / "fitted"
+    lines = said("fit-prior", home / "dae", "--components", 3, "--out", folder).splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["P(z) fitted", "model", "next"]
+    picture = Path(said(*lines[-1].split()[2:], "--out", tmp_path / "samples.png").strip())
+    assert opened(picture).shape == (8 * 58 + 2, 8 * 58 + 2)
+    assert not np.array_equal(opened(picture), opened(Path(said("sample", folder, "-n", 64, "--seed", 1).strip())))
+
+
+def test_fit_prior_beside_the_prior_of_a_vae(home: Path, said: Said) -> None:
+    lines = said("fit-prior", home / "vae").splitlines()
+    values = [float(line.split()[2]) for line in lines[:2]]
+    assert [line[:11] for line in lines[:2]] == ["P(z) fitted", "P(z) before"] and values[0] > values[1]
+    assert ganvas.load(home / "vae").config.prior == Normal()
+    assert ganvas.load(home / "vae" / "fitted").config.prior == Mixture(components=10)
+
+
+def test_fit_prior_refuses_what_has_no_fit(home: Path, said: Said) -> None:
+    assert "-n 0" in said("fit-prior", home / "vae", "-n", 0, status=1)
+    assert "10 components take" in said("fit-prior", home / "vae", "-n", 19, status=1)
+    assert "0 components" in said("fit-prior", home / "vae", "--components", 0, status=1)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import ganvas.recipes  # noqa: F401  (fills the registry)
+from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
 from ganvas.models.base import FAMILIES
 from ganvas.nets.dcgan import DCGAN
@@ -39,6 +40,7 @@ def test_listing_the_recipes_imports_no_torch() -> None:
         ("vae", {"likelihood": "gaussian", "beta": 4.0}, {"likelihood": Gaussian(), "beta": 4.0}),
         ("vae", {"elbo": "sampled", "net": "dcgan"}, {"elbo": "sampled", "net": DCGAN()}),
         ("iwae", {"k": 7, "bound": "elbo"}, {"samples": 7, "bound": "elbo", "latent_dim": 50, "prior": Normal()}),
+        ("iwae", {"gradient": "doubly"}, {"gradient": "doubly", "bound": "iwae"}),
         ("iwae", {"prior": "vamp", "components": 9}, {"prior": Vamp(components=9), "bound": "iwae"}),
         ("gan", {"loss": "minimax", "latent_dim": 5}, {"loss": "minimax", "latent_dim": 5}),
         ("dcgan", {"filters": 8, "kernel": 5}, {"generator": DCGAN(filters=8, kernel=5)}),
@@ -47,6 +49,11 @@ def test_listing_the_recipes_imports_no_torch() -> None:
 def test_settings_reach_the_model(name: str, settings: dict[str, Any], expected: dict[str, Any]) -> None:
     model = RECIPES[name](**settings).model
     assert {key: getattr(model, key) for key in expected} == expected
+
+
+def test_a_refused_setting_is_called_as_its_flag_is() -> None:
+    with pytest.raises(UserError, match=r"^k is 0: it takes at least 1 draw"):
+        RECIPES["iwae"](k=0)
 
 
 def test_the_gan_is_algorithm_1() -> None:

@@ -1,4 +1,4 @@
-"""Verbs that ask a model: sample, reconstruct, denoise, encode."""
+"""Verbs that ask a model: sample, reconstruct, denoise, encode; and one that fits its P(z) anew."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ganvas.cli.shared import Device, ModelData, RunFolder
+from ganvas.cli.shared import Device, ModelData, RunFolder, table
 from ganvas.errors import UserError
 
 if TYPE_CHECKING:
@@ -115,6 +115,44 @@ def encode(
     print(write_codes(out, model, dataset))
 
 
+def fit_prior(
+    run: RunFolder,
+    /,
+    *,
+    components: Annotated[int, "INT", "normals in the mixture"] = 10,
+    n: Annotated[int, "INT", "training images whose codes it is fitted to, at most"] = 10_000,
+    data: ModelData = None,
+    seed: Annotated[int, "INT", "of the codes, and of the start"] = 0,
+    out: Annotated[Path | None, "DIR", "the new model's folder (default: RUN/fitted)"] = None,
+) -> None:
+    """A copy of a model whose P(z) is a mixture of normals, fitted to its codes of training images: an autoencoder then
+    has samples, and those of a VAE may be better.
+
+    Example:
+        ganvas fit-prior runs/first --components 10
+    """
+    model = load_model(run, "encode", n)
+    import torch
+
+    from ganvas.data.loader import to_tensor
+    from ganvas.models import fitted
+    from ganvas.randomness import Draw, order
+
+    splits = load_data(run, model, data).splits
+    images, held_out = (
+        to_tensor(split.images[sorted(order(seed, "fit", n=len(split))[:n])])
+        for split in (splits["train"], splits["validation"])
+    )
+    made = fitted.fit_prior(model, images, components, seed)
+    codes = fitted.draw_codes(model, held_out, seed)
+    with torch.no_grad():
+        names = {"P(z) fitted": made, **({"P(z) before": model} if hasattr(model, "prior") else {})}
+        found = {name: float(each.prior.log_prob(codes, Draw(seed)).mean()) for name, each in names.items()}
+    table((name, f"{value:.2f} nats a code of validation images") for name, value in found.items())
+    folder = made.save(out or run / "fitted")
+    table([("model", folder), ("next", f"ganvas sample {folder} -n 64")])
+
+
 def load_model(folder: Path, verb: str, n: int = 1) -> Model:
     """The model in a folder, once it is known to have the verb: before any data is read."""
     if n < 1:
@@ -154,10 +192,12 @@ HELP = """\
   reconstruct RUN --data DATA   images, and what the model makes of them
   denoise RUN IMAGES...         image files without their noise
   encode RUN --data DATA        the codes of images, as features.npz
+  fit-prior RUN                 P(z) from the codes: samples of autoencoders
 """
 VERBS: dict[str, Callable[..., None]] = {
     "sample": sample,
     "reconstruct": reconstruct,
     "denoise": denoise,
     "encode": encode,
+    "fit-prior": fit_prior,
 }

@@ -138,7 +138,7 @@ class Generator(nn.Module):
     def fake(self, n: int, draw: Draw, device: torch.device) -> Tensor:
         """n images from a fresh draw of z."""
         (model,) = self.game
-        return self.images(model.config.prior.sample(draw, (n, model.config.latent_dim), device))
+        return self.images(model.prior.sample(draw, (n, model.config.latent_dim), device))
 
     def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
         """The generator's cost on as many fakes as there are images (N, *shape)."""
@@ -156,6 +156,7 @@ class GANModel(Model):
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
+        self.prior = config.prior
         self.techniques = in_order(config.techniques)
         self.discriminator = Discriminator(self)
         self.generator = Generator(self)
@@ -213,4 +214,4 @@ class GANModel(Model):
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """G(z) (n, *shape) at z from the prior; the same seed gives the same samples."""
-        return self.decode(self.config.prior.sample(Draw(seed), (n, self.config.latent_dim)))
+        return self.decode(self.prior.sample(Draw(seed), (n, self.config.latent_dim)))

@@ -193,7 +193,7 @@ class Generator(nn.Module):
     def fake(self, n: int, draw: Draw, device: torch.device) -> Tensor:
         """n images (n, *shape) from a fresh draw of z."""
         (model,) = self.game
-        return model.activate(self.net(model.config.prior.sample(draw, (n, model.config.latent_dim), device)))
+        return model.activate(self.net(model.prior.sample(draw, (n, model.config.latent_dim), device)))
 
     def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
         """{"loss"}: || E f(x) - E f(G(z)) ||^2 / d on images (N, *shape) and as many fakes (section 3.1)."""
@@ -216,6 +216,7 @@ class SemisupervisedGANModel(Model):
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
+        self.prior = config.prior
         self.discriminator, self.generator = Discriminator(self), Generator(self)
         self.average = MovingAverage(self.discriminator.net)
         self.register_buffer("labelled", torch.empty(0, *shape), persistent=False)
@@ -274,4 +275,4 @@ class SemisupervisedGANModel(Model):
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """G(z) (n, *shape) at z from the prior; the same seed gives the same samples."""
-        return self.decode(self.config.prior.sample(Draw(seed), (n, self.config.latent_dim)))
+        return self.decode(self.prior.sample(Draw(seed), (n, self.config.latent_dim)))

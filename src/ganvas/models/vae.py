@@ -21,7 +21,7 @@ from ganvas.likelihoods import Bernoulli, Likelihood
 from ganvas.models.base import CHUNK, MODELS, Model, fast_products
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
-from ganvas.priors import Normal, Prior, Uniform, VampMixture, halves, held
+from ganvas.priors import Normal, Prior, StochasticLayer, Uniform, VampMixture, halves, held
 from ganvas.randomness import Draw, order
 from ganvas.registry import Count, settings
 
@@ -44,6 +44,8 @@ class VAE:
         prior: P(z).
         samples: draws of z for each image, k.
         bound: "elbo", the mean over the draws; or "iwae", the logarithm of the mean weight (Burda et al. 2015).
+        gradient: of "iwae": "standard", through all that the weights depend on; or "doubly", doubly reparametrised,
+            which has the same mean and for the encoder less variance, the more so the more draws (Tucker et al. 2018).
         warmup: moves over which the weight of the KL rises from 0 to beta (Bowman et al. 2016).
         free_bits: nats of KL in each dimension, on average over the batch, that cost as much as none do (Kingma et al.
             2016).
@@ -57,6 +59,7 @@ class VAE:
     prior: Prior = Normal()
     samples: Count = 1
     bound: Literal["elbo", "iwae"] = "elbo"
+    gradient: Literal["standard", "doubly"] = "standard"
     warmup: Annotated[int, Field(ge=0)] = 0
     free_bits: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
@@ -68,6 +71,14 @@ class VAE:
         if self.free_bits and not (isinstance(self.prior, Normal) and (self.bound, self.elbo) == ("elbo", "analytic")):
             raise UserError("free bits need the KL of each dimension: the ELBO in closed form, with the prior normal.")
 
+        if self.gradient == "doubly" and self.bound != "iwae":
+            raise UserError("the doubly reparametrised gradient is one of the importance weighted bound: take that.")
+        if self.gradient == "doubly" and isinstance(self.prior, StochasticLayer):
+            raise UserError(
+                "the doubly reparametrised gradient takes log P(z) as a function of z alone, and a layer above draws "
+                "from a posterior that depends on z: take one layer, or the standard gradient."
+            )
+
 
 class Terms(NamedTuple):
     """What the bounds of N images are made of, in nats.
@@ -77,12 +88,14 @@ class Terms(NamedTuple):
         kl: KL(Q(z given x) || P(z)), (N, 1); or log Q(z given x) - log P(z) at the draws, (N, k).
         mean: of Q(z given x), (N, latent_dim).
         log_variance: likewise.
+        z: the draws, (N, k, latent_dim).
     """
 
     reconstruction: Tensor
     kl: Tensor
     mean: Tensor
     log_variance: Tensor
+    z: Tensor
 
 
 class VAEModel(Model):
@@ -132,14 +145,16 @@ class VAEModel(Model):
         mean, log_variance = self.posterior(x)
         n, d = mean.shape
         center, spread = mean[:, None], log_variance[:, None]
-        z = center + torch.exp(0.5 * spread) * draw.normal("posterior", (n, samples, d), mean.device)
+        z = losses.reparametrised(center, spread, draw.normal("posterior", (n, samples, d), mean.device))
         output = self.decoder(z.flatten(0, 1)).float().unflatten(0, (n, samples)).transpose(0, 1)
         reconstruction = -self.config.likelihood.log_prob(x, output).T
         if form == "analytic" and isinstance(self.prior, Normal):
             kl = losses.kl_to_standard_normal(mean, log_variance)[:, None]
         else:
+            if self.config.gradient == "doubly":  # Q's density depends on the encoder by way of z alone
+                center, spread = center.detach(), spread.detach()
             kl = losses.normal_log_prob(z, center, spread) - self.prior.log_prob(z, draw)
-        return Terms(reconstruction, kl, mean, log_variance)
+        return Terms(reconstruction, kl, mean, log_variance, z)
 
     def elbo(self, images: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> dict[str, Tensor]:
         """The bound of each image and its two parts, in nats, means over the draws.
@@ -173,6 +188,10 @@ class VAEModel(Model):
         if config.bound == "iwae":
             log_weights = -(terms.reconstruction + beta * terms.kl)
             loss = math.log(config.samples) - log_weights.logsumexp(1).mean()
+            if config.gradient == "doubly" and terms.z.requires_grad:
+                # What a draw passes on to the encoder has its weight twice; the share 1 - beta, without log Q, once.
+                again = 1 - beta + beta * log_weights.detach().softmax(1)
+                terms.z.register_hook(lambda gradient: gradient * again[..., None])  # type: ignore[no-untyped-call]
         elif config.free_bits:
             by_dimension = losses.kl_by_dimension(terms.mean, terms.log_variance).mean(0)
             loss = reconstruction + beta * by_dimension.clamp(min=config.free_bits).sum()
@@ -219,15 +238,10 @@ class VAEModel(Model):
                 k = min(1000, num_samples - start)
                 for i in range(len(x)):
                     draw = Draw(seed, i, block)
-                    z = mean[i] + torch.exp(0.5 * log_variance[i]) * draw.normal(
-                        "importance", (k, mean.shape[1]), x.device
-                    )
-                    log_p = torch.cat([self._log_likelihood(x[i : i + 1], part) for part in torch.split(z, CHUNK)])
+                    eps = draw.normal("importance", (k, mean.shape[1]), x.device)
+                    z = losses.reparametrised(mean[i], log_variance[i], eps)
+                    output = [self.decoder(part).float() for part in torch.split(z, CHUNK)]
+                    log_p = torch.cat([self.config.likelihood.log_prob(x[i : i + 1], part) for part in output])
                     log_p += prior.log_prob(z, draw) - losses.normal_log_prob(z, mean[i], log_variance[i])
                     sums[i] = torch.logaddexp(sums[i], log_p.logsumexp(0))
         return sums - math.log(num_samples)
-
-    def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log P(x given z): one image (1, *shape) and many z (k, latent_dim) -> (k,)."""
-        log_p: Tensor = self.config.likelihood.log_prob(x, self.decoder(z).float())
-        return log_p

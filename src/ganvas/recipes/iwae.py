@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ganvas.errors import UserError
 from ganvas.recipe import RECIPES, Optimizer, Recipe, Training, Turn
 
 
@@ -13,6 +14,7 @@ def iwae(
     latent_dim: int = 50,
     layers: Literal[1, 2] = 1,
     bound: Literal["iwae", "elbo"] = "iwae",
+    gradient: Literal["standard", "doubly"] = "standard",
     prior: Literal["normal", "mixture", "vamp"] = "normal",
     components: int = 500,
     warmup: int = 0,
@@ -27,6 +29,7 @@ def iwae(
         latent_dim: size of the top layer; the one below has twice as many
         layers: stochastic ones
         bound: the importance weighted one, or the ELBO as the mean over the draws
+        gradient: of the importance weighted bound; doubly reparametrised, the encoder's is less noisy
         prior: of the top layer: N(0, I), or learned
         components: of a learned prior
         warmup: moves over which the KL's weight rises to 1
@@ -34,6 +37,8 @@ def iwae(
     Example:
         ganvas train iwae --data mnist -k 5 --epochs 100
     """
+    if k < 1:
+        raise UserError(f"k is {k}: it takes at least 1 draw for each image.")
     from ganvas.models.vae import VAE
     from ganvas.nets.mlp import MLP
     from ganvas.priors import PRIORS, StochasticLayer
@@ -50,6 +55,7 @@ def iwae(
         prior=top if layers == 1 else above,
         samples=k,
         bound=bound,
+        gradient=gradient,
         warmup=warmup,
     )
     turns = {"vae": Turn(optimizer=Optimizer(lr=1e-3, eps=1e-4))}

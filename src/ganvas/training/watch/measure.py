@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from ganvas import losses
 from ganvas.data import Dataset, Split
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
+from ganvas.evaluate import posteriors
 from ganvas.evaluate.coverage import density_coverage, precision_recall
 from ganvas.evaluate.distances import Floats, nearest
 from ganvas.models import Model
@@ -25,7 +25,6 @@ from ganvas.models.base import fast_products
 from ganvas.models.gan import GANModel, Seen
 from ganvas.models.vae import VAEModel
 from ganvas.nets.layers import BatchNorm
-from ganvas.priors import Normal
 from ganvas.randomness import Draw
 from ganvas.techniques import Clip
 
@@ -104,7 +103,8 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
     figures: dict[str, float] = {}
     with model.asked(), fast_products(model.device):
         if isinstance(model, VAEModel):
-            figures |= posterior(*model.posterior(probe.train), model.prior)
+            with suppress(UserError):  # of one image, or of an encoder that gives no numbers
+                figures |= posteriors.figures(*model.posterior(probe.train), model.prior)
         again = model.reconstruct(probe.train) if hasattr(type(model), "reconstruct") else None
         if again is not None:
             figures["explained_train"] = explained(probe.train, again, probe.train)
@@ -114,48 +114,6 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
     if isinstance(model, GANModel):
         figures |= game(model, probe)
     return {name: value for name, value in figures.items() if math.isfinite(value)}
-
-
-def posterior(mean: Tensor, log_variance: Tensor, prior: Any) -> dict[str, float]:
-    """The encoder of a VAE: does z know x, and is z over all x as the prior is?
-
-    Args:
-        mean: of Q(z given x_i), (M, d).
-        log_variance: likewise.
-        prior: P(z); of N(0, I) the KL is exact and known for each dimension, of another it is that of one draw each.
-    """
-    figures = {}
-    if isinstance(prior, Normal):
-        by_dimension = losses.kl_by_dimension(mean, log_variance).mean(0)
-        figures["unused_dimensions"] = float((by_dimension < 0.01).float().mean())
-        kl = by_dimension.sum()
-    else:
-        # The draws of `mutual_information`: what is random in both falls out of their difference.
-        z = mean + torch.exp(0.5 * log_variance) * Draw(0).normal("mutual information", tuple(mean.shape)).to(mean)
-        kl = (losses.normal_log_prob(z, mean, log_variance) - prior.log_prob(z, Draw(0))).mean()
-    information = mutual_information(mean, log_variance)
-    return {
-        "active_units": float((mean.var(0) > 0.01).sum()),
-        "kl": float(kl),
-        **figures,
-        "mutual_information": float(information),
-        "aggregate_kl": float((kl - information) / mean.shape[1]),
-    }
-
-
-def mutual_information(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """I(x; z) in nats under M diagonal normals (M, d): E log Q(z given x) - log Q(z), at most log M.
-
-    Q(z) is the mean over the M images themselves (Hoffman & Johnson 2016), z one draw for each.
-    """
-    mean, log_variance = mean.cpu().double(), log_variance.cpu().double()
-    z = mean + torch.exp(0.5 * log_variance) * Draw(0).normal("mutual information", tuple(mean.shape))
-    # log Q(z_i given x_j), (M, M), without the terms that all share: the square multiplied out is a matrix product.
-    precision = torch.exp(-log_variance)
-    constant = (mean * mean * precision + log_variance).sum(1)
-    each = z @ (mean * precision).T - 0.5 * (z * z @ precision.T + constant)
-    information: Tensor = (each.diagonal() - each.logsumexp(1)).mean() + math.log(len(z))
-    return information
 
 
 def explained(images: Tensor, again: Tensor, train: Tensor) -> float:

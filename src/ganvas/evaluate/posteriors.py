@@ -1,0 +1,103 @@
+"""The posteriors of a VAE over many images: does z know x, and is z over all x as the prior is?
+
+With Q(z) the mean of Q(z given x) over the images, E KL(Q(z given x) || P(z)) = I(x; z) + KL(Q(z) || P(z)) (Hoffman &
+Johnson 2016). In what follows M images have posteriors of d dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import UserError
+from ganvas.evaluate import checks
+from ganvas.losses import kl_by_dimension, normal_log_prob, reparametrised
+from ganvas.priors import Distribution, Normal, each_log_prob
+from ganvas.randomness import Draw
+
+BLOCK = 2**20  # log-densities that are in memory at a time: 8 MB
+ACTIVE, USED = 0.01, 0.01  # variance of a unit's mean over the images; nats of a dimension's KL
+
+
+def figures(mean: Tensor, log_variance: Tensor, prior: Distribution) -> dict[str, float]:
+    """All that is said here of an encoder.
+
+    Args:
+        mean: of Q(z given x_i), (M, d).
+        log_variance: likewise.
+        prior: P(z).
+
+    Returns:
+        "kl": mean KL(Q(z given x) || P(z)) in nats; beside N(0, I) it is exact, beside another prior that of one draw
+        for each image. "mutual_information" and "active_units": see there. "aggregate_kl": KL(Q(z) || P(z)) / d, by the
+        difference: where the mutual information has run out, too large. Beside N(0, I) also "unused_dimensions", the
+        share of those with a mean KL under 0.01 nats.
+
+    Raises:
+        UserError: NaN, shapes that differ, fewer than 2 images.
+    """
+    m, v = _checked(mean, log_variance)
+    found: dict[str, float] = {"active_units": active_units(m)}
+    if isinstance(prior, Normal):
+        by_dimension = kl_by_dimension(m, v).mean(0)
+        found["unused_dimensions"] = float((by_dimension < USED).double().mean())
+        kl = by_dimension.sum()
+    else:
+        # The draws of `mutual_information`: what is random in both falls out of their difference.
+        z = _draws(m, v, 0)
+        with torch.no_grad():
+            log_p = prior.log_prob(z.to(mean), Draw(0)).to(z)
+        kl = (normal_log_prob(z, m, v) - log_p).mean()
+    information = mutual_information(m, v)
+    aggregate_kl = (float(kl) - information) / m.shape[1]
+    return {**found, "kl": float(kl), "mutual_information": information, "aggregate_kl": aggregate_kl}
+
+
+def active_units(mean: Tensor) -> int:
+    """Dimensions whose mean (M, d) has a variance over the images above 0.01 (Burda et al. 2015, section 5.2).
+
+    Raises:
+        UserError: NaN, fewer than 2 images.
+    """
+    m, _ = _checked(mean, mean)
+    return int((m.var(0) > ACTIVE).sum())
+
+
+def mutual_information(mean: Tensor, log_variance: Tensor, seed: int = 0) -> float:
+    """I(x; z) = E[log Q(z given x) - log Q(z)] in nats, from a draw of z for each image.
+
+    x is one of the M images, so that it is at most log M: an estimate near log M has run out, and is but a lower bound
+    of what z tells of an image among more. Memory does not grow with M^2.
+
+    Args:
+        mean: of Q(z given x_i), (M, d).
+        log_variance: likewise.
+        seed: of the draws.
+
+    Raises:
+        UserError: NaN, shapes that differ, fewer than 2 images.
+    """
+    mean, log_variance = _checked(mean, log_variance)
+    total, start = 0.0, 0
+    for z in torch.split(_draws(mean, log_variance, seed), max(1, BLOCK // len(mean))):
+        each = each_log_prob(z, mean, log_variance)  # log Q(z_i given x_j), (rows, M)
+        total += float((each.diagonal(start) - each.logsumexp(1)).sum())
+        start += len(z)
+    return total / len(mean) + math.log(len(mean))
+
+
+def _draws(mean: Tensor, log_variance: Tensor, seed: int) -> Tensor:
+    """One z for each posterior, (M, d)."""
+    return reparametrised(mean, log_variance, Draw(seed).normal("mutual information", tuple(mean.shape)))
+
+
+def _checked(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float64, on the CPU."""
+    m, v = (torch.from_numpy(part).double() for part in checks.features(mean=mean, log_variance=log_variance))
+    if m.shape != v.shape or len(m) < 2:
+        raise UserError(
+            f"posteriors of means {tuple(m.shape)} and log-variances {tuple(v.shape)}: both are (M, d), with M > 1."
+        )
+    return m, v

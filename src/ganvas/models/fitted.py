@@ -1,0 +1,94 @@
+"""P(z) fitted after training: a mixture of normals under which a model's own codes are likely (Ghosh et al. 2020).
+
+An autoencoder, which has no P(z), then has samples; and a VAE whose posteriors together do not look like its prior has
+better ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganvas.losses import reparametrised
+from ganvas.models.autoencoder import AutoencoderModel
+from ganvas.models.base import FAMILIES, MODELS, Model
+from ganvas.models.vae import VAEModel
+from ganvas.nets.mlp import MLP
+from ganvas.nets.registry import Net
+from ganvas.priors import Mixture, fit_mixture, fixed
+from ganvas.randomness import Draw
+from ganvas.registry import Count, settings
+
+
+@MODELS.register
+@settings
+class FittedAutoencoder:
+    """Settings of an autoencoder with a P(z).
+
+    Attributes:
+        latent_dim: size of the code.
+        net: of the encoder and the decoder.
+        components: of the mixture.
+    """
+
+    latent_dim: Count = 32
+    net: Net = MLP()
+    components: Count = 10
+
+
+class FittedAutoencoderModel(AutoencoderModel):
+    """An autoencoder with samples; its P(z) does not train with it."""
+
+    Config = FittedAutoencoder
+
+    def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
+        super().__init__(config, shape)
+        k, d = config.components, config.latent_dim
+        self.prior = fixed(torch.zeros(k, d), torch.zeros(k, d), torch.zeros(k))
+
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """decode(z) (n, *shape) at z from the prior; the same seed gives the same samples."""
+        return self.decode(self.prior.sample(Draw(seed), (n, self.config.latent_dim)))
+
+
+def draw_codes(model: Model, images: Any, seed: int = 0) -> Tensor:
+    """Codes (N, latent_dim) as P(z) should give them: of a VAE a draw from Q(z given x) each, of others their `encode`.
+
+    Raises:
+        UserError: the model does not encode.
+    """
+    if not isinstance(model, VAEModel):
+        codes: Tensor = model.encode(images)
+        return codes
+    x = model.config.likelihood.observe(model.rows(images), Draw(seed))
+    mean, log_variance = model.chunks(lambda part: torch.cat(model.posterior(part), 1), x).chunk(2, 1)
+    return reparametrised(mean, log_variance, Draw(seed).normal("codes", tuple(mean.shape), mean.device))
+
+
+def fit_prior(model: Model, images: Any, components: int = 10, seed: int = 0) -> Model:
+    """A copy of a VAE or an autoencoder whose P(z) is a mixture fitted to the codes of images.
+
+    A VAE stays one, whose `log_prob` takes the new P(z) too; an autoencoder becomes a `FittedAutoencoder`.
+
+    Args:
+        model: that encodes; it stays as it is.
+        images: (N, *shape), at least twice as many as components; those that it was trained on.
+        components: of the mixture.
+        seed: of the codes' draws, and of where the fit starts.
+
+    Raises:
+        UserError: the model does not encode, or its codes have no fit, see `ganvas.priors.fit_mixture`.
+    """
+    prior = fit_mixture(draw_codes(model, images, seed), components, seed)
+    old = model.config
+    if isinstance(model, VAEModel):
+        config = dataclasses.replace(old, prior=Mixture(components=components), free_bits=0.0)
+    else:
+        config = FittedAutoencoder(latent_dim=old.latent_dim, net=old.net, components=components)
+    fitted = FAMILIES[type(config)](config, model.shape)
+    kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("prior.")}
+    fitted.load_state_dict(kept | {f"prior.{name}": tensor for name, tensor in prior.state_dict().items()})
+    return fitted.to(model.device).eval()
