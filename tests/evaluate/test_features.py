@@ -1,3 +1,7 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +12,7 @@ from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.evaluate import Classifier, frechet_distance
 from ganvas.evaluate.classifier import blurred
-from ganvas.evaluate.features import FEATURES, features, principal
+from ganvas.evaluate.features import FEATURES, Features, features, principal, real_features
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +28,10 @@ def images(digits: Dataset) -> torch.Tensor:
 
 
 def test_every_kind(digits: Dataset, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(FEATURES) == {"pixels", "pca", "classifier", "random"}
+    assert set(FEATURES) == {"pixels", "pca", "classifier", "random", "inception", "dinov2"}
     made = Classifier(digits.shape, {"class": 10}, True)
     monkeypatch.setattr("ganvas.evaluate.features.train_classifier", lambda dataset: made)
-    for name in FEATURES:
+    for name in ("pixels", "pca", "classifier", "random"):
         extract = features(name, digits)
         found = extract(images)
         assert extract.name == name and len(found) == 250 and found.ndim == 2 and found.dtype.kind == "f"
@@ -84,3 +88,111 @@ def test_refused(digits: Dataset, images: torch.Tensor) -> None:
     for bad, message in ((images - 1, r"in \[0, 1\]"), (images[:, :, 1:], "is needed"), (images[:0], "are no images")):
         with pytest.raises(UserError, match=message):
             features("pca", digits)(bad)
+    for name, message in (
+        ("pixels:net.onnx", "pixels takes no file; leave ':net.onnx' out"),
+        ("dinov2", "dinov2 needs its file, ONNX or TorchScript: dinov2:PATH"),
+        ("nets/none.onnx", "'nets/none.onnx' can't be read"),
+        ("inception:none.pth", "no file 'none.pth'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            features(name, digits)
+    for name in ("inception", "dinov2:net.onnx", "net.onnx"):
+        with pytest.raises(UserError, match=r"shape \(2,\); .* takes images of 1 or 3 channels"):
+            features(name, replace(digits, shape=(2,)))
+
+
+def test_inception(digits: Dataset, images: torch.Tensor, accepted: Path) -> None:
+    extract = features(f"inception:{accepted}", digits)
+    found = extract(images[:3])
+    assert extract.name == "inception" and found.shape == (3, 2048) and found.dtype == np.float32
+    as_bytes = (255 * images[1:3]).round().to(torch.uint8).expand(-1, 3, -1, -1)
+    colour = features(f"inception:{accepted}", replace(digits, shape=(3, 8, 8)))
+    np.testing.assert_allclose(colour(as_bytes), found[1:], rtol=1e-3, atol=1e-5)
+
+
+def test_only_the_published_inception_gives_fid(digits: Dataset) -> None:
+    one, other = Features("inception", digits.shape, np.asarray), features("pixels", digits)
+    assert one.title("Frechet distance") == "FID" and one.title("kernel distance") == "KID"
+    assert one.title("precision") == "precision (inception)"
+    assert other.title("Frechet distance") == "Frechet distance (pixels)"
+
+
+class Counted:
+    """The pixels, and how many images they were asked of."""
+
+    def __init__(self) -> None:
+        self.images = 0
+
+    def __call__(self, images: torch.Tensor) -> Any:
+        self.images += len(images)
+        return images.flatten(1).numpy()
+
+
+def test_real_features_are_kept(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    count = Counted()
+    dear = Features("dear", digits.shape, count, "1")
+    found = real_features(dear, digits, "train", 600)
+    rows = {row.tobytes() for row in features("pixels", digits)(digits.splits["train"])}
+    assert found.shape == (600, 64) and all(row.tobytes() in rows for row in found) and count.images == 600
+    again = real_features(dear, digits, "train", 600)
+    assert isinstance(again, np.memmap) and not again.flags.writeable and count.images == 600
+    np.testing.assert_array_equal(again, found)
+    assert frechet_distance(again, found) == pytest.approx(0, abs=1e-9)
+    whole = real_features(dear, digits)
+    np.testing.assert_array_equal(whole, features("pixels", digits)(digits.splits["test"]))
+    for other in (
+        lambda: real_features(dear, digits, "train", 599),
+        lambda: real_features(dear, digits, "validation", 100),
+        lambda: real_features(replace(dear, version="2"), digits),
+        lambda: real_features(dear, replace(digits, fingerprint="other")),
+    ):
+        before = count.images
+        other()
+        assert count.images > before
+    assert len(list((tmp_path / "features").iterdir())) == 6
+
+
+def test_cheap_features_are_not_kept(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    made = [features(name, digits) for name in ("pixels", "pca", "random")]
+    assert not any(extract.version for extract in made)
+    assert real_features(made[0], digits, n=7).shape == (7, 64) and not (tmp_path / "features").exists()
+
+
+def test_other_weights_are_other_features(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    nets = [Classifier(digits.shape, {"class": 10}, True) for _ in range(2)]
+    versions = []
+    for net in (nets[0], nets[0], nets[1]):
+        monkeypatch.setattr("ganvas.evaluate.features.train_classifier", lambda dataset, net=net: net)
+        versions.append(features("classifier", digits).version)
+    assert versions[0] == versions[1] != versions[2]
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", None])
+def test_damaged_features_are_computed_again(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | None
+) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    count = Counted()
+    dear = Features("dear", digits.shape, count, "1")
+    found = np.array(real_features(dear, digits))
+    (file,) = (tmp_path / "features").iterdir()
+    content = file.read_bytes()
+    file.write_bytes(content[:-40] + b"x" + content[-39:] if damage is None else damage)  # one byte, or all
+    np.testing.assert_array_equal(real_features(dear, digits), found)
+    assert count.images == 500 and file.read_bytes() == content
+    file.write_bytes(content[:-1000])
+    np.testing.assert_array_equal(real_features(dear, digits), found)
+    assert count.images == 750
+
+
+def test_real_features_refused(digits: Dataset) -> None:
+    pixels = features("pixels", digits)
+    for split, n, message in (
+        ("tests", None, "unknown split 'tests'. Did you mean 'test'"),
+        ("test", 251, "n is 251; the test split of 'digits' has 250 images"),
+        ("test", 0, "n is 0"),
+    ):
+        with pytest.raises(UserError, match=message):
+            real_features(pixels, digits, split, n)
