@@ -79,11 +79,11 @@ def differ(a: Figure, b: Figure) -> bool:
 
 def spread(it: Figure) -> str:
     """A figure as one reads it, with half of its 95 % interval: "87.3 ± 0.49"."""
-    if it.error is None:
+    if not it.error:
         return f"{it.value:.4g}"
     width = Z * it.error
-    digits = max(0, 1 - math.floor(math.log10(width))) if width > 0 else 4
-    return f"{it.value:.{min(digits, 8)}f} ± {width:.{min(digits, 8)}f}"
+    digits = min(8, max(0, 1 - math.floor(math.log10(width))))
+    return f"{it.value:.{digits}f} ± {width:.{digits}f}"
 
 
 def said(row: Row, name: str, bold: str = "") -> str:

@@ -121,7 +121,7 @@ def real_features(
         features: made for this data set.
         dataset: whose images they are; its fingerprint is part of the cache's key.
         split: "train", "validation", "test".
-        n: how many; the same seeded choice each time, in the split's order. None takes all.
+        n: how many, see `evenly`; None takes all.
         progress: show a bar on stderr, if that is a terminal.
 
     Returns:
@@ -137,7 +137,7 @@ def real_features(
     if not 1 <= n <= len(images):
         raise UserError(f"n is {n}; the {split} split of {dataset.name!r} has {len(images)} images.")
 
-    rows = np.sort(order(0, "real features", n=len(images))[:n])
+    rows = evenly(len(images), n)
 
     def compute() -> Array:
         chunks = np.split(rows, range(CHUNK, n, CHUNK))
@@ -156,6 +156,11 @@ def real_features(
             found = compute()
             replace(path, partial(_store, found))
     return found
+
+
+def evenly(total: int, n: int) -> NDArray[np.int64]:
+    """n of 0 ... total - 1, or all if there are fewer, in even steps: as many of each kind of a sorted set."""
+    return np.linspace(0, total - 1, min(n, total)).round().astype(np.int64)
 
 
 def _store(values: Array, path: Path) -> None:

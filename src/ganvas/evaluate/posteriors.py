@@ -30,10 +30,9 @@ def figures(mean: Tensor, log_variance: Tensor, prior: Distribution) -> dict[str
         prior: P(z).
 
     Returns:
-        "kl": mean KL(Q(z given x) || P(z)) in nats; beside N(0, I) it is exact, beside another prior that of one draw
-        for each image. "mutual_information" and "active_units": see there. "aggregate_kl": KL(Q(z) || P(z)) / d, by the
-        difference: where the mutual information has run out, too large. Beside N(0, I) also "unused_dimensions", the
-        share of those with a mean KL under 0.01 nats.
+        "kl", "mutual_information": means over the images, see `parts`. "active_units": see there. "aggregate_kl":
+        KL(Q(z) || P(z)) / d, by the difference: where the mutual information has run out, too large. Beside N(0, I)
+        also "unused_dimensions", the share of those with a mean KL under 0.01 nats.
 
     Raises:
         UserError: NaN, shapes that differ, fewer than 2 images.
@@ -41,18 +40,40 @@ def figures(mean: Tensor, log_variance: Tensor, prior: Distribution) -> dict[str
     m, v = _checked(mean, log_variance)
     found: dict[str, float] = {"active_units": active_units(m)}
     if isinstance(prior, Normal):
-        by_dimension = kl_by_dimension(m, v).mean(0)
-        found["unused_dimensions"] = float((by_dimension < USED).double().mean())
-        kl = by_dimension.sum()
+        found["unused_dimensions"] = float((kl_by_dimension(m, v).mean(0) < USED).double().mean())
+    kl, information = (float(part.mean()) for part in parts(mean, log_variance, prior))
+    return {**found, "kl": kl, "mutual_information": information, "aggregate_kl": (kl - information) / m.shape[1]}
+
+
+def parts(mean: Tensor, log_variance: Tensor, prior: Distribution, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Of each image KL(Q(z given x) || P(z)), and log Q(z given x) - log Q(z) at a draw of z, each (M,), nats, float64.
+
+    The mean of the second estimates I(x; z). x is one of the M images, so that it is at most log M: an estimate near
+    log M has run out, and is but a lower bound of what z tells of an image among more. The mean of the difference
+    estimates KL(Q(z) || P(z)). Memory does not grow with M^2.
+
+    Args:
+        mean: of Q(z given x_i), (M, d).
+        log_variance: likewise.
+        prior: P(z); beside N(0, I) the KL is exact, beside another one it is that of the draw.
+        seed: of the draws.
+
+    Raises:
+        UserError: NaN, shapes that differ, fewer than 2 images.
+    """
+    m, v = _checked(mean, log_variance)
+    draws = reparametrised(m, v, Draw(seed).normal("mutual information", tuple(m.shape)))
+    if isinstance(prior, Normal):
+        kl = kl_by_dimension(m, v).sum(1)
     else:
-        # The draws of `mutual_information`: what is random in both falls out of their difference.
-        z = _draws(m, v, 0)
         with torch.no_grad():
-            log_p = prior.log_prob(z.to(mean), Draw(0)).to(z)
-        kl = (normal_log_prob(z, m, v) - log_p).mean()
-    information = mutual_information(m, v)
-    aggregate_kl = (float(kl) - information) / m.shape[1]
-    return {**found, "kl": float(kl), "mutual_information": information, "aggregate_kl": aggregate_kl}
+            kl = normal_log_prob(draws, m, v) - prior.log_prob(draws.to(mean), Draw(0)).to(m)
+    found, start = [], 0
+    for z in torch.split(draws, max(1, BLOCK // len(m))):
+        each = each_log_prob(z, m, v)  # log Q(z_i given x_j), (rows, M)
+        found.append(each.diagonal(start) - each.logsumexp(1) + math.log(len(m)))
+        start += len(z)
+    return kl, torch.cat(found)
 
 
 def active_units(mean: Tensor) -> int:
@@ -66,31 +87,8 @@ def active_units(mean: Tensor) -> int:
 
 
 def mutual_information(mean: Tensor, log_variance: Tensor, seed: int = 0) -> float:
-    """I(x; z) = E[log Q(z given x) - log Q(z)] in nats, from a draw of z for each image.
-
-    x is one of the M images, so that it is at most log M: an estimate near log M has run out, and is but a lower bound
-    of what z tells of an image among more. Memory does not grow with M^2.
-
-    Args:
-        mean: of Q(z given x_i), (M, d).
-        log_variance: likewise.
-        seed: of the draws.
-
-    Raises:
-        UserError: NaN, shapes that differ, fewer than 2 images.
-    """
-    mean, log_variance = _checked(mean, log_variance)
-    total, start = 0.0, 0
-    for z in torch.split(_draws(mean, log_variance, seed), max(1, BLOCK // len(mean))):
-        each = each_log_prob(z, mean, log_variance)  # log Q(z_i given x_j), (rows, M)
-        total += float((each.diagonal(start) - each.logsumexp(1)).sum())
-        start += len(z)
-    return total / len(mean) + math.log(len(mean))
-
-
-def _draws(mean: Tensor, log_variance: Tensor, seed: int) -> Tensor:
-    """One z for each posterior, (M, d)."""
-    return reparametrised(mean, log_variance, Draw(seed).normal("mutual information", tuple(mean.shape)))
+    """I(x; z) in nats, at most log M: see `parts`."""
+    return float(parts(mean, log_variance, Normal(), seed)[1].mean())
 
 
 def _checked(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from ganvas.data import Dataset, Split
@@ -15,7 +14,7 @@ from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
 from ganvas.errors import UserError
 from ganvas.evaluate.checks import Array
-from ganvas.evaluate.features import FEATURES, features
+from ganvas.evaluate.features import Features, evenly, features, real_features
 from ganvas.evaluate.figures import NotApplicableError
 from ganvas.models import Model
 from ganvas.models.vae import VAEModel
@@ -69,11 +68,11 @@ class Subject:
                 raise UserError(f"{name} is {getattr(self, name)}: it takes at least 1.")
         if self.model is None and self.samples is None:
             raise UserError("nothing to measure: give a model or samples.")
-        for name in self.spaces:
-            FEATURES[name]
         shape = self.dataset.shape
         if self.model is not None and tuple(self.model.shape) != shape:
             raise UserError(f"the model is of shape {self.model.shape}, the data {self.dataset.name} of {shape}.")
+        if self.spaces:
+            _ = self.represent  # one that can't be had is refused before there is any work
         if self.samples is not None:
             found = self.samples.shape[1:]
             found = (found[2], *found[:2]) if len(found) == 3 else found
@@ -132,12 +131,22 @@ class Subject:
         return Split(self.draw(len(self.real)), None)
 
     @cached_property
+    def represent(self) -> list[Features]:
+        """The spaces in which samples are compared with the data."""
+        names = self.spaces or (default_space(self.dataset),)
+        return [features(name, self.dataset, "cpu" if self.model is None else self.model.device) for name in names]
+
+    @cached_property
     def compared(self) -> list[Compared]:
         """Real images, samples and training images as features, in each of the spaces."""
-        names = self.spaces or (default_space(self.dataset),)
-        spaces = [features(name, self.dataset) for name in names]
-        fake, train = self.fake, self.rows("train")
-        return [Compared(space.name, space(self.real), space(fake), space(train)) for space in spaces]
+        fake, found = self.fake, []
+        for space in self.represent:
+            real, train = (
+                real_features(space, self.dataset, split, min(self.n, len(self.dataset.splits[split])))
+                for split in (self.split, "train")
+            )
+            found.append(Compared(space.name, real, space(fake), train))
+        return found
 
     @cached_property
     def images(self) -> torch.Tensor:
@@ -156,5 +165,5 @@ def spread(split: Split, n: int) -> Split:
     """At most `n` rows of a split, evenly spread over it."""
     if len(split) <= n:
         return split
-    places = np.linspace(0, len(split) - 1, n).round().astype(np.int64)
-    return Split(split.images[places], None if split.labels is None else split.labels[places])
+    rows = evenly(len(split), n)
+    return Split(split.images[rows], None if split.labels is None else split.labels[rows])

@@ -87,6 +87,28 @@ def test_the_nll_is_the_model_s_and_in_bits_by_dimension(bars: Dataset, vae: VAE
     assert figures("elbo", subject)["ELBO nats per image"].value <= -nats.value
 
 
+def test_posteriors_that_know_nothing_and_those_that_have_run_out(bars: Dataset) -> None:
+    torch.manual_seed(0)
+    model = VAEModel(VAE(latent_dim=3, net=MLP(hidden=(16,)), likelihood=Bernoulli(binarise="none")), (1, 6, 6)).eval()
+    last = next(part for part in reversed(list(model.encoder.modules())) if isinstance(part, torch.nn.Linear))
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.zero_()
+    blind = figures("posteriors", Subject(bars, model))
+    assert blind["active units of 3"].value == 0
+    assert blind["mutual information nats"].value == pytest.approx(0, abs=1e-6)
+    assert blind["aggregate posterior: KL from P(z) nats"].value == pytest.approx(0, abs=1e-6)
+    assert blind["aggregate posterior: told from P(z)"].value == pytest.approx(0.5, abs=0.15)
+    with torch.no_grad():
+        torch.nn.init.normal_(last.weight, std=5)
+        last.bias[3:] = -8.0
+    sharp = figures("posteriors", Subject(bars, model))
+    assert sharp["active units of 3"].value == 3 and "lower bound" in sharp["mutual information nats"].note
+    assert sharp["mutual information nats"].value <= np.log(len(bars.splits["test"])) + 1e-6
+    assert "aggregate posterior: KL from P(z) nats" not in sharp, "a difference from a bound that has run out"
+    assert sharp["aggregate posterior: told from P(z)"].value > 0.7
+
+
 def test_which_binarisation_a_likelihood_is_of(bars: Dataset) -> None:
     def said(data: Dataset, likelihood: Any) -> str:
         return seen(Subject(data, VAEModel(VAE(net=MLP(hidden=(4,)), likelihood=likelihood), data.shape)))

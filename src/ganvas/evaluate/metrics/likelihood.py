@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from ganvas.data.store import tracked
-from ganvas.evaluate.figures import METRICS, Figure, mean
+from ganvas.evaluate.figures import METRICS, Figure, mean, share, subset_errors
+from ganvas.evaluate.frechet import frechet_distance
+from ganvas.evaluate.posteriors import active_units, parts
 from ganvas.evaluate.subject import BLOCK, Subject
+from ganvas.evaluate.two_sample import two_sample_test
 from ganvas.likelihoods import Bernoulli
+from ganvas.losses import reparametrised
 from ganvas.models.base import fast_products
 from ganvas.randomness import Draw, key
 
@@ -48,6 +53,33 @@ def nll(subject: Subject) -> Iterator[Figure]:
     yield mean("NLL", each, unit=NATS, better="lower", protocol=protocol, note=few)
     bits = each / (math.log(2) * math.prod(subject.dataset.shape))
     yield mean("NLL", bits, unit="bits per dimension", better="lower", protocol=protocol)
+
+
+@METRICS.register
+def posteriors(subject: Subject) -> Iterator[Figure]:
+    """What z knows of x, and how far the posteriors of all images together, the aggregate posterior, are from P(z)."""
+    model = subject.vae
+    x = model.config.likelihood.observe(subject.images, Draw(subject.seed))
+    mean_, log_variance = model.chunks(lambda part: torch.cat(model.posterior(part), 1), x).chunk(2, 1)
+    n, d = mean_.shape
+    facts: dict[str, Any] = {"protocol": f"{n:,} images; {seen(subject)}"}
+    codes = mean_.cpu().numpy()
+    error = subset_errors(lambda rows: {"": active_units(torch.from_numpy(rows))}, codes, seed=subject.seed)[""]
+    yield Figure("active units", active_units(mean_), error, n, f"of {d}", **facts)
+    with torch.inference_mode():
+        kl, information = (part.numpy() for part in parts(mean_, log_variance, model.prior, subject.seed))
+    run_out = information.mean() > math.log(n) - 1
+    note = f"a lower bound, of {n:,} images it is at most {math.log(n):.1f}: it takes more images" if run_out else ""
+    yield mean("mutual information", information, unit="nats", note=note, **facts)
+    if not run_out:
+        yield mean("aggregate posterior: KL from P(z)", kl - information, unit="nats", better="lower", **facts)
+    draws = reparametrised(mean_, log_variance, Draw(subject.seed, 1).normal("aggregate", (n, d), mean_.device))
+    found, prior = draws.cpu().numpy(), model.prior.sample(Draw(subject.seed, 2), (n, d)).cpu().numpy()
+    error = subset_errors(lambda p, q: {"": frechet_distance(p, q)}, prior, found, seed=subject.seed)[""]
+    value = frechet_distance(prior, found)
+    yield Figure("aggregate posterior: Frechet distance", value, error, n, better="lower", **facts)
+    told = two_sample_test(prior, found, subject.seed)
+    yield share("aggregate posterior: told from P(z)", told["accuracy"], int(told["n"]), better="lower", **facts)
 
 
 def seen(subject: Subject) -> str:

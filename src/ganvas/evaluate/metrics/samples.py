@@ -11,7 +11,7 @@ from ganvas.data.sources import GAUSSIANS
 from ganvas.evaluate.checks import Array
 from ganvas.evaluate.classifier import train_classifier
 from ganvas.evaluate.coverage import density_coverage, precision_recall
-from ganvas.evaluate.features import features
+from ganvas.evaluate.features import PAPERS, features
 from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, share, subset_errors
 from ganvas.evaluate.frechet import frechet_distance
 from ganvas.evaluate.kernel import kernel_distance
@@ -36,7 +36,7 @@ def frechet(subject: Subject) -> Iterator[Figure]:
             warnings.filterwarnings("ignore", ".*is singular", UserWarning)  # the note says it
             error = subset_errors(_frechet, it.real, it.fake, seed=subject.seed, most=max(2000, 2 * it.real.shape[1]))
             yield Figure(
-                "FID" if it.space == "inception" else "Frechet distance",
+                _named(it, "Frechet distance"),
                 frechet_distance(it.real, it.fake),
                 error["frechet"],
                 len(it.fake),
@@ -57,8 +57,15 @@ def kernel(subject: Subject) -> Iterator[Figure]:
     for it in subject.compared:
         value, error = kernel_distance(it.real, it.fake)
         of_data = _of_data(it, lambda real, train: {"": kernel_distance(real, train)[0]}).get("")
-        name = "KID" if it.space == "inception" else "kernel distance"
-        yield Figure(name, value, error, len(it.fake), better="lower", protocol=_protocol(it), of_data=of_data)
+        yield Figure(
+            _named(it, "kernel distance"),
+            value,
+            error,
+            len(it.fake),
+            better="lower",
+            protocol=_protocol(it),
+            of_data=of_data,
+        )
 
 
 @METRICS.register
@@ -156,6 +163,11 @@ def parzen(subject: Subject) -> Iterator[Figure]:
     protocol = f"sigma {found['sigma']:.2g} chosen on {len(validation):,} validation images"
     value, error = found["log_likelihood"], found["standard_error"]
     yield Figure("Parzen log-likelihood", value, error, len(samples), "nats per image", "higher", protocol, note)
+
+
+def _named(it: Compared, measure: str) -> str:
+    """As papers call a measure, if it is over Inception's features."""
+    return PAPERS[measure] if it.space == "inception" else measure
 
 
 def _protocol(it: Compared) -> str:
