@@ -9,6 +9,7 @@ setup: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q -c constraints.txt --no-deps torch-fidelity
 	touch $@
 
 # One thread each: the nets are tiny, and some tests start processes of their own.

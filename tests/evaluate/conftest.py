@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,5 @@ def random_inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def accepted(random_inception: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same file, whose checksum is taken for the published one."""
-    import hashlib
-
     monkeypatch.setattr(inception, "SHA256", hashlib.sha256(random_inception.read_bytes()).hexdigest())
     return random_inception

@@ -1,5 +1,6 @@
 """The network itself is compared with another implementation in test_oracles.py."""
 
+import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def test_other_weights_are_refused(random_inception: Path, tmp_path: Path, monke
     weight = state.pop("fc.bias")
     for content in (state, state | {"fc.bias": weight[1:]}, [1], {"a": Path()}):
         torch.save(content, tmp_path / "other.pth")
-        digest = __import__("hashlib").sha256((tmp_path / "other.pth").read_bytes()).hexdigest()
+        digest = hashlib.sha256((tmp_path / "other.pth").read_bytes()).hexdigest()
         monkeypatch.setattr(inception, "SHA256", digest)
         with pytest.raises(UserError, match=r"other\.pth does not hold the weights of FID .* download https://"):
             inception.load(tmp_path / "other.pth")

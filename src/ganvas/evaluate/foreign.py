@@ -1,7 +1,8 @@
 """Networks from a file, as features: ONNX or TorchScript.
 
-Neither is unpickled. ONNX is a graph of its operators; TorchScript runs torch's, and no Python. A file that torch.save
-or torch.export wrote is refused: torch reads it, or falls back on reading it, by running whatever was pickled into it.
+Neither is unpickled. ONNX is a graph of its operators. TorchScript runs torch's, and no Python; but one of them opens
+files and may write them, so take it from those whom you trust. A file that torch.save or torch.export wrote is refused:
+torch reads it, or falls back on reading it, by running whatever was pickled into it.
 """
 
 from __future__ import annotations
@@ -113,8 +114,7 @@ def read(path: str | Path, device: str | torch.device = "cpu") -> Network:
     except OSError as error:
         raise UserError(f"{str(path)!r} can't be read ({error.strerror}); give an ONNX or TorchScript file.") from error
     sha256 = hashlib.sha256(data).hexdigest()
-    if zipfile.is_zipfile(io.BytesIO(data)):
-        names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+    if names := _entries(data):
         if not any("/code/" in name for name in names) or any(name.endswith("archive_format") for name in names):
             raise UserError(f"{file.name} was written by torch.save or torch.export, which may hold any code. {EXPORT}")
         declared, function = _torchscript(data, file.name, torch.device(device))
@@ -123,6 +123,14 @@ def read(path: str | Path, device: str | torch.device = "cpu") -> Network:
     else:
         raise UserError(f"{file.name} is neither ONNX (.onnx) nor TorchScript. {EXPORT}")
     return Network(f"{file.name}@{sha256[:8]}", sha256, declared, function)
+
+
+def _entries(data: bytes) -> list[str]:
+    """The names in a zip archive; none, if it is none."""
+    try:
+        return zipfile.ZipFile(io.BytesIO(data)).namelist()
+    except zipfile.BadZipFile:
+        return []
 
 
 def _torchscript(data: bytes, name: str, device: torch.device) -> tuple[Size, Callable[[Tensor], Any]]:

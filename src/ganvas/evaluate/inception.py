@@ -257,7 +257,7 @@ def fetched() -> Path:
     try:
         return Path(pooch.retrieve(URL, f"sha256:{SHA256}", FILE, folder, downloader=pooch.HTTPDownloader(timeout=30)))
     except (requests.RequestException, OSError, ValueError) as error:  # ValueError: another checksum
-        why = str(error).splitlines()[0]
+        why = type(error).__name__ if isinstance(error, requests.RequestException) else error
         raise UserError(
             f"the weights of Inception can't be downloaded ({why}). Get {URL} by another road, and put it into "
             f"{str(folder)!r}, or give its path: inception:PATH. Without it: pixels, pca, classifier or random."
