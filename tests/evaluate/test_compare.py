@@ -52,7 +52,7 @@ def test_without_images_by_the_errors() -> None:
     assert differ(Figure("modes", 8, None, 10), Figure("modes", 7, None, 10))
 
 
-@pytest.mark.parametrize(("way", "expected"), [("lower", ("a",)), ("higher", ("c", "b")), ("", ())])
+@pytest.mark.parametrize(("way", "expected"), [("lower", ("a",)), ("higher", ("c", "b")), (2.0, ("b", "c")), ("", ())])
 def test_the_best_and_those_within_the_error(way: Any, expected: tuple[str, ...]) -> None:
     cells = {name: Figure("x", value, 0.1, 10, better=way) for name, value in (("a", 1.0), ("b", 2.1), ("c", 2.2))}
     assert best(cells) == expected

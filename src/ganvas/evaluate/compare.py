@@ -62,10 +62,14 @@ def compare(evaluations: Mapping[str, Sequence[Record]]) -> list[Row]:
 def best(cells: Mapping[str, Figure]) -> tuple[str, ...]:
     """The best, first, and those within the error of it; nothing of one alone."""
     way = next(iter(cells.values())).better
-    if not way or len(cells) < 2:
+    if way == "" or len(cells) < 2:
         return ()
-    first = (min if way == "lower" else max)(cells, key=lambda name: cells[name].value)
+    first = min(cells, key=lambda name: _worse(cells[name].value, way))
     return (first, *(name for name in cells if name != first and not differ(cells[first], cells[name])))
+
+
+def _worse(value: float, way: str | float) -> float:
+    return value if way == "lower" else -value if isinstance(way, str) else abs(value - way)
 
 
 def differ(a: Figure, b: Figure) -> bool:

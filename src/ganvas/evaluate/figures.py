@@ -39,7 +39,7 @@ class Figure:
         error: its standard error; None where there is none to be had.
         n: on how many images, samples or codes.
         unit: of the value and the error.
-        better: which way is better, "" where neither is.
+        better: which way is better, or the value that is best; "" where none is.
         protocol: what another figure of this name must share to be compared with this one.
         note: a warning for its reader.
         of_data: what as many training images have in the samples' place; None where that says nothing.
@@ -54,7 +54,7 @@ class Figure:
     error: float | None
     n: int
     unit: str = ""
-    better: Literal["lower", "higher", ""] = ""
+    better: Literal["lower", "higher", ""] | float = ""
     protocol: str = ""
     note: str = ""
     of_data: float | None = None
