@@ -137,7 +137,10 @@ def test_rows_are_found_by_name_and_by_the_lectures_row(words: list[str], tiny: 
 
 def test_all_rows_come_in_the_order_of_the_lecture(tiny: object) -> None:
     numbers = [int(it.lecture[0][1:]) for it in find(["all"])]
-    assert numbers == sorted(numbers) and len(numbers) == len(FIGURES) == len(rows())
+    papers = find(["papers"])
+    assert numbers == sorted(numbers) and len(numbers) + len(papers) == len(FIGURES) == len(rows())
+    assert [it.lecture[0] for it in papers] == [f"P{number}" for number in range(1, len(papers) + 1)]
+    assert find(["p1", "papers"]) == papers == rows()[-len(papers) :]
     assert "tiny" in [it.name for it in find(["L3"])], "a row of the lecture may have several figures"
 
 

@@ -176,10 +176,9 @@ def load_data(folder: Path, model: Model, source: str | None, binarise: bool = F
     from ganvas.data import load
     from ganvas.training.run import Run
 
-    own = Run(folder).recipe.data if (folder / "recipe.json").is_file() else None
-    if own and source in (None, own.source):
-        binarise = binarise or own.binarise
-        return load(own.source, size=own.size, channels=own.channels, binarise=binarise, labels=own.labels)
+    run = Run(folder) if (folder / "recipe.json").is_file() else None
+    if run and source in (None, run.recipe.data.source):
+        return run.dataset(binarise)
     if source is None:
         raise UserError(f"{folder} is a model without its run: say which images with --data, a name or a path.")
     if len(model.shape) != 3:

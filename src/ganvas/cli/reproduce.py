@@ -10,7 +10,7 @@ from ganvas.errors import UserError
 
 
 def reproduce(
-    names: Annotated[tuple[str, ...], "NAME...", "figures by name or by the lecture's row (L2), or all"] = (),
+    names: Annotated[tuple[str, ...], "NAME...", "figures by name or row (L2, P1), all of the lecture, or papers"] = (),
     /,
     *,
     quick: Annotated[bool, "", "a small version, within a minute each"] = False,
@@ -18,8 +18,8 @@ def reproduce(
     out: Annotated[Path, "DIR", "for NAME.png, NAME.json and a README.md of them all"] = Path("reproduced"),
     runs: Annotated[Path, "DIR", "of the runs: one that is finished is used again"] = Path("runs/reproduce"),
 ) -> None:
-    """The lecture's figures, trained and measured: the claim, the numbers with their spread over seeds, the verdict,
-    and the picture. Without a name it lists them. Stopped and started again, it goes on where it was.
+    """Figures of the lecture and of papers, trained and measured: the claim, the numbers with their spread over seeds,
+    the verdict, and the picture. Without a name it lists them. Stopped and started again, it goes on where it was.
 
     Example:
         ganvas reproduce latent-size --quick
@@ -45,6 +45,6 @@ def reproduce(
 
 
 HELP = """\
-  reproduce NAME                a figure of the lecture; without NAME: the list
+  reproduce NAME                a figure of the lecture or a paper, or their list
 """
 VERBS: dict[str, Callable[..., None]] = {"reproduce": reproduce}

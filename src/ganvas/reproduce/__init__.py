@@ -1,6 +1,6 @@
-"""`ganvas reproduce`: the lecture's figures, each with a number that could have come out the other way."""
+"""`ganvas reproduce`: figures of the lecture and of papers, whose numbers could have come out the other way."""
 
-from ganvas.reproduce import arithmetic, autoencoders, failures, fixes, gans, vaes, wasserstein
+from ganvas.reproduce import arithmetic, autoencoders, failures, fixes, gans, papers, vaes, wasserstein
 from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "failures",
     "fixes",
     "gans",
+    "papers",
     "vaes",
     "wasserstein",
 ]

@@ -2,7 +2,7 @@
 
 A row is a function of a `Lab` that returns an `Outcome`, registered in FIGURES under its name. Its docstring is read:
 
-    L2: codes of an autoencoder beside PCA.      the lecture's rows, and a title
+    L2: codes of an autoencoder beside PCA.      the lecture's rows and a title; P1 ...: a figure of a paper's table
 
     Claim: what is measured, and what would refute it.
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 FIGURES = Registry("figure")
 T = TypeVar("T")
-_DOC = re.compile(r"(L\d+(?:, L\d+)*): (.+?)\.?\n\n(?:.*\n\n)?Claim: (.+?)(?:\n\n|\Z)", re.S)
+_DOC = re.compile(r"([LP]\d+(?:, [LP]\d+)*): (.+?)\.?\n\n(?:.*\n\n)?Claim: (.+?)(?:\n\n|\Z)", re.S)
 
 
 @dataclass(frozen=True)
@@ -126,24 +126,26 @@ def row(name: str) -> Row:
 
 
 def rows() -> list[Row]:
-    """All rows, as they follow in the lecture."""
-    return sorted(map(row, FIGURES), key=lambda it: (int(it.lecture[0][1:]), it.name))
+    """All rows, as they follow in the lecture; then those of papers."""
+    return sorted(map(row, FIGURES), key=lambda it: (it.lecture[0][0], int(it.lecture[0][1:]), it.name))
 
 
 def find(words: Iterable[str]) -> list[Row]:
     """The rows that are meant, each once, as they follow in the lecture.
 
     Args:
-        words: names, the lecture's rows ("L2"), or "all".
+        words: names, the lecture's rows ("L2") or those of papers ("P1"), "all" of the lecture, "papers".
 
     Raises:
         UserError: a word that is none of these.
     """
     known, chosen = rows(), set()
     for word in words:
-        meant = {it.name for it in known if word in ("all", it.name) or word.upper() in it.lecture}
+        groups = {"all": "L", "papers": "P"}
+        meant = {it.name for it in known if it.lecture[0][0] == groups.get(word) or word == it.name}
+        meant |= {it.name for it in known if word.upper() in it.lecture}
         if not meant:
-            raise unknown("figure", word, ["all", *(part for it in known for part in (it.name, *it.lecture))])
+            raise unknown("figure", word, [*groups, *(part for it in known for part in (it.name, *it.lecture))])
         chosen |= meant
     return [it for it in known if it.name in chosen]
 

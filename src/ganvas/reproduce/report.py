@@ -134,11 +134,31 @@ def gallery(out: Path) -> Path:
     """Write OUT/README.md from the JSON files that are there."""
     found = [read_json(path) for path in sorted(out.glob("*.json"))]
     made = [facts for facts in found if isinstance(facts, dict) and {"lecture", "measures", "claim"} <= facts.keys()]
-    made.sort(key=lambda facts: (int(facts["lecture"][0][1:]), facts["name"]))
-    summary = [f"| {', '.join(it['lecture'])} | [{_cell(it['title'])}](#{it['name']}) | {_short(it)} |" for it in made]
-    lines = [MARK, "", "# The lecture's figures", "", "| row | figure | claim |", "| --- | --- | --- |", *summary]
-    write_text(out / "README.md", "\n".join([*lines, *map(_section, made)]) + "\n")
+    made.sort(key=lambda facts: (facts["lecture"][0][0], int(facts["lecture"][0][1:]), facts["name"]))
+    lecture, papers = ([it for it in made if it["lecture"][0][0] == letter] for letter in "LP")
+    lines = [MARK]
+    if papers:
+        table = [line for it in papers for line in _beside(it)]
+        head = ["| figure | ours | the paper's | seeds | why not |", "| --- | --- | --- | --- | --- |"]
+        lines += ["", "# Figures of papers", "", *head, *table]
+    if lecture:
+        summary = [
+            f"| {', '.join(it['lecture'])} | [{_cell(it['title'])}](#{it['name']}) | {_short(it)} |" for it in lecture
+        ]
+        lines += ["", "# The lecture's figures", "", "| row | figure | claim |", "| --- | --- | --- |", *summary]
+    write_text(out / "README.md", "\n".join([*lines, *map(_section, [*papers, *lecture])]) + "\n")
     return out / "README.md"
+
+
+def _beside(facts: dict[str, Any]) -> list[str]:
+    """A line for each number that a paper has, too."""
+    quick = " (quick version)" * facts["quick"]
+    return [
+        f"| [{_cell(facts['title'])}](#{facts['name']}): {_cell(it['name'])} | {_cell(spread(it))}{quick} "
+        f"| {_cell(it['expected'])} | {len(facts['seeds'])} | {_cell(facts['reason'])} |"
+        for it in facts["measures"]
+        if it["expected"]
+    ]
 
 
 def _short(facts: dict[str, Any]) -> str:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganvas.errors import UserError
 from ganvas.files import read_json, write_text
 from ganvas.models import MODELS, Model, load
 from ganvas.recipe import Recipe, from_json
+
+if TYPE_CHECKING:
+    from ganvas.data import Dataset
 
 
 class Run:
@@ -54,6 +57,14 @@ class Run:
         """{"fingerprint", "shape", "preparation", "versions"} of what it was trained on, and with."""
         facts: dict[str, Any] = read_json(self.path / "data.json")
         return facts
+
+    def dataset(self, binarise: bool = False) -> Dataset:
+        """What it was trained on; `binarise`: each pixel drawn once as black or white."""
+        from ganvas.data import load
+
+        own = self.recipe.data
+        binarise = binarise or own.binarise
+        return load(own.source, size=own.size, channels=own.channels, binarise=binarise, labels=own.labels)
 
     @property
     def state(self) -> dict[str, Any]:

@@ -135,10 +135,9 @@ def resume(path: str | Path, report: Report = quiet) -> Run:
         raise UserError(f"{run.path} is finished: there is nothing to resume.")
     recipe = run.recipe
     where = engine.choose_device(recipe.training.device)
-    asked = recipe.data
-    dataset = load(asked.source, size=asked.size, channels=asked.channels, binarise=asked.binarise, labels=asked.labels)
+    dataset = run.dataset()
     if dataset.fingerprint != run.data["fingerprint"]:
-        raise UserError(f"the data of {run.path} has changed: {asked.source} is not what it was trained on.")
+        raise UserError(f"the data of {run.path} has changed: {recipe.data.source} is not what it was trained on.")
     game = Game(make_model(recipe, dataset, where), recipe, dataset, engine.make_accelerator(where))
     return _finish(game, run, report, (run.path / "tensorboard").is_dir())
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganvas.data import load
 from ganvas.files import read_json, write_text
 from ganvas.training import checkpoint
 from ganvas.training.run import Run
@@ -107,8 +106,7 @@ def _measured(run: Run) -> list[Row]:
     finished, newest = state["state"] == "finished", run.checkpoint
     if not finished and newest is None:
         return []
-    asked = recipe.data
-    data = load(asked.source, size=asked.size, channels=asked.channels, binarise=asked.binarise, labels=asked.labels)
+    data = run.dataset()
     if finished or newest is None:
         model = run.model
     else:
