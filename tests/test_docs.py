@@ -47,11 +47,10 @@ def expected(program: str) -> dict[int, list[tuple[float, float]]]:
     said: dict[int, list[tuple[float, float]]] = {}
     place = 0
     for number, line in enumerate(program.splitlines(), 1):
-        code, _, comment = line.partition("  # ") if not line.strip().startswith("# ") else ("", "", line)
-        place = number if code else place if comment else 0
-        if not program.splitlines()[place - 1].strip().startswith("print(") or not place:
-            continue
-        for value, tolerance in re.findall(rf"({NUMBER})(?: ± ({NUMBER}))?", comment):
+        code, _, comment = line.partition("# ")
+        if code.strip():
+            place = number if code.strip().startswith("print(") else 0
+        for value, tolerance in re.findall(rf"({NUMBER})(?: ± ({NUMBER}))?", comment if place else ""):
             half_unit = 0.5000001 * 10.0 ** -len(value.partition(".")[2])
             said.setdefault(place, []).append((float(value), float(tolerance) if tolerance else half_unit))
     return said
