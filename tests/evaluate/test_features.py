@@ -110,13 +110,6 @@ def test_inception(digits: Dataset, images: torch.Tensor, accepted: Path) -> Non
     np.testing.assert_allclose(colour(as_bytes), found[1:], rtol=1e-3, atol=1e-5)
 
 
-def test_only_the_published_inception_gives_fid(digits: Dataset) -> None:
-    one, other = Features("inception", digits.shape, np.asarray), features("pixels", digits)
-    assert one.title("Frechet distance") == "FID" and one.title("kernel distance") == "KID"
-    assert one.title("precision") == "precision (inception)"
-    assert other.title("Frechet distance") == "Frechet distance (pixels)"
-
-
 class Counted:
     """The pixels, and how many images they were asked of."""
 

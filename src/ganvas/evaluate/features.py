@@ -30,7 +30,6 @@ FORMAT = 1  # counted up when what a network is given changes: features in the c
 COMPONENTS = 64
 FITTED = 3000  # training images that PCA looks at
 CHUNK = 500
-PAPERS = {"Frechet distance": "FID", "kernel distance": "KID"}
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 
 Array = NDArray[Any]
@@ -54,11 +53,6 @@ class Features:
     shape: tuple[int, ...]
     function: Function
     version: str = ""
-
-    def title(self, measure: str) -> str:
-        """What to call a measure in these features: "FID" and "KID" over Inception's, else "measure (name)"."""
-        standard = self.name == "inception" and measure in PAPERS
-        return PAPERS[measure] if standard else f"{measure} ({self.name})"
 
     def __call__(self, images: Any) -> Array:
         """Float features (N, d).

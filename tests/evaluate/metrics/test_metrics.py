@@ -1,6 +1,7 @@
 """What every metric has to be, and what each computes from a subject."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ganvas.data.loader import to_tensor
 from ganvas.data.sources import GAUSSIANS
 from ganvas.errors import UserError
 from ganvas.evaluate import density_coverage, frechet_distance, precision_recall
+from ganvas.evaluate import subject as subject_module
 from ganvas.evaluate.features import features
 from ganvas.evaluate.figures import Figure, NotApplicableError
 from ganvas.evaluate.kernel import kernel_distance
@@ -142,6 +144,14 @@ def test_samples_are_compared_in_the_features_by_the_functions(bars: Dataset) ->
     train = space(subject.rows("train"))
     assert found["Frechet distance"].of_data == pytest.approx(frechet_distance(real, train))
     assert "at least 1,000" in found["precision"].note
+
+
+def test_fid_is_the_name_over_inception_alone(bars: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    represent = features("pca", bars)
+    monkeypatch.setattr(subject_module, "features", lambda name, dataset, device: replace(represent, name=name))
+    for space, names in (("inception", ["FID", "KID"]), ("net.onnx@1a2b3c4d", ["Frechet distance", "kernel distance"])):
+        subject = Subject(bars, samples=bars.splits["train"].images, n=50, spaces=(space,))
+        assert [name for metric in ("frechet", "kernel") for name in figures(metric, subject)] == names
 
 
 def test_too_few_samples_for_a_covariance_is_said(bars: Dataset) -> None:

@@ -11,7 +11,7 @@ from ganvas.data.sources import GAUSSIANS
 from ganvas.evaluate.checks import Array
 from ganvas.evaluate.classifier import train_classifier
 from ganvas.evaluate.coverage import density_coverage, precision_recall
-from ganvas.evaluate.features import PAPERS, features
+from ganvas.evaluate.features import features
 from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, share, subset_errors
 from ganvas.evaluate.frechet import frechet_distance
 from ganvas.evaluate.kernel import kernel_distance
@@ -23,6 +23,7 @@ from ganvas.evaluate.two_sample import two_sample_test
 
 GAUSSIAN_SAMPLES, STACKED_SAMPLES = 2500, 26_000  # of the published protocols
 PARZEN_SAMPLES, PARZEN_VALIDATION = 10_000, 1000
+PAPERS = {"Frechet distance": "FID", "kernel distance": "KID"}  # what they are called over Inception's features alone
 ENOUGH = 1000  # samples, for shares that depend on how dense they lie
 
 
@@ -166,7 +167,6 @@ def parzen(subject: Subject) -> Iterator[Figure]:
 
 
 def _named(it: Compared, measure: str) -> str:
-    """As papers call a measure, if it is over Inception's features."""
     return PAPERS[measure] if it.space == "inception" else measure
 
 
