@@ -81,9 +81,10 @@ class VAE:
             )
         if self.free_bits and not (isinstance(self.prior, Normal) and (self.bound, self.elbo) == ("elbo", "analytic")):
             raise UserError("free bits need the KL of each dimension: the ELBO in closed form, with the prior normal.")
-
         if self.gradient == "doubly" and self.bound != "iwae":
-            raise UserError("the doubly reparametrised gradient is one of the importance weighted bound: take that.")
+            raise UserError(
+                "the doubly reparametrised gradient is one of the importance weighted bound: take bound iwae."
+            )
         if self.gradient == "doubly" and isinstance(self.prior, StochasticLayer):
             raise UserError(
                 "the doubly reparametrised gradient takes log P(z) as a function of z alone, and a layer above draws "
