@@ -144,6 +144,60 @@ def test_log_prob_is_each_images_own() -> None:
     assert not torch.equal(model.log_prob(X, 50, seed=1), model.log_prob(X, 50, seed=2))
 
 
+@pytest.mark.parametrize("num_samples", [3, 50, 170, 500])
+@pytest.mark.parametrize("settings", [{}, {"prior": StochasticLayer(latent_dim=2)}])
+def test_log_prob_of_an_image_is_the_same_in_any_company(num_samples: int, settings: dict[str, Any]) -> None:
+    """Small numbers of draws are decoded for several images at once; each image has its own by its place."""
+    torch.manual_seed(0)
+    model, images = linear_gaussian(0.1, 1.3, **settings), X.repeat(4, 1)
+    found = model.log_prob(images, num_samples, seed=1, progress=True)
+    for n in (1, 5, 12):
+        torch.testing.assert_close(model.log_prob(images[:n], num_samples, seed=1), found[:n])
+    assert len(set(found.tolist())) == 12, "equal images have unequal draws"
+
+
+@pytest.mark.parametrize(("num_samples", "others"), [(1, 0), (2, 1), (7, 2), (1234, 370)])
+def test_defensive_draws_by_hand(num_samples: int, others: int) -> None:
+    """The last draws are the prior's, 30 % of them, and one at least is Q's; the weights are those of the mixture."""
+    model, x = linear_gaussian(0.3, 0.5), X[1]
+    zs = []
+    model.decoder.register_forward_pre_hook(lambda _, given: zs.append(given[0].numpy().reshape(-1, 2)))
+    ours = model.log_prob(x[None], num_samples, defensive=0.3).item()
+    z = np.concatenate(zs)
+    assert len(z) == len(np.unique(z, axis=0)) == num_samples
+    q, p = log_q(x.numpy(), z, 0.3, 0.5), stats.norm.logpdf(z).sum(1)
+    share = others / num_samples
+    mixture = np.log((1 - share) * np.exp(q) + share * np.exp(p))
+    expected = np.logaddexp.reduce(log_joint(x.numpy(), z) - mixture) - math.log(num_samples)
+    assert ours == pytest.approx(expected, abs=1e-4)
+    if num_samples == 1234:
+        own = z[: num_samples - others]
+        noise = (own - (x.numpy() - B) @ W @ EXACT / S**2 - 0.3) / (0.5 * np.sqrt(np.diag(EXACT)))
+        assert stats.kstest(noise.ravel(), "norm").pvalue > 1e-6
+        assert stats.kstest(z[num_samples - others :].ravel(), "norm").pvalue > 1e-6
+
+
+@pytest.mark.parametrize("settings", [{}, {"prior": Mixture(components=3)}, {"prior": Vamp(components=3)}])
+def test_defensive_draws_find_what_a_narrow_q_misses(settings: dict[str, Any]) -> None:
+    """Within 5.5 standard errors of 1,500 estimates the weights have the mean P(x), a mixture's: false alarm 4e-8."""
+    torch.manual_seed(0)
+    model = linear_gaussian(0.0, 0.2, **settings)
+    exact = MARGINAL.logpdf(X[1])
+    if settings:
+        with torch.no_grad():
+            components = [part.double().numpy() for part in model.prior.components()]
+        each = [
+            stats.multivariate_normal(W @ m + B, W @ np.diag(np.exp(v)) @ W.T + S**2 * np.eye(2)).logpdf(X[1]) + w
+            for m, v, w in zip(*components, strict=True)
+        ]
+        exact = np.logaddexp.reduce(each)
+    x = X[1].expand(1500, 2)
+    plain, defended = (model.log_prob(x, 50, defensive=share).double().numpy() - exact for share in (0.0, 0.2))
+    weights = np.exp(defended)
+    assert weights.mean() == pytest.approx(1, abs=5.5 * weights.std() / math.sqrt(1500))
+    assert plain.mean() < defended.mean() - 0.3 and np.abs(defended).mean() < 0.5 * np.abs(plain).mean()
+
+
 def test_log_prob_of_black_and_white_is_the_integral_over_z() -> None:
     """Within 6 standard errors, 0.0008 by 40 seeds: false alarm under 1e-6."""
     model = image_model()
@@ -307,7 +361,7 @@ def test_of_one_draw_the_doubly_reparametrised_gradient_sticks_the_landing() -> 
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"), [({}, "take that"), ({"bound": "iwae", "prior": StochasticLayer()}, "take one layer")]
+    ("settings", "says"), [({}, "take bound iwae"), ({"bound": "iwae", "prior": StochasticLayer()}, "take one layer")]
 )
 def test_what_has_no_doubly_reparametrised_gradient(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
@@ -431,5 +485,10 @@ def test_samples_are_means_at_normal_codes() -> None:
 def test_what_can_t_be_is_refused() -> None:
     with pytest.raises(UserError, match="num_samples is 0: it takes at least 1"):
         linear_gaussian().log_prob(X, 0)
+    for share in (-0.1, 1.0, math.nan):
+        with pytest.raises(UserError, match=r"defensive is .*: it takes a share of the draws, from 0 to below 1"):
+            linear_gaussian().log_prob(X, 10, defensive=share)
+    with pytest.raises(UserError, match="with a layer above that is but estimated"):
+        linear_gaussian(prior=StochasticLayer()).log_prob(X, 10, defensive=0.1)
     with pytest.raises(UserError, match=r"Bernoulli .* needs images .* shape \(2,\): take --likelihood gaussian"):
         VAEModel(VAE(), (2,))

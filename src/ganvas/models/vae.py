@@ -16,12 +16,23 @@ from torch import Tensor
 
 from ganvas import losses
 from ganvas.data.loader import to_tensor
+from ganvas.data.store import tracked
 from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, Likelihood
 from ganvas.models.base import CHUNK, MODELS, Model, fast_products
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
-from ganvas.priors import Normal, Prior, StochasticLayer, Uniform, VampMixture, halves, held
+from ganvas.priors import (
+    Distribution,
+    LatentLayer,
+    Normal,
+    Prior,
+    StochasticLayer,
+    Uniform,
+    VampMixture,
+    halves,
+    held,
+)
 from ganvas.randomness import Draw, order
 from ganvas.registry import Count, settings
 
@@ -70,9 +81,10 @@ class VAE:
             )
         if self.free_bits and not (isinstance(self.prior, Normal) and (self.bound, self.elbo) == ("elbo", "analytic")):
             raise UserError("free bits need the KL of each dimension: the ELBO in closed form, with the prior normal.")
-
         if self.gradient == "doubly" and self.bound != "iwae":
-            raise UserError("the doubly reparametrised gradient is one of the importance weighted bound: take that.")
+            raise UserError(
+                "the doubly reparametrised gradient is one of the importance weighted bound: take bound iwae."
+            )
         if self.gradient == "doubly" and isinstance(self.prior, StochasticLayer):
             raise UserError(
                 "the doubly reparametrised gradient takes log P(z) as a function of z alone, and a layer above draws "
@@ -146,8 +158,7 @@ class VAEModel(Model):
         n, d = mean.shape
         center, spread = mean[:, None], log_variance[:, None]
         z = losses.reparametrised(center, spread, draw.normal("posterior", (n, samples, d), mean.device))
-        output = self.decoder(z.flatten(0, 1)).float().unflatten(0, (n, samples)).transpose(0, 1)
-        reconstruction = -self.config.likelihood.log_prob(x, output).T
+        reconstruction = -self._log_likelihood(x, z)
         if form == "analytic" and isinstance(self.prior, Normal):
             kl = losses.kl_to_standard_normal(mean, log_variance)[:, None]
         else:
@@ -216,32 +227,83 @@ class VAEModel(Model):
         """E[x given z] (n, *shape) at z from the prior; the same seed gives the same samples."""
         return self.decode(self.prior.sample(Draw(seed), (n, self.config.latent_dim)))
 
-    def log_prob(self, images: Any, num_samples: int = 1000, seed: int = 0) -> Tensor:
+    def log_prob(
+        self, images: Any, num_samples: int = 1000, seed: int = 0, defensive: float = 0.0, progress: bool = False
+    ) -> Tensor:
         """log P(x) by importance sampling: log 1/K sum_k P(x, z_k) / Q(z_k given x) (Burda et al. 2015).
+
+        Where Q misses a part of the posterior, so does the estimate, and its spread does not show it. With defensive
+        draws a share a of them comes from P(z), and (1 - a) Q(z given x) + a P(z) takes the place of Q: no weight is
+        above P(x given z) / a (Hesterberg 1995; the shares are exact, as in Veach & Guibas 1995, balance heuristic).
 
         Args:
             images: (N, *shape); grey levels are binarised by one draw where the likelihood says so.
             num_samples: K, exactly; memory does not grow with it.
             seed: of every draw.
+            defensive: a, in [0, 1), to the nearest whole draw.
+            progress: show a bar where stderr is a terminal.
 
         Returns:
             (N,), nats; a lower bound in expectation that rises with K.
+
+        Raises:
+            UserError: K below 1, another share, defensive draws beside a layer of latent variables above.
         """
         if num_samples < 1:
             raise UserError(f"num_samples is {num_samples}: it takes at least 1.")
+        if not 0 <= defensive < 1:
+            raise UserError(f"defensive is {defensive:g}: it takes a share of the draws, from 0 to below 1.")
+        if defensive and isinstance(self.prior, LatentLayer):
+            raise UserError("defensive draws need log P(z), and with a layer above that is but estimated: take none.")
         x = self.config.likelihood.observe(self.rows(images), Draw(seed))
         sums = torch.full((len(x),), -math.inf, device=x.device)
+        others = min(round(defensive * num_samples), num_samples - 1)
+        starts = range(0, len(x), max(1, CHUNK // num_samples))
         with self.asked(), fast_products(self.device):
-            mean, log_variance = self.posterior(x)
             prior = held(self.prior)
-            for block, start in enumerate(range(0, num_samples, 1000)):
-                k = min(1000, num_samples - start)
-                for i in range(len(x)):
-                    draw = Draw(seed, i, block)
-                    eps = draw.normal("importance", (k, mean.shape[1]), x.device)
-                    z = losses.reparametrised(mean[i], log_variance[i], eps)
-                    output = [self.decoder(part).float() for part in torch.split(z, CHUNK)]
-                    log_p = torch.cat([self.config.likelihood.log_prob(x[i : i + 1], part) for part in output])
-                    log_p += prior.log_prob(z, draw) - losses.normal_log_prob(z, mean[i], log_variance[i])
-                    sums[i] = torch.logaddexp(sums[i], log_p.logsumexp(0))
+            posteriors = [one for part in torch.split(x, CHUNK) for one in zip(*self.posterior(part), strict=True)]
+            for start in tracked(starts, len(starts), "log P(x)", progress):
+                rows = slice(start, start + starts.step)
+                for block, first in enumerate(range(0, num_samples, 1000)):
+                    k = min(1000, num_samples - first)
+                    own = min(max(num_samples - others - first, 0), k)
+                    drawn = [
+                        proposed(prior, *of, Draw(seed, start + i, block), (own, k - own), others / num_samples)
+                        for i, of in enumerate(posteriors[rows])
+                    ]
+                    z, log_weight = (torch.stack(part) for part in zip(*drawn, strict=True))
+                    log_p = [self._log_likelihood(x[rows], part) for part in torch.split(z, CHUNK, 1)]
+                    sums[rows] = torch.logaddexp(sums[rows], (torch.cat(log_p, 1) + log_weight).logsumexp(1))
         return sums - math.log(num_samples)
+
+    def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log P(x given z): (N, *shape) and k draws for each (N, k, latent_dim) -> (N, k)."""
+        output = self.decoder(z.flatten(0, 1)).float().unflatten(0, z.shape[:2]).transpose(0, 1)
+        log_p: Tensor = self.config.likelihood.log_prob(x, output).T
+        return log_p
+
+
+def proposed(
+    prior: Distribution, mean: Tensor, log_variance: Tensor, draw: Draw, counts: tuple[int, int], share: float
+) -> tuple[Tensor, Tensor]:
+    """Draws for one image from Q and from P(z), and log P(z) less the log-density of the mixture of both.
+
+    Args:
+        prior: P(z).
+        mean: of Q(z given x), (d,).
+        log_variance: likewise.
+        draw: of all of them.
+        counts: how many from Q, how many from P(z).
+        share: of P(z) in the mixture; 0 asks nothing of it.
+
+    Returns:
+        z (k, d), first those from Q; and (k,), nats.
+    """
+    own, others = counts
+    z = losses.reparametrised(mean, log_variance, draw.normal("importance", (own, len(mean)), mean.device))
+    if others:
+        z = torch.cat([z, prior.sample(draw, (others, len(mean)), mean.device)])
+    log_p, log_q = prior.log_prob(z, draw), losses.normal_log_prob(z, mean, log_variance)
+    if share:
+        log_q = torch.logaddexp(log_q + math.log1p(-share), log_p + math.log(share))
+    return z, log_p - log_q
