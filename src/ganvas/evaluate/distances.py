@@ -20,6 +20,7 @@ PAIRS = 2**24  # distances in memory at a time: 128 MiB
 PLAIN = 2**31  # multiplications below which screening does not pay
 SHARE = 128  # a distance alone costs as much as so many in a product
 CROWD = 16  # a row with more than one candidate in so many is given up at once
+CLUSTERS = 256  # of such rows, that are tried
 
 Places = NDArray[np.int64]
 
@@ -104,18 +105,23 @@ def _nearest_plainly(x: Array, y: Array, k: int, own: Places | None) -> tuple[Fl
 
 def _nearest_screened(x: Array, y: Array | None, k: int) -> tuple[Floats, Places]:
     candidates = _Candidates(x, y, k)
+    screen, many = candidates.screen, candidates.many
     i, j = candidates.pairs()
-    squared = candidates.screen.squared(i, j)
+    squared = screen.squared(i, j)
     order = np.lexsort((j, squared, i))
-    few = ~candidates.many
-    first = np.searchsorted(i[order], np.flatnonzero(few))
-    chosen = order[first[:, None] + np.arange(k)]
+    chosen = order[np.searchsorted(i[order], np.flatnonzero(~many))[:, None] + np.arange(k)]
     distances, places = np.empty((len(x), k)), np.empty((len(x), k), np.int64)
-    distances[few], places[few] = squared[chosen], j[chosen]
-    del candidates
-    if not few.all():
-        own = np.flatnonzero(~few) if y is None else None
-        distances[~few], places[~few] = _nearest_plainly(x[~few], x if y is None else y, k, own)
+    distances[~many], places[~many] = squared[chosen], j[chosen]
+    for members, around in candidates.clusters() if y is None else ():
+        among = np.searchsorted(around, members)
+        distances[members], places[members] = (found[among] for found in nearest(x[around], k=k))
+        places[members] = around[places[members]]
+        distances[members] *= distances[members] >= screen.zero(members[:, None], places[members])
+        many[members] = False
+    if many.any():
+        del candidates, screen
+        own = np.flatnonzero(many) if y is None else None
+        distances[many], places[many] = _nearest_plainly(x[many], x if y is None else y, k, own)
     return distances, places
 
 
@@ -149,24 +155,49 @@ class _Candidates:
         ((i, j, _),) = self.found
         return i.astype(np.int64), j.astype(np.int64)
 
+    def clusters(self) -> Iterator[tuple[Places, Places]]:
+        """Of x with itself: close rows that have too many candidates, and the rows (m,) that all those are among.
+
+        Alone, with the mean of their own taken off, such rows are no longer too near for a product.
+        """
+        left = np.flatnonzero(self.many)
+        reach = np.sqrt(self._above(slice(0, len(self.many)))[:, 0])
+        for _ in range(CLUSTERS):
+            if not len(left):
+                return
+            lead = slice(left[0], left[0] + 1)
+            margins = self.screen.margins(lead, self.shift)
+            product = self.screen.product(lead, slice(0, len(self.many)), self.shift)
+            away = np.sqrt(margins.above(product.double().numpy()))[0]
+            away[lead] = 0
+            close = away[left] <= 2 * reach[lead]
+            members, left = left[close], left[~close]
+            furthest = 2 * reach[lead] + reach[members].max()
+            around = np.flatnonzero((product <= margins.maybe(furthest[:, None] ** 2)).numpy())
+            if len(around) < min(len(self.many), 2 * len(members)):
+                yield members, around
+
     def _see(self, rows: slice, columns: slice, product: Tensor) -> None:
         k = self.least.shape[1]
         smallest = product.topk(min(k, product.shape[1]), largest=False).values
         self.least[rows] = torch.cat([self.least[rows], smallest], 1).topk(k, largest=False).values
         maybe = product <= self._bound(rows)
         maybe[torch.from_numpy(self.many[rows])] = False
-        self.many[rows] |= _crowded(maybe, product.shape[1] // CROWD + k)
-        i, j = maybe.nonzero(as_tuple=True)
-        pairs = ((i + rows.start).int().numpy(), (j + columns.start).int().numpy(), product[i, j].numpy())
-        self.found.append(pairs)
+        i, j, crowded = _sparse(maybe, product.shape[1] // CROWD + k)
+        self.many[rows] |= crowded
+        places = ((i + rows.start).astype(np.int32), (j + columns.start).astype(np.int32))
+        self.found.append((*places, product.numpy()[i, j]))
         self.fresh += len(i)
         if self.fresh > self.limit * len(self.many):
             self._prune()
 
     def _bound(self, rows: slice) -> Tensor:
         """The products (n, 1) up to which a row's neighbours may have them."""
-        margins = self.screen.margins(rows, self.shift)
-        return margins.maybe(margins.above(self.least[rows, -1:].double().numpy()))
+        return self.screen.margins(rows, self.shift).maybe(self._above(rows))
+
+    def _above(self, rows: slice) -> Floats:
+        """No row's k-th neighbour is farther, squared, (n, 1)."""
+        return self.screen.margins(rows, self.shift).above(self.least[rows, -1:].double().numpy())
 
     def _prune(self) -> None:
         i, j, product = (np.concatenate(parts) for parts in zip(*self.found, strict=True))
@@ -176,13 +207,12 @@ class _Candidates:
         self.found, self.fresh = [(i[keep], j[keep], product[keep])], 0
 
 
-def _crowded(mask: Tensor, limit: int) -> NDArray[np.bool_]:
-    """Rows (n,) with more than so many True in a mask (n, m), which are then made False."""
-    if int(mask.count_nonzero()) <= limit:
-        return np.zeros(len(mask), bool)
-    crowded = mask.count_nonzero(1) > limit
-    mask[crowded] = False
-    return crowded.numpy()
+def _sparse(mask: Tensor, limit: int) -> tuple[Places, Places, NDArray[np.bool_]]:
+    """Where a mask (n, m) is True, but for the rows that have more than so many, and which (n,) those are."""
+    i, j = np.divmod(np.flatnonzero(mask.numpy()), mask.shape[1])
+    crowded = np.bincount(i, minlength=len(mask)) > limit
+    keep = ~crowded[i]
+    return i[keep], j[keep], crowded
 
 
 def _settle(
@@ -192,8 +222,7 @@ def _settle(
     reach = np.maximum(radii, 0) / screen.unit
     hits = product <= margins.surely(reach)
     unsure = (product <= margins.maybe(reach)) & ~hits
-    crowded = _crowded(unsure, product.shape[1] // SHARE)
-    i, j = (place.numpy() for place in unsure.nonzero(as_tuple=True))
+    i, j, crowded = _sparse(unsure, product.shape[1] // SHARE)
     radii = np.broadcast_to(radii, product.shape)
     settled, (x, y) = hits.numpy(), screen.rows
     settled[i, j] = screen.squared(i + rows.start, j + columns.start) <= radii[i, j]

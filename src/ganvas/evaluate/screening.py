@@ -20,7 +20,7 @@ from torch import Tensor
 from ganvas.devices import has_fast_bfloat16
 from ganvas.evaluate.checks import Array, Floats
 
-TILE = 4096  # rows of either side in a product
+TILE = 2048  # rows of either side in a product
 CHUNK = 512  # rows in float64 at a time
 PARTS = 3  # of a squared length: 24 bits in bfloat16
 ROUNDOFF = 2.0**-24  # of a sum in float32
@@ -59,7 +59,7 @@ class Screen:
 
     def __init__(self, x: Array, y: Array | None = None) -> None:
         fast = has_fast_bfloat16(torch.device("cpu")) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        self.dtype, self.result = (torch.bfloat16, 2.0**-8) if fast else (torch.float32, 0.0)
+        self.dtype, self.result = (torch.bfloat16, 2.0**-8) if fast else (torch.float32, ROUNDOFF)
         self.rows, self.symmetric, self.d = (x, x if y is None else y), y is None, x.shape[1]
         self.sums = 1.05 * ROUNDOFF * 2 * (self.d + 16)
         self.centre = (x if y is None else y).mean(0, dtype=np.float64)
@@ -115,13 +115,17 @@ class Screen:
         return float(torch.tensor(squared / self.unit, dtype=self.dtype))
 
     def squared(self, i: Array, j: Array) -> Floats:
-        """Squared distances of pairs x_i, y_j, not in units; rows that are all but equal are at 0."""
+        """Squared distances of pairs x_i, y_j (n,), not in units."""
         found = np.empty(len(i))
         for part in spans(len(i), CHUNK):
             apart = torch.from_numpy(self.rows[0][i[part]]).double() - torch.from_numpy(self.rows[1][j[part]])
             found[part] = apart.square_().sum(1)
-        found[found < ROUNDING * self.unit * (self.x.squares[i] + self.y.squares[j])] = 0
-        return found
+        return np.where(found < self.zero(i, j), 0, found)
+
+    def zero(self, i: Array, j: Array) -> Floats:
+        """Below this the squared distance of x_i and y_j is 0, as it would be by float64 products; not in units."""
+        floor: Floats = ROUNDING * self.unit * (self.x.squares[i] + self.y.squares[j])
+        return floor
 
 
 @dataclass(frozen=True)
