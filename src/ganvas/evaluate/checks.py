@@ -12,6 +12,7 @@ from torch import Tensor
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
+Floats = NDArray[np.float64]
 
 
 def array(values: Any) -> Array:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ganvas.data import Dataset, Split, store
 from ganvas.data.loader import to_tensor
+from ganvas.devices import has_fast_bfloat16
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
 from ganvas.files import read_json, replace, write_text
@@ -173,8 +174,6 @@ def _values(dataset: Dataset) -> tuple[dict[str, int], bool]:
 
 
 def _train(model: Classifier, split: Split, images: int, seed: int, progress: bool) -> None:
-    from ganvas.training.engine import has_fast_bfloat16  # late: training stands a floor above
-
     device = model.head.weight.device
     batch = min(BATCH, len(split))
     steps = max(1, min(images, EPOCHS * len(split)) // batch)

@@ -12,8 +12,8 @@ import numpy as np
 
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
-from ganvas.evaluate.checks import Array
-from ganvas.evaluate.distances import Floats, blocks, nearest
+from ganvas.evaluate.checks import Array, Floats
+from ganvas.evaluate.distances import inside, nearest
 
 TIE = 1e-9  # squared distances that differ by less, relatively, are equal
 
@@ -38,9 +38,10 @@ def precision_recall(real: Any, fake: Any, k: int = 3) -> dict[str, float]:
     real, fake = _checked(real, fake, k)
     real_radii, fake_radii = _radii(real, k, "real"), _radii(fake, k)
     realistic, covered = np.zeros(len(fake), bool), np.zeros(len(real), bool)
-    for rows, squared in blocks(real, fake):
-        realistic |= (squared <= real_radii[rows, None] * (1 + TIE)).any(0)
-        covered[rows] = (squared <= fake_radii * (1 + TIE)).any(1)
+    balls = inside(real, fake, real_radii * (1 + TIE), fake_radii * (1 + TIE))
+    for rows, columns, (of_real, of_fake) in balls:
+        realistic[columns] |= of_real.any(0)
+        covered[rows] |= of_fake.any(1)
     return {"precision": float(realistic.mean()), "recall": float(covered.mean())}
 
 
@@ -65,12 +66,11 @@ def density_coverage(real: Any, fake: Any, k: int = 5) -> dict[str, float]:
     """
     real, fake = _checked(real, fake, k)
     radii = _radii(real, k, "real")
-    inside, covered = 0, 0
-    for rows, squared in blocks(real, fake):
-        hits = squared < radii[rows, None] * (1 - TIE)
-        inside += int(hits.sum())
-        covered += int(hits.any(1).sum())
-    return {"density": inside / (k * len(fake)), "coverage": covered / len(real)}
+    count, covered = 0, np.zeros(len(real), bool)
+    for rows, _, (hits,) in inside(real, fake, np.nextafter(radii * (1 - TIE), -np.inf)):
+        count += int(hits.sum())
+        covered[rows] |= hits.any(1)
+    return {"density": count / (k * len(fake)), "coverage": float(covered.mean())}
 
 
 def _checked(real: Any, fake: Any, k: int) -> tuple[Array, Array]:

@@ -9,8 +9,7 @@ import numpy as np
 
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
-from ganvas.evaluate.checks import Array
-from ganvas.evaluate.distances import Floats
+from ganvas.evaluate.checks import Array, Floats
 
 
 def frechet_distance(real: Any, fake: Any) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
-from ganvas.evaluate.checks import Array
-from ganvas.evaluate.distances import PAIRS, Floats
+from ganvas.evaluate.checks import Array, Floats
+from ganvas.evaluate.distances import PAIRS
 
 
 def kernel_distance(real: Any, fake: Any) -> tuple[float, float]:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
-from ganvas.evaluate.checks import Array
-from ganvas.evaluate.distances import Floats, nearest
+from ganvas.evaluate.checks import Array, Floats
+from ganvas.evaluate.distances import nearest
 from ganvas.randomness import order
 
 CLOSE = 0.01  # the share of held-out images that count as close to the training set

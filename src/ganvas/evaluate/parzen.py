@@ -8,7 +8,8 @@ import numpy as np
 
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
-from ganvas.evaluate.distances import Floats, blocks
+from ganvas.evaluate.checks import Floats
+from ganvas.evaluate.distances import blocks
 
 SIGMAS = np.logspace(-1, 0, 10)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
-from ganvas.evaluate.distances import Floats
+from ganvas.evaluate.checks import Floats
 
 
 def psnr(x: Any, y: Any, peak: float = 1.0) -> Floats:

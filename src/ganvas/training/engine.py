@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -15,15 +14,6 @@ from accelerate.utils import broadcast_object_list
 from ganvas.errors import UserError
 
 T = TypeVar("T")
-
-
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    cpuinfo = Path("/proc/cpuinfo")
-    words = set(cpuinfo.read_text().split()) if device.type == "cpu" and cpuinfo.exists() else set()
-    return not words.isdisjoint({"amx_bf16", "avx512_bf16"})
 
 
 def choose_device(name: str) -> torch.device:

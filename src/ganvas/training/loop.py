@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ganvas import plots
 from ganvas.data import Dataset
 from ganvas.data.loader import Batches, to_tensor
+from ganvas.devices import has_fast_bfloat16
 from ganvas.errors import UserError
 from ganvas.evaluate import average
 from ganvas.models import Model
@@ -78,7 +79,7 @@ class Game:
         self.steps = self.epoch_steps * training.epochs
         self.log_every = min(training.log_every, self.epoch_steps)
         self.bfloat16 = training.precision == "bfloat16" or (
-            training.precision == "auto" and engine.has_fast_bfloat16(model.device)
+            training.precision == "auto" and has_fast_bfloat16(model.device)
         )
         self.step, self.seconds = 0, 0.0
         self.window: dict[str, Tensor] = {}

@@ -18,8 +18,9 @@ from ganvas.data import Dataset, Split
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.evaluate import posteriors
+from ganvas.evaluate.checks import Floats
 from ganvas.evaluate.coverage import density_coverage, precision_recall
-from ganvas.evaluate.distances import Floats, nearest
+from ganvas.evaluate.distances import nearest
 from ganvas.models import Model
 from ganvas.models.base import fast_products
 from ganvas.models.gan import GANModel, Seen
