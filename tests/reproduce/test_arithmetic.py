@@ -32,7 +32,8 @@ class Painter:
     """
 
     def __init__(self, paint: Callable[[Tensor], Tensor] = torch.sigmoid) -> None:
-        self.config, self.shape, self.paint = SimpleNamespace(latent_dim=DIM, prior=TwoValued()), (3, 32, 32), paint
+        self.config, self.prior = SimpleNamespace(latent_dim=DIM), TwoValued()
+        self.shape, self.paint = (3, 32, 32), paint
 
     def decode(self, z: Tensor) -> Tensor:
         x = torch.zeros(len(z), 32 * 32)
@@ -40,7 +41,7 @@ class Painter:
         return torch.stack([x, x**2, 0 * x], 1).reshape(-1, 3, 32, 32)
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        return self.decode(TwoValued().sample(Draw(seed), (n, DIM)))
+        return self.decode(self.prior.sample(Draw(seed), (n, DIM)))
 
 
 def linear(images: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:

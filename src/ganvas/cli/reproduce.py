@@ -45,6 +45,6 @@ def reproduce(
 
 
 HELP = """\
-  reproduce NAME                a figure of the lecture or a paper, or their list
+  reproduce NAME                a figure of the lecture or a paper; or the list
 """
 VERBS: dict[str, Callable[..., None]] = {"reproduce": reproduce}
