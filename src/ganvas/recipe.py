@@ -98,6 +98,7 @@ class Training:
         patience: epochs without a better validation figure before it stops; None: never.
         log_every: steps between rows of metrics, at most an epoch's.
         snapshots: models that are kept on the way, evenly spaced, the last one at the end; None: none.
+        init: a run, or a folder that a model was saved in, whose weights it begins with; None: drawn ones.
     """
 
     turns: dict[str, Turn]
@@ -110,6 +111,7 @@ class Training:
     patience: Count | None = None
     log_every: Count = 50
     snapshots: Count | None = None
+    init: str | None = None
 
 
 @settings

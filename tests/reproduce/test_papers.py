@@ -14,7 +14,10 @@ TINY: dict[str, Any] = {"data": "digits", "latent_dim": 2, "precision": "float32
 
 @pytest.mark.parametrize(("nll", "holds"), [(60.0, True), (5.0, False)])
 def test_a_row_trains_measures_and_says_what_it_misses(lab: Lab, nll: float, holds: bool) -> None:
-    aims = {"one": papers.Aim(nll, {**TINY, "k": 1, "bound": "elbo"}, 9), "two": papers.Aim(100.0, {**TINY, "k": 2}, 9)}
+    aims = {
+        "one": papers.Aim(nll, {**TINY, "k": 1, "bound": "elbo"}, 9),
+        "two": papers.Aim(100.0, {**TINY, "k": 2}, 9, "one"),
+    }
     outcome = papers.likelihoods(lab, aims)
     first, units, *_ = outcome.measures
     run = Run(lab.used[0])
@@ -22,6 +25,7 @@ def test_a_row_trains_measures_and_says_what_it_misses(lab: Lab, nll: float, hol
     # The figure is the metric's, of the run's own test images.
     expected = next(METRICS["nll"](Subject(run.dataset(), run.model, n=200, draws=50)))
     assert first.values == [pytest.approx(expected.value)] and first.error == pytest.approx(expected.error)
+    assert Run(lab.used[1]).recipe.training.init == str(run.path.absolute())
     assert 5 < first.mean < 60 and 0 <= units.mean <= 2
     assert outcome.holds is holds and ("one is" in outcome.reason) is not holds
     assert ("after 2 epochs" in outcome.reason) is not holds

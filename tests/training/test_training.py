@@ -1,6 +1,7 @@
 import dataclasses
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,27 @@ def test_snapshots_are_models_evenly_spaced_and_the_last_at_the_end(tmp_path: Pa
     first, *_, last = (ganvas.load(folder).sample(9) for folder in run.snapshots.values())
     assert torch.equal(last, run.model.sample(9)) and not torch.allclose(first, last, atol=1e-2)
     assert not ganvas.train("gan", out=tmp_path / "other", **FAST).snapshots
+
+
+def test_it_begins_with_the_weights_of_another_run(tmp_path: Path) -> None:
+    first = ganvas.train("vae", out=tmp_path / "first", **FAST)
+    still = {**FAST, "lr": 1e-12, "epochs": 1}
+    second = ganvas.train("vae", beta=0.5, init=first.path, out=tmp_path / "second", **still)
+    for name, weight in first.model.state_dict().items():
+        torch.testing.assert_close(second.model.state_dict()[name], weight, rtol=0, atol=1e-6)
+    assert second.recipe.training.init == str(first.path.absolute())
+    # A run that was killed before its first checkpoint begins with them, too; with one it does not need them.
+    shutil.rmtree(second.path / "checkpoints")
+    second.note(state="interrupted")
+    assert torch.equal(ganvas.resume(second.path).model.sample(4), second.model.sample(4))
+    shutil.rmtree(first.path)
+    second.note(state="interrupted")
+    ganvas.resume(second.path)
+    with pytest.raises(UserError, match=r"first"):
+        ganvas.train("vae", init=first.path, out=tmp_path / "third", **still)
+    with pytest.raises(UserError, match=r"--init .*second: its .* is \(.*\), and \(.*\) in the model"):
+        ganvas.train("vae", latent_dim=3, init=second.path, out=tmp_path / "third", **still)
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_recipe_that_needs_labels_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ def _training(
     device: Device = "auto",
     precision: Annotated[Literal["auto", "float32", "bfloat16"], "NAME", "auto, float32 or bfloat16"] = "auto",
     snapshots: Annotated[int | None, "INT", "models to keep on the way, in RUN/snapshots"] = None,
+    init: Annotated[Path | None, "RUN", "begin with the weights of this run or saved model"] = None,
     tensorboard: Annotated[bool, "", "write TensorBoard's files into the run too"] = False,
     out: Annotated[Path | None, "RUN", "the run's folder (default: runs/DATE-RECIPE-...)"] = None,
 ) -> None:

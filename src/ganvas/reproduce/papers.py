@@ -23,11 +23,13 @@ class Aim:
         nll: the paper's -L_5000, nats per image.
         settings: of `ganvas.train` with the recipe iwae.
         epochs: of the full version.
+        start: the aim of the row whose weights it begins with, if any.
     """
 
     nll: float
     settings: Mapping[str, Any]
     epochs: int
+    start: str = ""
 
 
 @FIGURES.register
@@ -51,10 +53,15 @@ def importance_weighted(lab: Lab) -> Outcome:
     """P2: importance weighted autoencoders.
 
     Claim: with the same net as P1 and the importance weighted bound of k draws, on stochastically binarised MNIST, the
-    NLL is at most 85.54 nats with k = 5, and at most 84.78 with k = 50 (Burda et al. 2015, table 1).
+    NLL is at most 85.54 nats with k = 5, and at most 84.78 with k = 50 (Burda et al. 2015, table 1). To save time, k =
+    50 begins with the weights of k = 5.
     """
     return likelihoods(
-        lab, {"k = 5": Aim(85.54, {**STOCHASTIC, "k": 5}, 800), "k = 50": Aim(84.78, {**STOCHASTIC, "k": 50}, 150)}
+        lab,
+        {
+            "k = 5": Aim(85.54, {**STOCHASTIC, "k": 5}, 800),
+            "k = 50": Aim(84.78, {**STOCHASTIC, "k": 50}, 80, start="k = 5"),
+        },
     )
 
 
@@ -64,13 +71,14 @@ def two_layers(lab: Lab) -> Outcome:
 
     Claim: with two stochastic layers, 784-200-200-100-100-100-50, on stochastically binarised MNIST, a VAE has an NLL
     of at most 85.33 nats, and an importance weighted autoencoder with k = 50 of at most 82.90 (Burda et al. 2015).
+    To save time, the latter begins with the weights of the former.
     """
     vae = {"k": 1, "bound": "elbo", "layers": 2}
     return likelihoods(
         lab,
         {
             "VAE": Aim(85.33, {**STOCHASTIC, **vae}, 1000),
-            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2}, 150),
+            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2}, 80, start="VAE"),
         },
     )
 
@@ -94,7 +102,11 @@ def likelihoods(lab: Lab, aims: Mapping[str, Aim]) -> Outcome:
     measures, missed, runs = [], [], {}
     for name, aim in aims.items():
         epochs = lab.pick(quick=2, full=aim.epochs)
-        runs[name] = [lab.train("iwae", seed=seed, epochs=epochs, batch_size=100, **aim.settings) for seed in lab.seeds]
+        settings = {**aim.settings, "epochs": epochs, "batch_size": 100}
+        inits = [{"init": run.path} for run in runs[aim.start]] if aim.start else [{}] * len(lab.seeds)
+        runs[name] = [
+            lab.train("iwae", seed=seed, **settings, **init) for seed, init in zip(lab.seeds, inits, strict=True)
+        ]
         found = [quality(lab, run) for run in runs[name]]
         values = [part["NLL"] for part in found]
         error = found[0]["error"] if len(found) == 1 else None

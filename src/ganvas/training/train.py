@@ -50,6 +50,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     snapshots: int | None = None,
+    init: str | Path | None = None,
     tensorboard: bool = False,
     out: str | Path | None = None,
     report: Report = quiet,
@@ -74,6 +75,8 @@ def train(
         device: "auto", "cpu", "cuda", "mps".
         precision: "auto", "float32" or "bfloat16".
         snapshots: models that are kept on the way, evenly spaced, see `Run.snapshots`.
+        init: a run, or a folder that a model was saved in, whose weights it begins with: another bound, rate or data
+            set, the same nets.
         tensorboard: write TensorBoard's event files into the run, too.
         out: the run's folder; by default runs/DATE-RECIPE-DATA-ID.
         report: called with (step, steps, figures) as it goes.
@@ -92,6 +95,7 @@ def train(
         "device": device,
         "precision": precision,
         "snapshots": snapshots,
+        "init": str(Path(init).absolute()) if init else None,
     }
     training = _replace(made.training, {name: value for name, value in changes.items() if value is not None})
     if lr is not None:
@@ -113,6 +117,7 @@ def train(
     }
     made = dataclasses.replace(made, arguments=settings, data=_replace(made.data, asked), training=training)
     game = Game(make_model(made, dataset, where), made, dataset, engine.make_accelerator(where))
+    _begin_with(game)
 
     def start() -> Path:
         stamp = datetime.datetime.now().strftime("%Y%m%d")
@@ -139,6 +144,8 @@ def resume(path: str | Path, report: Report = quiet) -> Run:
     if dataset.fingerprint != run.data["fingerprint"]:
         raise UserError(f"the data of {run.path} has changed: {recipe.data.source} is not what it was trained on.")
     game = Game(make_model(recipe, dataset, where), recipe, dataset, engine.make_accelerator(where))
+    if not run.checkpoint:
+        _begin_with(game)
     return _finish(game, run, report, (run.path / "tensorboard").is_dir())
 
 
@@ -158,6 +165,26 @@ def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
         model = FAMILIES[type(recipe.model)](recipe.model, dataset.shape)
         model.prepare(dataset, recipe.training.seed)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _begin_with(game: Game) -> None:
+    """Take the weights of `Training.init`.
+
+    Raises:
+        UserError: there is no model, or it has other weights.
+    """
+    init = game.recipe.training.init
+    if init is None:
+        return
+    weights, own = load_model(init).state_dict(), game.model.state_dict()
+    here, there = ({name: tuple(t.shape) for name, t in part.items()} for part in (own, weights))
+    name = next((name for name in {**here, **there} if here.get(name) != there.get(name)), None)
+    if name:
+        raise UserError(
+            f"--init {init}: its {name} is {there.get(name, 'missing')}, and {here.get(name, 'missing')} in the model "
+            "that would be trained: --init takes a model of the same nets, latent size and image shape."
+        )
+    game.model.load_state_dict(weights)
 
 
 def _finish(game: Game, run: Run, report: Report, tensorboard: bool) -> Run:

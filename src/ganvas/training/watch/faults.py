@@ -359,7 +359,10 @@ def command(arguments: Mapping[str, Any]) -> str:
 
 
 def _flags(recipe: Recipe) -> dict[str, Any]:
-    """The flags that the run was started with: those that differ from what the recipe's function gives by itself."""
+    """The flags that the run was started with: those that differ from what the recipe's function gives by itself.
+
+    Not --init: a remedy begins anew, for other nets may not fit those weights, and what is wrong may be in them.
+    """
     known = parameters(RECIPES[recipe.name])
     made: Recipe = build(RECIPES[recipe.name], recipe.arguments)
     flags = {flag: value for flag, value in recipe.arguments.items() if value != known[flag].default}
