@@ -99,7 +99,8 @@ def likelihoods(lab: Lab, aims: Mapping[str, Aim]) -> Outcome:
     """Train, and hold the NLL to the paper's."""
     from ganvas.reproduce import drawing
 
-    measures, missed, runs = [], [], {}
+    runs: dict[str, list[Run]] = {}
+    measures, missed = [], []
     for name, aim in aims.items():
         epochs = lab.pick(quick=2, full=aim.epochs)
         settings = {**aim.settings, "epochs": epochs, "batch_size": 100}
