@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import arrays, folder, pixels, sources, store
+from ganvas.data import amat, arrays, folder, pixels, sources, store
 from ganvas.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import torch
 
 Array = NDArray[Any]
+Given = Callable[[], dict[str, Array]]
 BINARISE_SEED = 20080620
 LARGEST = 4096
 _BINARISED = "each level drawn once as black or white with that probability"
@@ -78,8 +80,9 @@ def load(
 
     Args:
         source: a registered name; a folder or zip of images (`train` and `test` subfolders are the splits, other
-            subfolders the classes); a `.npy` or `.npz` file; an array or tensor (N, H, W), (N, H, W, C) or
-            (N, C, H, W) of uint8, uint16, or floats from 0 to 1; float points (N, 2).
+            subfolders the classes); a `.npy`, `.npz` or `.amat` file, or a folder of `.amat` files, one a split; an
+            array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W) of uint8, uint16, or floats from 0 to 1; float
+            points (N, 2).
         size: side, or (height, width): each image is scaled to cover this, then centre-cropped. None leaves it.
         channels: 1 or 3. None leaves the images as they are.
         binarise: each pixel is drawn once: 255 with the probability level / 255, else 0. The draw is always the same.
@@ -96,7 +99,8 @@ def load(
     remarks: list[str] = []
     if not isinstance(source, str | Path):
         name = "array"
-        entry = _from_arrays("array", {"images": _numpy(source)}, labels)
+        given = _numpy(source)
+        entry = _from_arrays("array", lambda: {"images": given}, labels, store.digest(given))
         source = f"array:{entry.key[:16]}"
     elif isinstance(source, str) and (source in sources.names() or source.startswith("array:")):
         if labels is not None:
@@ -110,12 +114,16 @@ def load(
         if not path.exists():
             error = unknown("data set", path.name, sources.names())
             raise UserError(f"{error} A path to a folder, zip, .npy or .npz also does, but there is no {source!r}.")
-        if path.is_dir() or suffix == ".zip":
+        if path.is_dir() and (tables := sorted(path.glob("*.amat"))):
+            entry = _from_files(str(path), tables, amat.read, labels)
+        elif path.is_dir() or suffix == ".zip":
             entry, remarks = folder.build_entry(path, wanted, channels, labels, strict, progress)
         elif suffix in (".npy", ".npz"):
-            entry = _from_file(path, labels)
+            entry = _from_files(str(path), [path], lambda paths: arrays.read(paths[0]), labels)
+        elif suffix == ".amat":
+            entry = _from_files(str(path), [path], amat.read, labels)
         else:
-            raise UserError(f"{source!r} is neither a folder nor a .zip, .npy or .npz file.")
+            raise UserError(f"{source!r} is neither a folder nor a .zip, .npy, .npz or .amat file.")
     return _dataset(name, source, _derived(entry, name, wanted, channels, binarise, progress), remarks)
 
 
@@ -176,18 +184,19 @@ def _numpy(values: Any) -> Array:
     return array
 
 
-def _from_arrays(what: str, given: dict[str, Array], labels: arrays.Labels | None, manifest: str = "") -> store.Entry:
+def _from_arrays(what: str, read: Given, labels: arrays.Labels | None, manifest: str) -> store.Entry:
     values = None if labels is None else arrays.label_values(labels, None, what)
     content = [] if values is None else [values]
-    manifest = manifest or store.digest(given["images"])
     return store.entry(
-        store.digest("arrays", manifest, *content), lambda writer: arrays.build(writer, given, values, what)
+        store.digest("arrays", manifest, *content), lambda writer: arrays.build(writer, read(), values, what)
     )
 
 
-def _from_file(path: Path, labels: arrays.Labels | None) -> store.Entry:
-    status = path.stat()
-    return _from_arrays(str(path), arrays.read(path), labels, f"{path} {status.st_size} {status.st_mtime_ns}")
+def _from_files(
+    what: str, paths: list[Path], read: Callable[[list[Path]], dict[str, Array]], labels: arrays.Labels | None
+) -> store.Entry:
+    manifest = "; ".join(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths)
+    return _from_arrays(what, lambda: read(paths), labels, manifest)
 
 
 def _again(source: str) -> store.Entry:

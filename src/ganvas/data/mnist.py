@@ -74,7 +74,7 @@ def download(mirrors: Sequence[str], files: Mapping[str, str], progress: bool) -
 
     Args:
         mirrors: addresses that end in a slash.
-        files: name -> SHA-256 of the packed file.
+        files: name -> SHA-256 of the file as it is sent, packed if its name ends in .gz.
         progress: whether to show a bar on a terminal.
     """
     import pooch  # type: ignore[import-untyped]
@@ -90,12 +90,16 @@ def download(mirrors: Sequence[str], files: Mapping[str, str], progress: bool) -
                 try:
                     for name, sha in store.tracked(files.items(), len(files), "downloading", progress):
                         pooch.retrieve(mirror + name, f"sha256:{sha}", name, folder, downloader=http)
-                    return {name: gzip.decompress(Path(folder, name).read_bytes()) for name in files}
+                    return {name: _unpacked(Path(folder, name)) for name in files}
                 except (requests.RequestException, OSError, ValueError):  # ValueError: another checksum
                     continue
     finally:
         log.setLevel(level)
     return None
+
+
+def _unpacked(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
 def _alive(mirrors: Sequence[str], name: str) -> list[str]:

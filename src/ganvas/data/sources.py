@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganvas.data import amat, store
 from ganvas.data import mnist as idx
-from ganvas.data import store
 from ganvas.errors import UserError, unknown
 
 Array = NDArray[Any]
@@ -20,10 +21,11 @@ Array = NDArray[Any]
 class Source:
     """What a named source gives: (images, labels) of train, validation and test.
 
-    Images are uint8 (N, H, W, C) or points float32 (N, 2); labels whole numbers (N,), or (N, A) with `attributes`.
+    Images are uint8 (N, H, W, C) or points float32 (N, 2); labels whole numbers (N,), or (N, A) with `attributes`, or
+    None in all splits.
     """
 
-    splits: Mapping[str, tuple[Array, Array]]
+    splits: Mapping[str, tuple[Array, Array | None]]
     preparation: str
     classes: tuple[str, ...] | None = None
     attributes: tuple[str, ...] | None = None
@@ -54,8 +56,9 @@ def build_entry(name: str, progress: bool) -> store.Entry:
         for images, _ in made.splits.values():
             for start in range(0, len(images), store.CHUNK):
                 writer.append(images[start : start + store.CHUNK])
-        labels = np.concatenate([labels for _, labels in made.splits.values()]).astype(np.int64)
-        content = store.digest(*(part for pair in made.splits.values() for part in pair))
+        given = [labels for _, labels in made.splits.values() if labels is not None]
+        labels = np.concatenate(given).astype(np.int64) if given else None
+        content = store.digest(*(part for pair in made.splits.values() for part in pair if part is not None))
         splits = {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(made.splits)}
         meta: dict[str, Any] = {"classes": made.classes, "attributes": made.attributes, "report": [], "unreadable": []}
         return writer.finish(content, made.preparation, splits, labels, **meta)
@@ -81,6 +84,31 @@ def mnist_60k(progress: bool) -> Source:
     train, validation = found["train"], found["validation"]
     whole = np.concatenate([train[0], validation[0]]), np.concatenate([train[1], validation[1]])
     return Source({**found, "train": whole}, "28 x 28 as published; grey; 8 bit", DIGITS)
+
+
+@source
+def static_mnist(progress: bool) -> Source:
+    """MNIST drawn once as black or white, Larochelle's draw, fetched (110 MB): 50,000 / 10,000 / 10,000, no labels."""
+    # Salakhutdinov & Murray 2008 drew it; most published figures of "static MNIST" are on these files.
+    raw = idx.download(_STATIC_MIRRORS, _STATIC_FILES, progress)
+    if raw is None:
+        raise UserError(
+            "static-mnist: no mirror answers. Give a folder that holds binarized_mnist_train.amat, ..._valid.amat and "
+            "..._test.amat; or take another draw: --data mnist --binarise."
+        )
+    splits = {}
+    for split, content in zip(("train", "validation", "test"), raw.values(), strict=True):
+        rows = amat.table(io.BytesIO(content), f"static-mnist {split}")["images"]
+        splits[split] = ((rows * 255).astype(np.uint8), None)
+    return Source(splits, "28 x 28 as published, black or white; grey; 8 bit")
+
+
+_STATIC_MIRRORS = ("http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/",)
+_STATIC_FILES = {
+    "binarized_mnist_train.amat": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
+    "binarized_mnist_valid.amat": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
+    "binarized_mnist_test.amat": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+}
 
 
 @source
