@@ -1,7 +1,7 @@
 """How much of the real data the samples cover, and how many of them lie where real data lies.
 
-Two sets of 50,000 x 2,048 features take some 2 GiB and, on one core, about 5 minutes for each product; precision
-and recall take three products, density and coverage two.
+Two sets of 50,000 x 2,048 features: seconds and memory are in benchmarks/table.md. Precision
+and recall take three products of all rows, density and coverage two.
 """
 
 from __future__ import annotations
