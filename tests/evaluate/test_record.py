@@ -39,6 +39,14 @@ def test_the_same_figure_is_replaced_and_another_protocol_or_data_is_kept(tmp_pa
     assert np.array_equal(other.figures[0].each, EACH), "each has a file of its own"
 
 
+def test_figures_of_one_name_in_two_units(tmp_path: Path) -> None:
+    one = made()
+    bits = mean("NLL", EACH / 2, unit="bits per dimension", protocol=one.figures[0].protocol)
+    write(tmp_path, Record("nll", (one.figures[0], bits), one.data, one.facts))
+    for figure, each in zip(read(tmp_path)[0].figures, (EACH, EACH / 2), strict=True):
+        assert figure.each is not None and np.array_equal(figure.each, each), figure.unit
+
+
 def test_values_of_images_that_do_not_fit_are_left_out(tmp_path: Path) -> None:
     write(tmp_path, made())
     (file,) = tmp_path.glob("*.npy")

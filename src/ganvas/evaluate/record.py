@@ -157,7 +157,7 @@ def _key(record: Record) -> tuple[Any, ...]:
 
 
 def _name(record: Record, figure: Figure) -> str:
-    words = f"{figure.name} {figure.protocol} {record.data['split']} {record.data['fingerprint'][:8]}"
+    words = f"{figure.name} {figure.unit} {figure.protocol} {record.data['split']} {record.data['fingerprint'][:8]}"
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") + ".npy"
 
 
