@@ -134,7 +134,8 @@ def likelihoods(lab: Lab, aims: Mapping[str, Aim]) -> Outcome:
             x, y = curve(run)
             course.plot(x, y, color=drawing.COLOURS[number], label=name if run is several[0] else None)
         drawing.show(pictures[number], several[0].model.sample(64), f"samples, {name}")
-    course.set(xlabel="epoch", ylabel="nats", title="training bound, validation images")
+    top = max(max(line.get_ydata()) for line in course.lines)
+    course.set(xlabel="epoch", ylabel="nats", title="training bound, validation images", ylim=(top - 15, top + 1))
     course.legend()
     return Outcome(measures, not missed, "; ".join(missed), drawn)
 
