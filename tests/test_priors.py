@@ -15,10 +15,10 @@ from sklearn.mixture import GaussianMixture
 from ganvas import priors
 from ganvas.errors import UserError
 from ganvas.nets.mlp import MLP
-from ganvas.priors import PRIORS, Mixture, Normal, StochasticLayer, Uniform, Vamp, fit_mixture, held
+from ganvas.priors import PRIORS, Bimodal, Mixture, Normal, StochasticLayer, Uniform, Vamp, fit_mixture, held
 from ganvas.randomness import Draw
 
-FIXED = ("normal", "uniform")
+FIXED = ("bimodal", "normal", "uniform")
 
 
 def encode(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,6 +56,7 @@ def test_conformance(kind: str) -> None:
         (Normal(), stats.norm.cdf),
         (Uniform(), stats.uniform(-1, 2).cdf),
         (Uniform(bound=2.5), stats.uniform(-2.5, 5).cdf),
+        (Bimodal(std=0.3), lambda z: (stats.norm(-1, 0.3).cdf(z) + stats.norm(1, 0.3).cdf(z)) / 2),
     ],
 )
 def test_samples_have_the_named_distribution(prior, cdf) -> None:
@@ -69,6 +70,8 @@ def test_log_prob_of_fixed_priors() -> None:
     z = torch.tensor([[0.3, -2.0], [1.5, 0.9], [0.2, -0.9]])
     np.testing.assert_allclose(Normal().log_prob(z, Draw(0)), stats.norm.logpdf(z).sum(1), rtol=1e-6)
     np.testing.assert_allclose(Uniform().log_prob(z, Draw(0)), stats.uniform(-1, 2).logpdf(z).sum(1), rtol=1e-6)
+    expected = np.log((stats.norm(-1, 0.3).pdf(z) + stats.norm(1, 0.3).pdf(z)) / 2).sum(1)
+    np.testing.assert_allclose(Bimodal(std=0.3).log_prob(z, Draw(0)), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ def test_inverse_cdf(prior, icdf) -> None:
     torch.testing.assert_close(prior.icdf(p), torch.from_numpy(icdf(p.numpy())), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", FIXED)
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
 @pytest.mark.parametrize("p", [0.0, 1.0, -0.1, float("nan")])
 def test_shares_outside_0_to_1_have_no_inverse(kind: str, p: float) -> None:
     with pytest.raises(UserError, match="between 0 and 1"):

@@ -90,6 +90,35 @@ class Uniform:
         return (2 * _shares(p) - 1) * self.bound
 
 
+@PRIORS.register
+@settings
+class Bimodal:
+    """Equally often N(-1, std^2) and N(1, std^2) in each of d dimensions, by itself: 2^d clusters of z.
+
+    A generator is continuous, so from a connected P(z) some samples fall between the modes of the data; from clusters
+    none need to (Gurumurthy et al. 2017, DeLiGAN, where the means are learned; Khayatkhoei et al. 2018).
+
+    Attributes:
+        std: of a cluster.
+    """
+
+    std: Positive = 0.2
+
+    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> Bimodal:
+        """Itself: there is nothing to learn."""
+        return self
+
+    def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+        """z (N, d)."""
+        sides = (draw.uniform("side", shape, device) < 0.5).float()
+        return 2 * sides - 1 + self.std * draw.normal("prior", shape, device)
+
+    def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
+        """log P(z) in nats, (..., d) -> (...,)."""
+        sides = torch.stack([-0.5 * ((z - mean) / self.std) ** 2 for mean in (-1, 1)])
+        return (sides.logsumexp(0) - math.log(2 * self.std * math.sqrt(2 * math.pi))).sum(-1)
+
+
 def _shares(p: Tensor) -> Tensor:
     if not ((p > 0) & (p < 1)).all():
         raise UserError(f"shares from {p.min():g} to {p.max():g}: an inverse CDF takes those between 0 and 1.")

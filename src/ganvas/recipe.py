@@ -93,7 +93,8 @@ class Training:
         batch_size: images a move, over all processes.
         seed: of every draw.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: "auto" takes bfloat16 where the processor has it in hardware.
+        precision: "auto" takes bfloat16 for images, where the processor has it in hardware; its 8 bits tell the levels
+            of a pixel, but not places in the plane.
         schedule: of the learning rate: "constant", or "cosine" down to 0.
         patience: epochs without a better validation figure before it stops; None: never.
         log_every: steps between rows of metrics, at most an epoch's.

@@ -79,7 +79,7 @@ class Game:
         self.steps = self.epoch_steps * training.epochs
         self.log_every = min(training.log_every, self.epoch_steps)
         self.bfloat16 = training.precision == "bfloat16" or (
-            training.precision == "auto" and has_fast_bfloat16(model.device)
+            training.precision == "auto" and len(model.shape) == 3 and has_fast_bfloat16(model.device)
         )
         self.step, self.seconds = 0, 0.0
         self.window: dict[str, Tensor] = {}
