@@ -2,6 +2,7 @@
 
 from ganvas.recipe import RECIPES
 from ganvas.recipes.autoencoder import autoencoder, denoising_autoencoder
+from ganvas.recipes.clustered import clustered_gan
 from ganvas.recipes.dcgan import dcgan
 from ganvas.recipes.gan import gan
 from ganvas.recipes.iwae import iwae
@@ -12,6 +13,7 @@ from ganvas.recipes.wgan import wgan
 __all__ = [
     "RECIPES",
     "autoencoder",
+    "clustered_gan",
     "dcgan",
     "denoising_autoencoder",
     "gan",
