@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ganvas.training.run import Run
 
 STOCHASTIC: dict[str, Any] = {"data": "mnist-60k"}
+RING_R1, GRID_R1 = 0.005, 0.03  # in units of squared lengths: the ring is smaller
 
 
 @dataclass(frozen=True)
