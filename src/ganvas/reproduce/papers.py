@@ -78,8 +78,8 @@ def two_layers(lab: Lab) -> Outcome:
     return likelihoods(
         lab,
         {
-            "VAE": Aim(85.33, {**STOCHASTIC, **vae}, 1000),
-            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2}, 80, start="VAE"),
+            "VAE": Aim(85.33, {**STOCHASTIC, **vae}, 500),
+            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2}, 40, start="VAE"),
         },
     )
 
