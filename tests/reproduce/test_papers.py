@@ -51,19 +51,3 @@ def test_the_recipes_take_what_the_rows_ask(it: Any, lab: Lab, monkeypatch: pyte
         with pytest.raises(StoppedError):
             FIGURES[it.name](Lab(quick=quick, seeds=(0,), runs=Path("nowhere")))
     assert len(set(asked)) == 2
-
-
-def test_modes_are_the_metrics_and_a_missed_one_is_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "pick", lambda *, quick, full: 1)
-    outcome = FIGURES["ring-and-grid"](lab)
-    runs = [Run(path) for path in lab.used]
-    assert [run.recipe.model.techniques[0].weight for run in runs] == [papers.RING_R1, papers.GRID_R1]
-    for place, run in enumerate(runs):
-        expected = [it.value for it in METRICS["modes"](Subject(run.dataset(), run.model))]
-        measures = outcome.measures[3 * place : 3 * place + 3]
-        assert [measure.values for measure in measures] == [[value] for value in expected]
-        assert (f"on the {run.dataset().name} 1 of 1 trainings miss a mode" in outcome.reason) == (
-            expected[0] < (8, 25)[place]
-        )
-    assert not outcome.holds and "are good" in outcome.reason
-    assert len(outcome.figure.axes) == 3

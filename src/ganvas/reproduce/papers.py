@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ganvas.training.run import Run
 
 STOCHASTIC: dict[str, Any] = {"data": "mnist-60k"}
-RING_R1, GRID_R1 = 0.005, 0.03  # in units of squared lengths: the ring is smaller
 
 
 @dataclass(frozen=True)
@@ -134,63 +133,11 @@ def likelihoods(lab: Lab, aims: Mapping[str, Aim]) -> Outcome:
         for run in several:
             x, y = curve(run)
             course.plot(x, y, color=drawing.COLOURS[number], label=name if run is several[0] else None)
-        drawing.show(pictures[number], several[0].model.sample(64), f"samples, {name}")
+        drawing.show(pictures[number], several[0].model.sample(64), f"samples,\n{name}" if len(name) > 24 else f"samples, {name}")
     top = max(max(line.get_ydata()) for line in course.lines)
     course.set(xlabel="epoch", ylabel="nats", title="training bound, validation images", ylim=(top - 15, top + 1))
     course.legend()
     return Outcome(measures, not missed, "; ".join(missed), drawn)
-
-
-@FIGURES.register
-def ring_and_grid(lab: Lab) -> Outcome:
-    """P5: every mode of a ring and of a grid.
-
-    Claim: a GAN reaches all 8 modes of the ring and all 25 of the grid in every training, and over 98 % of its samples
-    lie within 3 standard deviations of one, on average over trainings (of the data itself 98.9 %). PacGAN, whose
-    protocol this is (Lin et al. 2018, section 4.1; 2,500 samples, 10 trainings), has at best 7.9 modes and 95.6 % on
-    the ring, 24.8 modes and 93.6 % on the grid. The recipe is `clustered-gan`, tuned on seeds 100 to 102.
-    """
-    from ganvas.data.sources import GAUSSIANS
-    from ganvas.reproduce import drawing
-
-    epochs = lab.pick(quick=3, full=50)
-    drawn = drawing.figure(10, 3.6)
-    *maps, shares = drawn.subplots(1, 3)
-    measures, missed = [], []
-    for place, (data, weight, axes) in enumerate(zip(GAUSSIANS, (RING_R1, GRID_R1), maps, strict=True)):
-        runs = [lab.train("clustered-gan", data=data, seed=seed, epochs=epochs, r1=weight) for seed in lab.seeds]
-        found = [coverage(lab, run) for run in runs]
-        modes, good, kl = ([part[name] for part in found] for name in ("modes", "good samples", "KL of the modes"))
-        centres, _ = GAUSSIANS[data]
-        measures += [
-            Measure(f"{data}: modes", modes, f"of {len(centres)}", f"{len(centres)} in each training"),
-            Measure(f"{data}: share within 3 sigma of one", good, "", "above 0.98"),
-            Measure(f"{data}: KL to equal shares", kl, "nats"),
-        ]
-        if short := sum(value < len(centres) for value in modes):
-            missed.append(f"on the {data} {short} of {len(modes)} trainings miss a mode")
-        if measures[-2].mean <= 0.98:
-            missed.append(f"on the {data} {measures[-2].mean:.1%} are good")
-        model: Any = runs[0].model
-        axes.plot(*centres.T, "o", color=drawing.COLOURS[4], markersize=9, alpha=0.6)
-        axes.plot(*model.sample(2500).T, ".", color=drawing.COLOURS[0], markersize=1)
-        axes.set(title=f"{data}, 2,500 samples", aspect="equal")
-        shares.plot(lab.seeds, good, "o", color=drawing.COLOURS[place], label=data)
-    shares.axhline(0.98, color=drawing.GREY, linewidth=1)
-    shares.set(xlabel="seed", title="share within 3 sigma of a mode")
-    shares.legend()
-    return Outcome(measures, not missed, "; ".join(missed), drawn)
-
-
-def coverage(lab: Lab, run: Run) -> dict[str, float]:
-    """The modes that samples reach, by the name of each figure, as `ganvas evaluate` has them."""
-    from ganvas.evaluate.metrics import METRICS
-    from ganvas.evaluate.subject import Subject
-
-    def measure() -> dict[str, float]:
-        return {it.name: it.value for it in METRICS["modes"](Subject(run.dataset(), run.model))}
-
-    return lab.cache("modes", {"run": run.path.name}, measure)
 
 
 def quality(lab: Lab, run: Run) -> dict[str, float]:
