@@ -133,7 +133,7 @@ def likelihoods(lab: Lab, aims: Mapping[str, Aim]) -> Outcome:
         for run in several:
             x, y = curve(run)
             course.plot(x, y, color=drawing.COLOURS[number], label=name if run is several[0] else None)
-        drawing.show(pictures[number], several[0].model.sample(64), f"samples,\n{name}" if len(name) > 24 else f"samples, {name}")
+        drawing.show(pictures[number], several[0].model.sample(64), f"samples,\n{name}")
     top = max(max(line.get_ydata()) for line in course.lines)
     course.set(xlabel="epoch", ylabel="nats", title="training bound, validation images", ylim=(top - 15, top + 1))
     course.legend()
