@@ -68,7 +68,7 @@ def coverage(lab: Lab, run: Run) -> dict[str, float]:
 
 @FIGURES.register
 def hundred_labels(lab: Lab) -> Outcome:
-    """P7: digits from 100 labels.
+    """P6: digits from 100 labels.
 
     Claim: a classifier of MNIST that is told 100 labels, by a GAN with feature matching, errs on at most 93 of the
     10,000 test images, on average over splits (Salimans et al. 2016, table 1: 93 +- 6.5 of 10 splits). The paper trains
@@ -99,7 +99,7 @@ def hundred_labels(lab: Lab) -> Outcome:
 
 @FIGURES.register
 def parzen_window(lab: Lab) -> Outcome:
-    """P9: the Parzen window figure of a GAN.
+    """P7: the Parzen window figure of a GAN.
 
     Claim: 10,000 samples of the GAN of the paper's released code (maxout, dropout, SGD), trained for its 250 epochs on
     MNIST, have a Parzen window log-likelihood of at least 225 nats per test image (Goodfellow et al. 2014, table 1:
