@@ -50,6 +50,11 @@ class Bernoulli:
         """E[x given z]."""
         return output.sigmoid()
 
+    def sample(self, output: Tensor, draw: Draw) -> Tensor:
+        """x from P(x given z), of the mean's shape."""
+        mean = self.mean(output)
+        return (draw.uniform("x", tuple(mean.shape), mean.device) < mean).to(mean.dtype)
+
 
 @LIKELIHOODS.register
 @settings
@@ -75,6 +80,11 @@ class Gaussian:
     def mean(self, output: Tensor) -> Tensor:
         """E[x given z]."""
         return self._split(output)[0]
+
+    def sample(self, output: Tensor, draw: Draw) -> Tensor:
+        """x from P(x given z), of the mean's shape."""
+        mean, log_scale = self._split(output)
+        return mean + log_scale.exp() * draw.normal("x", tuple(mean.shape), mean.device)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Sum over values of log N(x; mean, scale^2); a density, so it may be above 0."""

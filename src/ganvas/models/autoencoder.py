@@ -95,10 +95,11 @@ class AutoencoderModel(Model):
 
     def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
         """{"loss": squared error per image, mean over the batch}; images (N, *shape)."""
-        loss = losses.squared_error(images, self._decode(self.encoder(self.corrupt(images, draw)))).mean()
+        loss = losses.squared_error(images, self.decoded(self.encoder(self.corrupt(images, draw)))).mean()
         return {"loss": loss}
 
-    def _decode(self, z: Tensor) -> Tensor:
+    def decoded(self, z: Tensor) -> Tensor:
+        """`decode` with a gradient in z."""
         output: Tensor = self.decoder(z).float()
         return output.sigmoid() if len(self.shape) == 3 else output
 
@@ -108,7 +109,7 @@ class AutoencoderModel(Model):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Images (N, *shape) from codes (N, latent_dim)."""
-        return self.chunks(self._decode, torch.as_tensor(codes, dtype=torch.float32, device=self.device))
+        return self.chunks(self.decoded, torch.as_tensor(codes, dtype=torch.float32, device=self.device))
 
     def reconstruct(self, images: Any) -> Tensor:
         """decode(encode(images))."""

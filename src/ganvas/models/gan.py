@@ -207,9 +207,11 @@ class GANModel(Model):
 
     def decode(self, codes: Tensor) -> Tensor:
         """G(z) (N, *shape), images in [0, 1], from z (N, latent_dim)."""
-        z = torch.as_tensor(codes, dtype=torch.float32, device=self.device)
-        net = self.average or self.generator.net
-        images = self.chunks(lambda part: self.activate(net(part)), z)
+        return self.chunks(self.decoded, torch.as_tensor(codes, dtype=torch.float32, device=self.device))
+
+    def decoded(self, z: Tensor) -> Tensor:
+        """`decode` with a gradient in z."""
+        images = self.activate((self.average or self.generator.net)(z))
         return ((images + 1) / 2).clamp(0, 1) if self.signed else images
 
     def sample(self, n: int, seed: int = 0) -> Tensor:

@@ -270,8 +270,11 @@ class SemisupervisedGANModel(Model):
 
     def decode(self, codes: Tensor) -> Tensor:
         """G(z) (N, *shape) from z (N, latent_dim)."""
-        z = torch.as_tensor(codes, dtype=torch.float32, device=self.device)
-        return self.chunks(lambda part: self.activate(self.generator.net(part)), z)
+        return self.chunks(self.decoded, torch.as_tensor(codes, dtype=torch.float32, device=self.device))
+
+    def decoded(self, z: Tensor) -> Tensor:
+        """`decode` with a gradient in z."""
+        return self.activate(self.generator.net(z))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """G(z) (n, *shape) at z from the prior; the same seed gives the same samples."""

@@ -15,6 +15,7 @@ from ganvas.data.sources import GAUSSIANS
 from ganvas.errors import UserError
 from ganvas.evaluate import density_coverage, frechet_distance, precision_recall
 from ganvas.evaluate import subject as subject_module
+from ganvas.evaluate.decoders import Decoder, below
 from ganvas.evaluate.features import features
 from ganvas.evaluate.figures import Figure, NotApplicableError
 from ganvas.evaluate.kernel import kernel_distance
@@ -22,12 +23,13 @@ from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.metrics.likelihood import seen
 from ganvas.evaluate.parzen import parzen
 from ganvas.evaluate.probes import k_nearest
-from ganvas.evaluate.subject import Subject
+from ganvas.evaluate.subject import Subject, spread
 from ganvas.likelihoods import Bernoulli, Gaussian
 from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
+from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.mlp import MLP
-from ganvas.randomness import key
+from ganvas.randomness import Draw, key
 
 
 def figures(name: str, subject: Subject) -> dict[str, Figure]:
@@ -223,3 +225,18 @@ def test_constant_samples_have_no_balls_but_a_frechet_distance(bars: Dataset, tm
     subject = Subject(bars, samples=np.full((100, 6, 6, 1), 9, np.uint8), spaces=("pca",))
     assert figures("precision", subject)["recall"].value == 0
     assert figures("frechet", subject)["Frechet distance"].value > 0
+
+
+def test_annealing_of_a_gan_states_its_sigma(bars: Dataset) -> None:
+    torch.manual_seed(0)
+    nets = {"generator": MLP(hidden=(8,)), "discriminator": MLP(hidden=(8,))}
+    model = GANModel(GAN(latent_dim=2, **nets), (1, 6, 6)).eval()
+    found = figures("annealing", Subject(bars, model, n=6, draws=20))
+    log_p, gap, sigma = found.values()
+    assert log_p.n == 6 and "20 temperatures; density of dequantised images" in log_p.protocol
+    decoder = Decoder(model, sigma.value)
+    x = decoder.observe(to_tensor(spread(bars.splits["test"], 6).images), Draw(0))
+    np.testing.assert_allclose(log_p.each, below(decoder, x, 20), rtol=1e-5)
+    assert 0.1 < sigma.value < 0.5 and gap.n == 6 and (gap.value > 1) == ("-k" in log_p.note)
+    with pytest.raises(NotApplicableError, match="takes a model"):
+        figures("annealing", made_of(bars, n=6))

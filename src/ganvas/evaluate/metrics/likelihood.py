@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
-from ganvas.evaluate.figures import METRICS, Figure, mean, share, subset_errors
+from ganvas.evaluate.decoders import CHAINS, below, both_bounds, decoder_of
+from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, mean, share, subset_errors
 from ganvas.evaluate.frechet import frechet_distance
 from ganvas.evaluate.posteriors import active_units, parts
-from ganvas.evaluate.subject import BLOCK, Subject
+from ganvas.evaluate.subject import BLOCK, Subject, spread
 from ganvas.evaluate.two_sample import two_sample_test
 from ganvas.likelihoods import Bernoulli
 from ganvas.losses import reparametrised
@@ -20,6 +22,7 @@ from ganvas.models.base import fast_products
 from ganvas.randomness import Draw, key
 
 ELBO_DRAWS = 10
+ANNEALED, SIGMA_IMAGES, SIMULATED = 100, 20, 20  # images of `annealing`: measured, that choose sigma, simulated
 IMAGES = 100  # whose log P(x) is computed between two moves of the progress bar
 NATS = "nats per image"
 
@@ -53,6 +56,33 @@ def nll(subject: Subject) -> Iterator[Figure]:
     yield mean("NLL", each, unit=NATS, better="lower", protocol=protocol, note=few)
     bits = each / (math.log(2) * math.prod(subject.dataset.shape))
     yield mean("NLL", bits, unit="bits per dimension", better="lower", protocol=protocol)
+
+
+@METRICS.register
+def annealing(subject: Subject) -> Iterator[Figure]:
+    """log P(x) under any decoder by annealed importance sampling: 16 chains through K temperatures (Wu et al. 2017).
+
+    Of 100 images at most. Without a P(x given z) of its own it is a normal around the image that the model decodes.
+    """
+    if subject.model is None:
+        raise NotApplicableError(f"{subject.kind} decodes nothing: it takes a model.")
+    steps, seed = subject.draws, subject.seed
+    data, device = subject.dataset.splits, subject.model.device
+    validation = to_tensor(spread(data["validation"], SIGMA_IMAGES).images, device)
+    decoder = decoder_of(subject.model, validation, max(1, steps // 10), seed=seed)
+    protocol = f"{CHAINS} chains, {steps:,} temperatures; {decoder.protocol}"
+    images = to_tensor(spread(subject.real, ANNEALED).images, device)
+    x = decoder.observe(images, Draw(seed))
+    each = below(decoder, x, steps, seed=seed, what=f"log P(x), {steps:,} temperatures").cpu().numpy()
+    lower, upper = both_bounds(decoder, min(SIMULATED, len(x)), steps, seed=seed, what="from both sides")
+    gap = (upper - lower).cpu().numpy()
+    loose = "take a larger -k: of the model's own images the bounds are further apart than 1 nat"
+    note = loose if gap.mean() > 1 else ""
+    yield mean("log P(x) by annealing", each, unit=NATS, better="higher", protocol=protocol, note=note)
+    yield mean("its gap to a bound from above, simulated images", gap, unit=NATS, better="lower", protocol=protocol)
+    if decoder.scale is not None:
+        chosen = f"{len(validation)} validation images, {max(1, steps // 10):,} temperatures"
+        yield Figure("sigma of P(x given z)", decoder.scale, None, len(validation), protocol=chosen)
 
 
 @METRICS.register

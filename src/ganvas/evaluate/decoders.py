@@ -1,0 +1,233 @@
+"""P(z) and P(x given z) of any model that decodes, and log P(x) by annealed importance sampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.data.store import tracked
+from ganvas.errors import UserError
+from ganvas.evaluate.annealing import Density, annealed, estimate, temperatures
+from ganvas.evaluate.figures import NotApplicableError
+from ganvas.likelihoods import Bernoulli
+from ganvas.losses import normal_log_prob
+from ganvas.models import Model
+from ganvas.models.base import fast_products
+from ganvas.models.vae import VAEModel
+from ganvas.priors import LatentLayer, Uniform, held
+from ganvas.randomness import Draw, key
+
+CHAINS = 16
+SCALES = tuple(float(scale) for scale in np.geomspace(0.02, 0.5, 10))
+ROWS = 1600  # chains that move at a time: memory does not grow with the number of images
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A model's P(x, z), in coordinates u in which a chain can move everywhere.
+
+    u is z itself; of a uniform prior u is N(0, I), and z a function of it, so that there is no edge.
+
+    Attributes:
+        model: that decodes, with a prior.
+        scale: sigma of P(x given z) = N(decode(z), sigma^2 I); None: the model's own P(x given z), which a VAE has.
+
+    Raises:
+        NotApplicableError: no prior, or latent variables in two layers.
+        UserError: no scale where one is needed, one where none is, or one that is not positive.
+    """
+
+    model: Model
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        prior = getattr(self.model, "prior", None)
+        if prior is None:
+            raise NotApplicableError(f"{_kind(self.model)} has no P(z): `ganvas fit-prior` fits one to its codes.")
+        if isinstance(prior, LatentLayer):
+            raise NotApplicableError("with two stochastic layers P(z) is itself an integral: it takes one.")
+        if isinstance(self.model, VAEModel) != (self.scale is None):
+            own = "its own" if self.scale is not None else "none, and takes a scale"
+            raise UserError(f"{_kind(self.model)} with the scale {self.scale}: of P(x given z) it has {own}.")
+        if self.scale is not None and not self.scale > 0:
+            raise UserError(f"the scale is {self.scale}: a standard deviation is positive.")
+
+    def observe(self, images: Tensor, draw: Draw) -> Tensor:
+        """Data (N, *shape) as P(x given z) is of it: black or white; or of bytes, (byte + u) / 256 with u in [0, 1)."""
+        if self._black_or_white:
+            model: Any = self.model
+            seen: Tensor = model.config.likelihood.observe(images, draw)
+            return seen
+        if len(self.model.shape) != 3:
+            return images
+        # A density of 256 levels could be as high as one likes (Theis et al. 2016, section 3.1).
+        return ((images * 255).round() + draw.uniform("dequantise", tuple(images.shape), images.device)) / 256
+
+    @property
+    def protocol(self) -> str:
+        """What the values are of, for a figure."""
+        if self._black_or_white:
+            return "black or white pixels"
+        density = "density of dequantised images" if len(self.model.shape) == 3 else "density of points"
+        return density if self.scale is None else f"{density}, N(decode(z), sigma^2) with sigma chosen on validation"
+
+    @property
+    def _black_or_white(self) -> bool:
+        return isinstance(self.model, VAEModel) and isinstance(self.model.config.likelihood, Bernoulli)
+
+    def start(self, draw: Draw, n: int) -> Tensor:
+        """u at draws from P(z), (n, d)."""
+        model: Any = self.model
+        shape, device = (n, model.config.latent_dim), model.device
+        u: Tensor = (
+            draw.normal("prior", shape, device) if self._uniform else model.prior.sample(draw, shape, device).detach()
+        )
+        return u
+
+    @property
+    def _uniform(self) -> bool:
+        return isinstance(self.model.prior, Uniform)
+
+    def log_prior(self) -> Density:
+        """Of u, in nats."""
+        if self._uniform:
+            return normal_log_prob
+        model: Any = self.model
+        with torch.no_grad():
+            prior = held(model.prior)
+        return lambda u: prior.log_prob(u, Draw(0))
+
+    def output(self, u: Tensor) -> Tensor:
+        """(R, d) -> what P(x given z) has for its parameters: a VAE's decoder output, or the image."""
+        model: Any = self.model
+        z = model.prior.bound * torch.erf(u / math.sqrt(2)) if self._uniform else u
+        output: Tensor = model.decoder(z).float() if self.scale is None else model.decoded(z)
+        return output
+
+    def log_likelihood(self, x: Tensor, u: Tensor) -> Tensor:
+        """log P(x given z) of x (R, *shape) at u (R, d): nats (R,)."""
+        output, model = self.output(u), self.model
+        if self.scale is not None:
+            return normal_log_prob(x.flatten(1), output.flatten(1), 2 * math.log(self.scale))
+        log_p: Tensor = model.config.likelihood.log_prob(x, output)
+        return log_p
+
+    def simulate(self, u: Tensor, draw: Draw) -> Tensor:
+        """x (N, *shape) from P(x given z) at u (N, d)."""
+        with torch.no_grad():
+            output, model = self.output(u), self.model
+            if self.scale is not None:
+                return output + self.scale * draw.normal("x", tuple(output.shape), output.device)
+            x: Tensor = model.config.likelihood.sample(output, draw)
+            return x
+
+
+def weights(decoder: Decoder, x: Tensor, start: Tensor, betas: Tensor, seed: int, what: str = "") -> Tensor:
+    """The logarithms of annealed importance weights, as `annealed` has them, some images at a time.
+
+    Args:
+        decoder: P(x, z).
+        x: (N, *shape), as `observe` or `simulate` give it.
+        start: u (chains, N, d), from P(z); with falling betas from P(z given x).
+        betas: inverse temperatures.
+        seed: of all moves.
+        what: to show progress under; "" shows none.
+
+    Returns:
+        (chains, N), float64, nats.
+    """
+    chains, n, _ = start.shape
+    size = max(1, ROWS // chains)
+    places, found = range(0, n, size), []
+    needed = [part for part in decoder.model.parameters() if part.requires_grad]
+    training = decoder.model.training
+    decoder.model.eval().requires_grad_(False)
+    try:
+        with fast_products(decoder.model.device):
+            for place in tracked(places, len(places), what, bool(what)):
+                rows = slice(place, place + size)
+                images = x[rows].repeat(chains, *[1] * (x.dim() - 1))
+                here: Any = lambda u, images=images: decoder.log_likelihood(images, u)  # noqa: E731
+                found.append(annealed(decoder.log_prior(), here, start[:, rows], betas, key(seed, "moves", place)))
+    finally:
+        decoder.model.train(training)
+        for part in needed:
+            part.requires_grad_()
+    return torch.cat(found, 1)
+
+
+def below(decoder: Decoder, x: Tensor, steps: int, chains: int = CHAINS, seed: int = 0, what: str = "") -> Tensor:
+    """log P(x) in nats (N,), a lower bound in expectation, from chains that start at the prior.
+
+    Args:
+        decoder: P(x, z).
+        x: (N, *shape), as `observe` or `simulate` give it.
+        steps: temperatures.
+        chains: for each image.
+        seed: of all draws.
+        what: to show progress under.
+    """
+    start = decoder.start(Draw(key(seed, "start")), chains * len(x)).reshape(chains, len(x), -1)
+    return estimate(weights(decoder, x, start, temperatures(steps), seed, what))
+
+
+def both_bounds(
+    decoder: Decoder, n: int, steps: int, chains: int = CHAINS, seed: int = 0, what: str = ""
+) -> tuple[Tensor, Tensor]:
+    """log P(x) of images that the model draws, from below and from above: bidirectional Monte Carlo.
+
+    The z that an image was made of is an exact draw from P(z given x): all chains from above start there (Grosse et
+    al. 2015).
+
+    Returns:
+        Two tensors (n,), nats; in expectation log P(x) is between them.
+    """
+    u = decoder.start(Draw(key(seed, "simulated")), n)
+    x = decoder.simulate(u, Draw(key(seed, "simulated x")))
+    start = u.expand(chains, *u.shape).contiguous()
+    back = weights(decoder, x, start, temperatures(steps).flip(0), key(seed, "back"), what)
+    return below(decoder, x, steps, chains, seed, what), -estimate(back)
+
+
+def best_scale(
+    model: Model, images: Tensor, steps: int, chains: int = CHAINS, seed: int = 0, scales: Sequence[float] = SCALES
+) -> float:
+    """The sigma under which images have the highest log P(x), as Wu et al. 2017 choose it on validation images.
+
+    The best of `scales`, and between it and its neighbours the top of the parabola through the three.
+
+    Raises:
+        UserError: the best is the first or the last of `scales`.
+    """
+    found = []
+    for scale in tracked(scales, len(scales), "choosing sigma", True):
+        decoder = Decoder(model, scale)
+        x = decoder.observe(images, Draw(key(seed, "validation")))
+        found.append(float(below(decoder, x, steps, chains, seed).mean()))
+    top = int(np.argmax(found))
+    if not 0 < top < len(scales) - 1:
+        raise UserError(
+            f"the best sigma is {scales[top]:g}, at the end of those from {scales[0]:g} to {scales[-1]:g}: its samples "
+            "are unlike the data in all or in nothing; look at them first."
+        )
+    near = slice(top - 1, top + 2)
+    a, b, _ = np.polyfit(np.log(scales[near]), found[near], 2)
+    return float(np.exp(-b / (2 * a)))
+
+
+def decoder_of(model: Model, validation: Tensor, steps: int, chains: int = CHAINS, seed: int = 0) -> Decoder:
+    """P(x, z) of a model: its own, or around what it decodes with the sigma that validation images choose."""
+    decoder = Decoder(model, None if isinstance(model, VAEModel) else 1.0)
+    if decoder.scale is None:
+        return decoder
+    return replace(decoder, scale=best_scale(model, validation, steps, chains, seed))
+
+
+def _kind(model: Model) -> str:
+    return f"a model of kind {type(model.config).__name__}"
