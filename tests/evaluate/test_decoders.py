@@ -92,7 +92,7 @@ def test_an_autoencoder_with_a_fitted_prior() -> None:
 def test_the_scale_that_validation_data_choose() -> None:
     """A line in the plane, with noise beside it: sigma is its standard deviation, within 4 standard errors of it."""
     model = GANModel(GAN(latent_dim=1, generator=LINEAR, discriminator=FEW), (2,))
-    x = model.decode(Draw(1).normal("z", (400, 1))) + 0.2 * Draw(2).normal("x", (400, 2))
+    x = model.decode(2 * Draw(1).uniform("z", (400, 1)) - 1) + 0.2 * Draw(2).normal("x", (400, 2))
     assert best_scale(model, x, 30, scales=(0.05, 0.1, 0.2, 0.4, 0.8)) == pytest.approx(0.2, rel=4 / math.sqrt(800))
     with pytest.raises(UserError, match=r"best sigma is 0\.1, at the end"):
         best_scale(model, x, 5, scales=(0.02, 0.05, 0.1))
