@@ -200,7 +200,7 @@ def best_scale(
 ) -> float:
     """The sigma under which images have the highest log P(x), as Wu et al. 2017 choose it on validation images.
 
-    The best of `scales`, and between it and its neighbours the top of the parabola through the three.
+    Through the best of `scales` and its neighbours goes a curve of the shape that it has for one z; the top of that.
 
     Raises:
         UserError: the best is the first or the last of `scales`.
@@ -216,9 +216,10 @@ def best_scale(
             f"the best sigma is {scales[top]:g}, at the end of those from {scales[0]:g} to {scales[-1]:g}: its samples "
             "are unlike the data in all or in nothing; look at them first."
         )
-    near = slice(top - 1, top + 2)
-    a, b, _ = np.polyfit(np.log(scales[near]), found[near], 2)
-    return float(np.exp(-b / (2 * a)))
+    near = np.array(scales[top - 1 : top + 2])
+    # Of D values whose squared errors sum to S, log P is a constant - D log sigma - S / (2 sigma^2).
+    _, a, b = np.linalg.solve(np.stack([near**0, np.log(near), near**-2], 1), found[top - 1 : top + 2])
+    return float(np.sqrt(2 * b / a))
 
 
 def decoder_of(model: Model, validation: Tensor, steps: int, chains: int = CHAINS, seed: int = 0) -> Decoder:
