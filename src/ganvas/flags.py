@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from ganvas.errors import UserError
 from ganvas.registry import parameters
 
-METAVARS = {int: "INT", float: "FLOAT", str: "NAME", Path: "PATH"}
+METAVARS = {int: "INT", float: "FLOAT", str: "NAME", Path: "PATH", tuple[int, ...]: "INT..."}
 _FLAG = re.compile(r"--?[a-zA-Z]")
 
 

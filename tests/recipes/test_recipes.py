@@ -39,6 +39,9 @@ def test_listing_the_recipes_imports_no_torch() -> None:
         ("denoising-autoencoder", {"noise": "masking", "level": 0.2}, {"noise": "masking", "level": 0.2, "net": MLP()}),
         ("vae", {"likelihood": "gaussian", "beta": 4.0}, {"likelihood": Gaussian(), "beta": 4.0}),
         ("vae", {"elbo": "sampled", "net": "dcgan"}, {"elbo": "sampled", "net": DCGAN()}),
+        ("vae", {"hidden": (9, 7)}, {"net": MLP(hidden=(9, 7))}),
+        ("vae", {"likelihood": "gaussian", "scale": 0.1}, {"likelihood": Gaussian(scale=0.1)}),
+        ("gan", {"hidden": (9, 7)}, {"generator": MLP(hidden=(9, 7), norm="batch")}),
         ("iwae", {"k": 7, "bound": "elbo"}, {"samples": 7, "bound": "elbo", "latent_dim": 50, "prior": Normal()}),
         ("iwae", {"gradient": "doubly"}, {"gradient": "doubly", "bound": "iwae"}),
         ("iwae", {"prior": "vamp", "components": 9}, {"prior": Vamp(components=9), "bound": "iwae"}),
@@ -49,6 +52,15 @@ def test_listing_the_recipes_imports_no_torch() -> None:
 def test_settings_reach_the_model(name: str, settings: dict[str, Any], expected: dict[str, Any]) -> None:
     model = RECIPES[name](**settings).model
     assert {key: getattr(model, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("vae", {"hidden": (9,), "net": "dcgan"}), ("vae", {"scale": 0.1}), ("gan", {"hidden": (9,), "paper": True})],
+)
+def test_settings_that_do_not_go_together(name: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"leave|add"):
+        RECIPES[name](**settings)
 
 
 def test_a_refused_setting_is_called_as_its_flag_is() -> None:

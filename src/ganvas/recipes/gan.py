@@ -16,6 +16,7 @@ def gan(
     k: int = 1,
     optimizer: Literal["adam", "sgd"] | None = None,
     momentum: float = 0.5,
+    hidden: tuple[int, ...] = (),
     **techniques: Unpack[Techniques],
 ) -> Recipe:
     """Fully connected GAN by Algorithm 1 (lecture rows L10 to L12).
@@ -33,14 +34,18 @@ def gan(
         k: discriminator steps before each generator step
         optimizer: of both players; sgd is Algorithm 1's
         momentum: of sgd
+        hidden: units of the generator's hidden layers, from the image inwards (default: 1200 1200)
 
     Example:
         ganvas train gan --data mnist --optimizer sgd -k 1
     """
+    from ganvas.errors import UserError
     from ganvas.models.gan import GAN
     from ganvas.nets.mlp import MLP
     from ganvas.priors import Uniform
 
+    if hidden and paper:
+        raise UserError("the paper's nets have hidden layers of their own: leave --hidden or --paper away.")
     made = chosen(techniques)
     name = optimizer or ("sgd" if paper else "adam")
     if paper:
@@ -56,7 +61,8 @@ def gan(
     else:
         lr = 2e-4 if name == "adam" else 0.1
         moves = Optimizer(name=name, lr=lr, betas=(0.5, 0.999), momentum=momentum)
-        model = GAN(latent_dim=latent_dim, loss=loss, techniques=made)
+        generator = MLP(hidden=hidden or (1200, 1200), norm="batch")
+        model = GAN(latent_dim=latent_dim, loss=loss, generator=generator, techniques=made)
     turns = {"discriminator": Turn(optimizer=moves, moves=k), "generator": Turn(optimizer=moves)}
     training = Training(turns=turns, epochs=250 if paper else 20, batch_size=100 if paper else 128)
     return Recipe(name="gan", model=model, training=training)
