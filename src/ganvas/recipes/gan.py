@@ -16,7 +16,7 @@ def gan(
     k: int = 1,
     optimizer: Literal["adam", "sgd"] | None = None,
     momentum: float = 0.5,
-    hidden: tuple[int, ...] = (),
+    hidden: tuple[int, ...] | None = None,
     **techniques: Unpack[Techniques],
 ) -> Recipe:
     """Fully connected GAN by Algorithm 1 (lecture rows L10 to L12).

@@ -14,7 +14,7 @@ def vae(
     beta: float = 1.0,
     elbo: Literal["analytic", "sampled"] = "analytic",
     net: Literal["mlp", "dcgan"] = "mlp",
-    hidden: tuple[int, ...] = (),
+    hidden: tuple[int, ...] | None = None,
     scale: float | None = None,
 ) -> Recipe:
     """Variational autoencoder (lecture rows L4 to L7).
