@@ -1,6 +1,17 @@
 """`ganvas reproduce`: figures of the lecture and of papers, whose numbers could have come out the other way."""
 
-from ganvas.reproduce import arithmetic, autoencoders, failures, fixes, gans, papers, papers_gans, vaes, wasserstein
+from ganvas.reproduce import (
+    arithmetic,
+    autoencoders,
+    failures,
+    fixes,
+    gans,
+    papers,
+    papers_decoders,
+    papers_gans,
+    vaes,
+    wasserstein,
+)
 from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
 
 __all__ = [
@@ -14,6 +25,7 @@ __all__ = [
     "fixes",
     "gans",
     "papers",
+    "papers_decoders",
     "papers_gans",
     "vaes",
     "wasserstein",
