@@ -87,8 +87,11 @@ def trained(lab: Lab, name: tuple[str, int], seed: int) -> Run:
 def measured(lab: Lab, name: tuple[str, int]) -> list[dict[str, float]]:
     """For each seed: log P(x) of test and of training images with standard errors, and the gap of the bounds."""
     how = lab.pick(quick={"n": 4, "steps": 10}, full={"n": 50, "steps": 500})
-    runs = [trained(lab, name, seed) for seed in lab.seeds]
-    return [lab.cache("annealing", {"run": run.path.name, **how}, lambda run=run: anneal(run, **how)) for run in runs]
+
+    def of(run: Run) -> dict[str, float]:
+        return lab.cache("annealing", {"run": run.path.name, **how}, lambda: anneal(run, **how))
+
+    return [of(trained(lab, name, seed)) for seed in lab.seeds]
 
 
 def anneal(run: Run, n: int, steps: int) -> dict[str, float]:
