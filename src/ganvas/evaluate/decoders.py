@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,7 @@ def weights(decoder: Decoder, x: Tensor, start: Tensor, betas: Tensor, seed: int
     """
     chains, n, _ = start.shape
     size = max(1, ROWS // chains)
-    places, found = range(0, n, size), []
+    places, found, prior = range(0, n, size), [], decoder.log_prior()
     needed = [part for part in decoder.model.parameters() if part.requires_grad]
     training = decoder.model.training
     decoder.model.eval().requires_grad_(False)
@@ -153,8 +154,8 @@ def weights(decoder: Decoder, x: Tensor, start: Tensor, betas: Tensor, seed: int
             for place in tracked(places, len(places), what, bool(what)):
                 rows = slice(place, place + size)
                 images = x[rows].repeat(chains, *[1] * (x.dim() - 1))
-                here: Any = lambda u, images=images: decoder.log_likelihood(images, u)  # noqa: E731
-                found.append(annealed(decoder.log_prior(), here, start[:, rows], betas, key(seed, "moves", place)))
+                likelihood = partial(decoder.log_likelihood, images)
+                found.append(annealed(prior, likelihood, start[:, rows], betas, key(seed, "moves", place)))
     finally:
         decoder.model.train(training)
         for part in needed:
@@ -205,11 +206,11 @@ def best_scale(
     Raises:
         UserError: the best is the first or the last of `scales`.
     """
-    found = []
-    for scale in tracked(scales, len(scales), "choosing sigma", True):
-        decoder = Decoder(model, scale)
-        x = decoder.observe(images, Draw(key(seed, "validation")))
-        found.append(float(below(decoder, x, steps, chains, seed).mean()))
+    x = Decoder(model, scales[0]).observe(images, Draw(key(seed, "validation")))
+    found = [
+        float(below(Decoder(model, scale), x, steps, chains, seed).mean())
+        for scale in tracked(scales, len(scales), "choosing sigma", True)
+    ]
     top = int(np.argmax(found))
     if not 0 < top < len(scales) - 1:
         raise UserError(

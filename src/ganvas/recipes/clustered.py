@@ -38,7 +38,7 @@ def clustered_gan(
         discriminator=MLP(hidden=hidden, activation="leaky-relu"),
         prior=Bimodal(),
         loss=loss,
-        techniques=chosen(techniques, r1=0.002, ema=0.999),
+        techniques=chosen(techniques, r1=0.005, ema=0.999),
     )
     turn = Turn(optimizer=Optimizer(lr=2e-3, betas=(0.0, 0.99)))
     turns = {"discriminator": turn, "generator": turn}
