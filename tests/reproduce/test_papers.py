@@ -15,7 +15,7 @@ TINY: dict[str, Any] = {"data": "digits", "latent_dim": 2, "precision": "float32
 @pytest.mark.parametrize(("nll", "holds"), [(60.0, True), (5.0, False)])
 def test_a_row_trains_measures_and_says_what_it_misses(lab: Lab, nll: float, holds: bool) -> None:
     aims = {
-        "one": papers.Aim(nll, {**TINY, "k": 1, "bound": "elbo"}, 9),
+        "one": papers.Aim(nll, {**TINY, "k": 1, "bound": "elbo", "warmup": 2}, 9),
         "two": papers.Aim(100.0, {**TINY, "k": 2}, 9, "one"),
     }
     outcome = papers.likelihoods(lab, aims)

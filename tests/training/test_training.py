@@ -158,6 +158,15 @@ def test_tensorboard_and_patience_and_schedule(tmp_path: Path) -> None:
     assert list((run.path / "tensorboard").glob("events.*"))
 
 
+@pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 2), (2, 2)])
+def test_a_warm_up_is_not_carried_over(before: int, after: int, tmp_path: Path) -> None:
+    first = ganvas.train("iwae", warmup=before, out=tmp_path / "first", **{**FAST, "epochs": 1})
+    second = ganvas.train("iwae", warmup=after, init=first.path, out=tmp_path / "second", **{**FAST, "epochs": 1})
+    assert ("moves" in second.model.state_dict()) == bool(after)
+    if after:
+        assert second.model.moves == second.state["steps"], "it counts from 0"
+
+
 def test_snapshots_are_models_evenly_spaced_and_the_last_at_the_end(tmp_path: Path) -> None:
     run = ganvas.train("gan", snapshots=4, out=tmp_path / "run", **FAST)
     steps = run.state["steps"]

@@ -40,10 +40,12 @@ class Model(nn.Module):
     Attributes:
         config: its settings.
         shape: of one example: (C, H, W) with values in [0, 1], or (2,).
+        counters: the names of buffers that count the moves of a training, and are none of a net's.
     """
 
     Config: ClassVar[type[Any]]
     config: Any
+    counters: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

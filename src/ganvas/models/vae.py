@@ -127,6 +127,7 @@ class VAEModel(Model):
         self.prior = config.prior.build(config.latent_dim, shape, self.posterior)
         if config.warmup:
             self.register_buffer("moves", torch.zeros((), dtype=torch.int64))
+            self.counters = ("moves",)
 
     def players(self) -> dict[str, torch.nn.Module]:
         """One: the model itself."""

@@ -168,7 +168,7 @@ def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
 
 
 def _begin_with(game: Game) -> None:
-    """Take the weights of `Training.init`.
+    """Take the weights of `Training.init`; what counts moves starts at 0.
 
     Raises:
         UserError: there is no model, or it has other weights.
@@ -176,15 +176,18 @@ def _begin_with(game: Game) -> None:
     init = game.recipe.training.init
     if init is None:
         return
-    weights, own = load_model(init).state_dict(), game.model.state_dict()
-    here, there = ({name: tuple(t.shape) for name, t in part.items()} for part in (own, weights))
+    theirs, own = load_model(init), game.model
+    weights, counts = theirs.state_dict(), {name: own.get_buffer(name) for name in own.counters}
+    for counter in theirs.counters:
+        del weights[counter]
+    here, there = ({name: tuple(t.shape) for name, t in part.items()} for part in (own.state_dict(), weights | counts))
     name = next((name for name in {**here, **there} if here.get(name) != there.get(name)), None)
     if name:
         raise UserError(
             f"--init {init}: its {name} is {there.get(name, 'missing')}, and {here.get(name, 'missing')} in the model "
             "that would be trained: --init takes a model of the same nets, latent size and image shape."
         )
-    game.model.load_state_dict(weights)
+    own.load_state_dict(weights | counts)
 
 
 def _finish(game: Game, run: Run, report: Report, tensorboard: bool) -> Run:
