@@ -51,6 +51,12 @@ def test_a_vae_s_own_likelihood() -> None:
     assert all(part.requires_grad for part in model.parameters()) and model.training, "it is as it was"
 
 
+def test_a_vae_around_its_mean_with_another_scale() -> None:
+    model = VAEModel(VAE(latent_dim=2, net=LINEAR, likelihood=Gaussian(scale=0.3)), (2,))
+    linear(model.decoder)
+    np.testing.assert_allclose(below(Decoder(model, 0.5), X, 200), exact(0.5), atol=0.2)
+
+
 def test_a_learned_prior() -> None:
     model = VAEModel(VAE(latent_dim=2, net=LINEAR, likelihood=Gaussian(scale=0.3), prior=Mixture(components=1)), (2,))
     linear(model.decoder)
@@ -130,7 +136,7 @@ def test_what_can_not_be_annealed() -> None:
         Decoder(VAEModel(VAE(net=FEW, prior=StochasticLayer(), likelihood=Gaussian()), (2,)))
     with pytest.raises(UserError, match="takes a scale"):
         Decoder(gan())
-    with pytest.raises(UserError, match="its own"):
-        Decoder(VAEModel(VAE(net=FEW, likelihood=Gaussian()), (2,)), 0.1)
+    with pytest.raises(UserError, match="of black or white"):
+        Decoder(VAEModel(VAE(net=FEW, likelihood=Bernoulli()), (1, 6, 6)), 0.1)
     with pytest.raises(UserError, match="positive"):
         Decoder(gan(), -0.1)

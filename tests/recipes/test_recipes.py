@@ -164,3 +164,9 @@ def test_the_nets_of_the_iwae_are_the_published() -> None:
     assert (one.net.hidden, one.net.activation, one.latent_dim) == ((200, 200), "tanh", 50)
     assert (two.net, two.latent_dim) == (one.net, 100) and isinstance(two.prior, StochasticLayer)
     assert (two.prior.net.hidden, two.prior.net.activation, two.prior.latent_dim) == ((100, 100), "tanh", 50)
+
+
+def test_dcgan_with_r1_has_no_momentum() -> None:
+    for weight, betas in ((0.5, (0.0, 0.99)), (None, (0.5, 0.999))):
+        turns = RECIPES["dcgan"](r1=weight).training.turns.values()
+        assert [turn.optimizer.betas for turn in turns] == [betas] * 2

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from ganvas.evaluate.figures import Figure
 from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.parzen import parzen
 from ganvas.evaluate.subject import Subject
@@ -67,3 +68,29 @@ def test_parzen_window(published: float, holds: bool, lab: Lab, monkeypatch: pyt
     assert outcome.measures[1].values == [expected["sigma"]]
     assert outcome.holds is holds and ("below after 2 epochs" in outcome.reason) is not holds
     assert len(outcome.figure.axes[0].lines) == 2
+
+
+@pytest.mark.parametrize(("modes", "kl", "holds"), [(1000, 0.05, True), (999, 0.05, False), (1000, 0.07, False)])
+def test_stacked_digits(modes: int, kl: float, holds: bool, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Lab.train
+
+    def train(self: Lab, recipe: str, *, seed: int, **asked: Any) -> Run:
+        settings = {"data": "digits", "batch_size": 512, "device": "cpu", "precision": "float32", "filters": 2}
+        return real(self, recipe, seed=seed, **(asked | settings))
+
+    measured = []
+
+    def metric(subject: Subject) -> list[Figure]:
+        measured.append(subject.model.sample(1))
+        return [Figure("modes", modes, None, 1), Figure("KL of the modes", kl, None, 1)]
+
+    monkeypatch.setattr(Lab, "train", train)
+    monkeypatch.setitem(METRICS, "modes", metric)
+    outcome = FIGURES["stacked-digits"](lab)
+    assert [measure.values for measure in outcome.measures] == [[modes], [kl]]
+    assert outcome.holds is holds and ("miss a mode" in outcome.reason) is (modes < 1000)
+    assert ("above 0.06 after 1 of 50 epochs" in outcome.reason) is (kl > 0.06)
+    final, middle, last = measured
+    assert final.equal(last) and not middle.equal(last), "the course is of the snapshots"
+    course, paper = outcome.figure.axes[0].lines
+    assert list(course.get_xdata()) == [pytest.approx(0.5, abs=0.3), 1.0] and list(paper.get_ydata()) == [0.06] * 2

@@ -41,7 +41,7 @@ class Decoder:
 
     Raises:
         NotApplicableError: no prior, or latent variables in two layers.
-        UserError: no scale where one is needed, one where none is, or one that is not positive.
+        UserError: no scale where one is needed, one of black or white pixels, or one that is not positive.
     """
 
     model: Model
@@ -53,9 +53,10 @@ class Decoder:
             raise NotApplicableError(f"{_kind(self.model)} has no P(z): `ganvas fit-prior` fits one to its codes.")
         if isinstance(prior, LatentLayer):
             raise NotApplicableError("with two stochastic layers P(z) is itself an integral: it takes one.")
-        if isinstance(self.model, VAEModel) != (self.scale is None):
-            own = "its own" if self.scale is not None else "none, and takes a scale"
-            raise UserError(f"{_kind(self.model)} with the scale {self.scale}: of P(x given z) it has {own}.")
+        if self.scale is None and not isinstance(self.model, VAEModel):
+            raise UserError(f"{_kind(self.model)} has no P(x given z) of its own: it takes a scale.")
+        if self.scale is not None and self._black_or_white:
+            raise UserError(f"the scale {self.scale} of black or white pixels: they have none.")
         if self.scale is not None and not self.scale > 0:
             raise UserError(f"the scale is {self.scale}: a standard deviation is positive.")
 

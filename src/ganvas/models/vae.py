@@ -215,10 +215,14 @@ class VAEModel(Model):
         """The posterior's mean (N, latent_dim), never a draw from it."""
         return self.chunks(lambda x: self.posterior(x)[0], self.rows(images))
 
+    def decoded(self, z: Tensor) -> Tensor:
+        """`decode` with a gradient in z."""
+        mean: Tensor = self.config.likelihood.mean(self.decoder(z).float())
+        return mean
+
     def decode(self, codes: Tensor) -> Tensor:
         """E[x given z] (N, *shape) from z (N, latent_dim)."""
-        z = torch.as_tensor(codes, dtype=torch.float32, device=self.device)
-        return self.chunks(lambda part: self.config.likelihood.mean(self.decoder(part).float()), z)
+        return self.chunks(self.decoded, torch.as_tensor(codes, dtype=torch.float32, device=self.device))
 
     def reconstruct(self, images: Any) -> Tensor:
         """decode(encode(images))."""

@@ -21,7 +21,8 @@ def dcgan(
     """DCGAN (lecture rows L12 to L16, and the GANs of L23 to L25).
 
     By default the widespread variant: kernels of 4, 64 filters, z normal. With --paper the published net: kernels of 5,
-    filters 128-256-512-1024, z uniform in +-1.
+    filters 128-256-512-1024, z uniform in +-1. With --r1 Adam's betas are 0 and 0.99, not 0.5 and 0.999 (Mescheder et
+    al. 2018 have no momentum either).
 
     Args:
         paper: the published net and z
@@ -49,6 +50,7 @@ def dcgan(
         output="linear" if generator == "mlp" else "tanh",
         techniques=chosen(techniques),
     )
-    turn = Turn(optimizer=Optimizer(lr=2e-4, betas=(0.5, 0.999)))
+    betas = (0.0, 0.99) if techniques.get("r1") else (0.5, 0.999)
+    turn = Turn(optimizer=Optimizer(lr=2e-4, betas=betas))
     turns = {"discriminator": turn, "generator": turn}
     return Recipe(name="dcgan", model=model, training=Training(turns=turns, epochs=10, batch_size=128))

@@ -27,8 +27,8 @@ def decoders(lab: Lab) -> Outcome:
     Claim: under decoders of the same net, 10-64-256-256-1024-784 or 50-1024-1024-1024-784, log P(x) of MNIST's test
     images by annealed importance sampling is in the order of Wu et al. 2017: VAE-50, VAE-10, GAN-50, GAN-10;
     and each gap between neighbours of that table, VAE over GAN at either size and 50 over 10 for either model, is from
-    half to twice the published one. Real-valued images, dequantised; a normal around what is decoded, for GANs with
-    the sigma that validation images choose; rectifiers between the layers. The paper has 16 chains and 10,000
+    half to twice the published one. Real-valued images, dequantised; a normal around what is decoded, with the
+    sigma that validation images choose; rectifiers between the layers. The paper has 16 chains and 10,000
     temperatures (here it is 500), and moment matching networks too.
     """
     from ganvas.reproduce import drawing
@@ -98,16 +98,17 @@ def measured(lab: Lab, name: tuple[str, int]) -> list[dict[str, float]]:
 def anneal(run: Run, n: int, steps: int) -> dict[str, float]:
     """Of n images of each split."""
     from ganvas.data.loader import to_tensor
-    from ganvas.evaluate.decoders import below, both_bounds, decoder_of
+    from ganvas.evaluate.decoders import Decoder, below, best_scale, both_bounds
     from ganvas.evaluate.figures import mean
     from ganvas.evaluate.subject import spread
     from ganvas.randomness import Draw
 
     splits, values = run.dataset().splits, {}
-    decoder = decoder_of(run.model, to_tensor(spread(splits["validation"], 20).images), max(1, steps // 10))
+    chosen = best_scale(run.model, to_tensor(spread(splits["validation"], 20).images), max(1, steps // 10))
+    decoder = Decoder(run.model, chosen)
     for split in ("test", "train"):
         x = decoder.observe(to_tensor(spread(splits[split], n).images), Draw(0))
         each = below(decoder, x, steps, what=f"{run.recipe.name}, {split} images").numpy()
         values[split], values[f"{split} error"] = float(each.mean()), float(mean("", each).error or 0)
     lower, upper = both_bounds(decoder, min(n, 20), steps, what="from both sides")
-    return values | {"gap": float((upper - lower).mean()), "sigma": decoder.scale or 0.0}
+    return values | {"gap": float((upper - lower).mean()), "sigma": chosen}
