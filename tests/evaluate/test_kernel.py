@@ -43,8 +43,25 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     x, y = random.standard_normal((50, 3)), random.standard_normal((70, 3))
     whole = kernel_distance(x, y)
-    monkeypatch.setattr(kernel, "PAIRS", 200)
-    assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-12) and distances.PAIRS > 200
+    monkeypatch.setattr(kernel, "TILE", 16)
+    monkeypatch.setattr(kernel, "LINES", 6)
+    assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.1])
+def test_fast_products_of_many_rows_agree_with_float64(monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
+    """The distance is a small difference of large sums: what is lost is far below its standard error."""
+    random = np.random.default_rng(0)
+    mix = random.standard_normal((16, 64)) / 4
+    x, y = (
+        np.maximum(s * random.standard_normal((n, 16)) @ mix + random.standard_normal((n, 64)) + 1, 0).astype("float32")
+        for s, n in ((1.0, 3000), (scale, 2500))
+    )
+    monkeypatch.setattr(distances, "PLAIN", 0)
+    found = kernel_distance(x, y)
+    monkeypatch.setattr(distances, "PLAIN", 2**40)
+    exact, error = kernel_distance(x, y)
+    assert found == (pytest.approx(exact, abs=1e-3 * error), pytest.approx(error, rel=1e-6))
 
 
 def test_it_has_no_bias_and_the_error_is_its_spread() -> None:

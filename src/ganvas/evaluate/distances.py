@@ -50,7 +50,7 @@ def nearest(x: Array, y: Array | None = None, k: int = 1) -> tuple[Floats, Place
     Returns:
         Squared distances (N, k), and their places in y (N, k).
     """
-    if _few(x, x if y is None else y):
+    if few(x, x if y is None else y):
         return _nearest_plainly(x, x if y is None else y, k, np.arange(len(x)) if y is None else None)
     return _nearest_screened(x, y, k)
 
@@ -69,7 +69,7 @@ def inside(
     Yields:
         The rows of x and of y, and masks (n, m): y_j in the ball of x_i; and x_i in that of y_j if asked for.
     """
-    if _few(x, y):
+    if few(x, y):
         for rows, squared in blocks(x, y):
             masks = [squared <= radii[rows, None]]
             yield rows, slice(0, len(y)), masks if others is None else [*masks, squared <= others]
@@ -85,7 +85,8 @@ def inside(
         yield rows, columns, masks
 
 
-def _few(x: Array, y: Array) -> bool:
+def few(x: Array, y: Array) -> bool:
+    """Whether so little is to be computed that all of it may be float64."""
     return x.size * len(y) < PLAIN
 
 

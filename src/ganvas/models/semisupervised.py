@@ -112,7 +112,9 @@ class WeightNormLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, n) -> (N, m)."""
-        return F.linear(x, self.v * (self.scale / self.v.norm(dim=1))[:, None], self.bias)
+        # The outputs are scaled, not v: they are far fewer numbers.
+        outputs: Tensor = F.linear(x, self.v) * (self.scale / self.v.norm(dim=1)) + self.bias
+        return outputs
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
