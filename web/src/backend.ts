@@ -1,0 +1,28 @@
+// The one thing that pages ask a model through. Codes are float32, row by row; images are uint8 (n, h, w, c).
+
+import type { Atlas, Space } from "./types";
+
+export interface Encoded {
+  code: Float32Array;
+  seen: string; // address of a picture
+  reconstruction: string;
+}
+
+export interface Backend {
+  space(): Promise<Space>;
+  /** Null where there is no map: points, or a model that neither encodes nor samples. */
+  atlas(): Promise<Atlas | null>;
+  /** The address of the atlas's thumbnails. */
+  readonly thumbnails: string;
+  /**
+   * The images of n codes. Calls follow each other as fast as they like: one is under way at a time, the latest of those
+   * that wait is taken, and the others end with null.
+   */
+  decode(z: Float32Array, n: number): Promise<Uint8Array | null>;
+  /** n codes of P(z). */
+  samples(n: number, seed: number): Promise<Float32Array[]>;
+  encode?(image: Blob): Promise<Encoded>;
+  denoise?(image: Blob, noise: number, seed: number): Promise<{ seen: string; noisy: string; denoised: string }>;
+  neighbours?(codes: Float32Array, n: number, k: number): Promise<{ rows: number[][]; distances: number[][]; images: string[][] }>;
+  close(): void;
+}
