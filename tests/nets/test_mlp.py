@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 from torch import nn
 
 from ganvas.errors import UserError
@@ -16,6 +16,7 @@ ACTIVATIONS = {
     "tanh": np.tanh,
     "leaky-relu": lambda x: np.where(x > 0, x, 0.01 * x),
     "maxout": lambda x: x.reshape(len(x), -1, PIECES).max(2),
+    "gated": lambda x: np.multiply(*np.split(x, 2, 1)[:1], special.expit(np.split(x, 2, 1)[1])),
 }
 
 
@@ -46,7 +47,7 @@ def test_the_decoder_mirrors_the_encoder(shape: tuple[int, ...]) -> None:
     ("values", "says"),
     [
         ({"hidden": [10, 0]}, "hidden.1: 0 is refused"),
-        ({"activation": "elu"}, "activation: 'elu' is refused: should be 'relu', 'tanh', .* or 'maxout'"),
+        ({"activation": "elu"}, "activation: 'elu' is refused: should be 'relu', 'tanh', .* or 'gated'"),
         ({"dropout": 1}, "dropout: 1 is refused: should be less than 1"),
         ({"init": 0.1, "glorot": True}, "both are asked for"),
         ({"init": 0}, "init: 0 is refused: should be greater than 0"),

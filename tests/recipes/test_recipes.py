@@ -170,3 +170,14 @@ def test_dcgan_with_r1_has_no_momentum() -> None:
     for weight, betas in ((0.5, (0.0, 0.99)), (None, (0.5, 0.999))):
         turns = RECIPES["dcgan"](r1=weight).training.turns.values()
         assert [turn.optimizer.betas for turn in turns] == [betas] * 2
+
+
+def test_the_nets_of_the_vampprior_are_the_published() -> None:
+    """Tomczak & Welling 2018, appendix: two layers of 300 gated units, a code of 40, 500 pseudo-inputs of an image."""
+    model = RECIPES["vampprior"]().model
+    built = FAMILIES[type(model)](model, (1, 28, 28))
+    sizes = [tuple(p.shape) for p in built.encoder.parameters() if p.dim() == 2]
+    assert sizes == [(600, 784), (600, 300), (80, 300)]
+    sizes = [tuple(p.shape) for p in built.decoder.parameters() if p.dim() == 2]
+    assert sizes == [(600, 40), (600, 300), (784, 300)]
+    assert built.prior.inputs.shape == (500, 1, 28, 28)

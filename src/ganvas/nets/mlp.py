@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from torch import nn
@@ -13,8 +15,15 @@ from ganvas.nets.layers import BatchNorm, Maxout
 from ganvas.nets.registry import NETS
 from ganvas.registry import Count, Fraction, Positive, settings
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "leaky-relu": nn.LeakyReLU}
 PIECES = 5
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "leaky-relu": nn.LeakyReLU,
+    "maxout": partial(Maxout, PIECES),
+    "gated": nn.GLU,
+}
+WIDTHS = {"maxout": PIECES, "gated": 2}  # linear outputs that a unit is made of
 
 
 @NETS.register
@@ -24,7 +33,8 @@ class MLP:
 
     Attributes:
         hidden: units of the encoder's hidden layers, from the image inwards; the decoder mirrors them.
-        activation: between the layers; a maxout unit is the largest of 5 linear pieces (Goodfellow et al. 2013).
+        activation: between the layers; a maxout unit is the largest of 5 linear pieces (Goodfellow et al. 2013), a gated
+            one a linear output times the sigmoid of another (Dauphin et al. 2017).
         norm: batch norm before each activation, or none.
         dropout: share of the encoder's hidden units that training drops.
         input_dropout: share of the encoder's inputs.
@@ -33,7 +43,7 @@ class MLP:
     """
 
     hidden: tuple[Count, ...] = (500, 500)
-    activation: Literal["relu", "tanh", "leaky-relu", "maxout"] = "relu"
+    activation: Literal["relu", "tanh", "leaky-relu", "maxout", "gated"] = "relu"
     norm: Literal["none", "batch"] = "none"
     dropout: Fraction = 0.0
     input_dropout: Fraction = 0.0
@@ -46,13 +56,11 @@ class MLP:
 
     def _layers(self, sizes: list[int], dropout: float = 0.0) -> list[nn.Module]:
         *hidden, last = itertools.pairwise(sizes)
-        maxout = self.activation == "maxout"
         layers: list[nn.Module] = []
         for n, m in hidden:
-            units = m * PIECES if maxout else m
+            units = m * WIDTHS.get(self.activation, 1)
             norm = [BatchNorm(units)] if self.norm == "batch" else []
-            activation = Maxout(PIECES) if maxout else ACTIVATIONS[self.activation]()
-            layers += [nn.Linear(n, units), *norm, activation, *_dropout(dropout)]
+            layers += [nn.Linear(n, units), *norm, ACTIVATIONS[self.activation](), *_dropout(dropout)]
         layers.append(nn.Linear(*last))
         for layer in layers if self.init or self.glorot else []:
             if isinstance(layer, nn.Linear):

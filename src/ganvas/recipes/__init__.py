@@ -8,6 +8,7 @@ from ganvas.recipes.gan import gan
 from ganvas.recipes.iwae import iwae
 from ganvas.recipes.semisupervised import semisupervised_gan
 from ganvas.recipes.vae import vae
+from ganvas.recipes.vampprior import vampprior
 from ganvas.recipes.wgan import wgan
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "iwae",
     "semisupervised_gan",
     "vae",
+    "vampprior",
     "wgan",
 ]
