@@ -33,8 +33,8 @@ class MLP:
 
     Attributes:
         hidden: units of the encoder's hidden layers, from the image inwards; the decoder mirrors them.
-        activation: between the layers; a maxout unit is the largest of 5 linear pieces (Goodfellow et al. 2013), a gated
-            one a linear output times the sigmoid of another (Dauphin et al. 2017).
+        activation: between the layers; a maxout unit is the largest of 5 linear pieces (Goodfellow et al. 2013), a
+            gated one a linear output times the sigmoid of another (Dauphin et al. 2017).
         norm: batch norm before each activation, or none.
         dropout: share of the encoder's hidden units that training drops.
         input_dropout: share of the encoder's inputs.
