@@ -39,7 +39,8 @@ class Optimizer:
     """How a player moves.
 
     Attributes:
-        name: "adam", "rmsprop" (smoothing 0.99), or "sgd" with momentum.
+        name: "adam", "rmsprop" (smoothing 0.99), "sgd" with momentum, or "muon", which orthogonalises the momentum of
+            each matrix and is Adam for all else.
         lr: its learning rate.
         betas: of Adam.
         eps: of Adam, added to the root of its second moment: a gradient far below it moves little.
@@ -49,7 +50,7 @@ class Optimizer:
         decay: what the rate is divided by after each step of the game; it stays above a millionth.
     """
 
-    name: Literal["adam", "rmsprop", "sgd"] = "adam"
+    name: Literal["adam", "rmsprop", "sgd", "muon"] = "adam"
     lr: Positive = 1e-3
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     eps: Positive = 1e-8

@@ -25,6 +25,7 @@ from ganvas.models import Model
 from ganvas.randomness import Draw, key
 from ganvas.recipe import Optimizer, Recipe
 from ganvas.training import checkpoint, engine
+from ganvas.training.muon import Muon
 from ganvas.training.run import Run
 from ganvas.training.watch import DIVERGED, Watch
 
@@ -37,6 +38,8 @@ def make_optimizer(config: Optimizer, player: nn.Module) -> torch.optim.Optimize
     fused = next(player.parameters()).device.type in ("cpu", "cuda")
     if config.name == "adam":
         return torch.optim.Adam(player.parameters(), config.lr, betas=config.betas, eps=config.eps, fused=fused)
+    if config.name == "muon":
+        return Muon(player.parameters(), config.lr, betas=config.betas, eps=config.eps, fused=fused)
     if config.name == "rmsprop":
         return torch.optim.RMSprop(player.parameters(), config.lr, foreach=True)
     return torch.optim.SGD(player.parameters(), config.lr, momentum=config.momentum, fused=fused)

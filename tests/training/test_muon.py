@@ -1,0 +1,72 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ganvas.training.muon import Muon
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def move(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    x = torch.from_numpy(np.random.default_rng(seed).standard_normal((16, 6), np.float32))
+    model(x).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def test_a_matrix_moves_along_the_orthogonal_matrix_nearest_to_its_gradient() -> None:
+    """By NumPy: U V^T of the first gradient; after five Newton-Schulz steps singular values lie within 0.6 to 1.3."""
+    weight = nn.Parameter(torch.zeros(4, 9))
+    gradient = np.random.default_rng(0).standard_normal((4, 9))
+    weight.grad = torch.from_numpy(gradient).float()
+    Muon([weight], lr=0.01, betas=(0.9, 0.999), eps=1e-8).step()
+    moved = -weight.detach().double().numpy() / (0.2 * 3 * 0.01)
+    u, _, vt = np.linalg.svd(gradient, full_matrices=False)
+    seen = u.T @ moved @ vt.T
+    assert ((np.diag(seen) > 0.6) & (np.diag(seen) < 1.3)).all()
+    assert np.abs(seen - np.diag(np.diag(seen))).max() < 0.1
+
+
+def test_all_else_moves_by_adam() -> None:
+    ours, theirs = net(), net()
+    optimizer = Muon(ours.parameters(), lr=0.01, betas=(0.8, 0.99), eps=1e-4)
+    biases = [p for p in theirs.parameters() if p.dim() == 1]
+    adam = torch.optim.Adam(biases, 0.01, betas=(0.8, 0.99), eps=1e-4)
+    move(ours, optimizer, 0)
+    move(theirs, adam, 0)
+    for name in ("0.bias", "2.bias"):
+        torch.testing.assert_close(ours.state_dict()[name], theirs.state_dict()[name])
+
+
+def test_the_rate_is_that_of_its_group_and_a_state_continues() -> None:
+    straight, halves = net(), net()
+    first = Muon(straight.parameters(), lr=0.01, betas=(0.9, 0.999), eps=1e-8)
+    second = Muon(halves.parameters(), lr=0.5, betas=(0.9, 0.999), eps=1e-8)
+    second.param_groups[0]["lr"] = 0.01
+    for seed in range(3):
+        move(straight, first, seed)
+        move(halves, second, seed)
+    state = copy.deepcopy(second.state_dict()["state"])
+    again = Muon(halves.parameters(), lr=0.01, betas=(0.9, 0.999), eps=1e-8)
+    again.load_state_dict({"state": state, "param_groups": again.state_dict()["param_groups"]})
+    for seed in range(3, 6):
+        move(straight, first, seed)
+        move(halves, again, seed)
+    assert len(state) == 4
+    for one, other in zip(straight.parameters(), halves.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("shapes", [[(3, 4)], [(3,), (2, 3, 4, 4)]])
+def test_either_kind_alone(shapes: list[tuple[int, ...]]) -> None:
+    parameters = [nn.Parameter(torch.ones(shape)) for shape in shapes]
+    for p in parameters:
+        p.grad = torch.ones_like(p)
+    Muon(parameters, lr=0.1, betas=(0.9, 0.999), eps=1e-8).step()
+    assert all((p < 1).all() for p in parameters)
