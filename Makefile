@@ -12,8 +12,22 @@ setup: .venv/ready
 	$(BIN)/pip install -q -c constraints.txt --no-deps torch-fidelity
 	touch $@
 
-# One thread each: the nets are tiny, and some tests start processes of their own.
-test: .venv/ready
+# The studio's page: built by Node.
+PAGE := src/ganvas/studio/page/index.html
+
+$(PAGE): $(wildcard web/*.* web/src/* web/src/*/* results/*.json results/*.png)
+	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run build
+	touch $@
+
+.PHONY: page studio
+page: $(PAGE)
+
+# The page, and the runs of `make demo` in it.
+studio: .venv/ready $(PAGE)
+	$(BIN)/ganvas studio runs
+
+# One thread each: the nets are tiny, and some tests start processes of their own. Those of the page need Node and Chromium.
+test: .venv/ready $(if $(shell command -v npm),$(PAGE))
 	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 lint: .venv/ready

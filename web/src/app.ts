@@ -12,7 +12,11 @@ export interface App {
   say(text: string): void;
 }
 
-/** A page fills `root`; it returns what tidies up. `changed` is called when the address changes within the page. */
+/**
+ * A page fills `root`; it returns what tidies up. `changed` is called when the address changes within the page, which is
+ * all that comes before the first "/": "learn/NAME" is of the page "learn". The document's title is set before either is
+ * called; a page that knows a better one sets it then.
+ */
 export interface Mounted {
   changed?(params: Params): void;
   close(): void;

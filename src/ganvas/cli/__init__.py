@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ganvas.cli import data, diagnose, evaluate, explore, models, reproduce, training
+from ganvas.cli import data, diagnose, evaluate, explore, export, models, reproduce, studio, training
 from ganvas.errors import UserError, unknown
 
-_FILES = (training, diagnose, evaluate, data, models, explore, reproduce)
+_FILES = (training, diagnose, evaluate, data, models, explore, export, studio, reproduce)
 VERBS: dict[str, Callable[..., None]] = {name: verb for file in _FILES for name, verb in file.VERBS.items()}
 HELP = f"""usage: ganvas VERB [...]
 

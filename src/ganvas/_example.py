@@ -1,0 +1,78 @@
+"""Runs the exported model beside this file; needs onnxruntime, numpy and pillow, and nothing else.
+
+python example.py               new images as samples.png
+python example.py photo.png     what the model makes of an image, as made.png, beside it
+"""
+# mypy: ignore-errors
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+HERE = Path(__file__).resolve().parent
+
+
+def load(name):
+    """The model's function of this name, or None where it has no such one."""
+    file = HERE / f"{name}.onnx"
+    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]) if file.is_file() else None
+
+
+def run(session, batch):
+    """float32 in, float32 out; the first dimension is the batch, of any size."""
+    return session.run(None, {session.get_inputs()[0].name: batch})[0]
+
+
+def read(path, shape):
+    """An image file as (1, C, H, W) in [0, 1]: scaled to cover the model's size, and cropped at its centre."""
+    channels, height, width = shape
+    with Image.open(path) as image:
+        image = ImageOps.exif_transpose(image).convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (width, height), Image.Resampling.LANCZOS)
+    return np.asarray(image, np.float32).reshape(height, width, channels).transpose(2, 0, 1)[None] / 255
+
+
+def save(images, columns, file):
+    """Images (N, C, H, W) in [0, 1], row by row, as one picture."""
+    n, channels, height, width = images.shape
+    levels = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+    rows = levels.reshape(n // columns, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    picture = rows.reshape(n // columns * height, columns * width, channels)
+    Image.fromarray(picture.squeeze(-1) if channels == 1 else picture).save(file)
+    print(file)
+
+
+decoder = load("decoder")
+facts = decoder.get_modelmeta().custom_metadata_map  # what the model is, what goes in and what comes out
+shape = json.loads(facts["shape"])
+is_image = len(shape) == 3
+
+if len(sys.argv) > 1:
+    if not is_image:
+        sys.exit("this model is one of points: there is no image to give it")
+    x = read(sys.argv[1], shape)
+    made = [x]
+    if encoder := load("encoder"):
+        code = run(encoder, x)
+        print("code:", np.array2string(code[0], precision=3))
+        made.append(run(decoder, code))
+    if denoiser := load("denoiser"):  # of a noisy image
+        made[1:] = [run(denoiser, x)]
+    if classifier := load("classifier"):
+        print("p(class):", np.array2string(np.exp(run(classifier, x)[0]), precision=3, suppress_small=True))
+    save(np.concatenate(made), len(made), "made.png")
+elif sampler := load("sampler"):
+    noise = np.random.default_rng(0).standard_normal((64, sampler.get_inputs()[0].shape[1]), np.float32)
+    samples = run(sampler, noise)
+    if is_image:
+        save(samples, 8, "samples.png")
+    else:
+        np.savetxt("samples.csv", samples, fmt="%.6g", delimiter=",")
+        print("samples.csv")
+else:
+    sys.exit("this model has no samples: give it an image, python example.py photo.png")

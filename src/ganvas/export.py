@@ -1,0 +1,485 @@
+"""A trained model as files that need neither ganvas nor PyTorch: ONNX, and the studio's Explore page as a folder.
+
+Each ONNX file is one function of a model, with a batch of any size. It is checked by onnxruntime against the model
+before it is kept, and says in its metadata what goes in and what comes out.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gzip
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import ganvas
+from ganvas import atlas, plots
+from ganvas.data import Dataset
+from ganvas.data.loader import to_tensor
+from ganvas.errors import UserError
+from ganvas.files import write_text
+from ganvas.losses import reparametrised
+from ganvas.models import Model
+from ganvas.models.autoencoder import AutoencoderModel, DenoisingAutoencoderModel
+from ganvas.models.semisupervised import SemisupervisedGANModel
+from ganvas.models.vae import VAEModel
+from ganvas.nets.layers import Maxout, VirtualNorm, WithReference
+from ganvas.priors import Bimodal, LatentLayer, Normal, NormalMixture, Uniform, halves, held
+from ganvas.randomness import Draw
+from ganvas.registry import dump
+from ganvas.techniques import replace_modules
+
+OPSET = 18
+TOLERANCE = 1e-4  # of images; of what is not in [0, 1], a share of the largest value
+BATCHES = (1, 2, 7)
+PAGE = ("encoder", "decoder", "prior", "denoiser")  # the functions that the page needs
+LARGEST = 32 * 2**20  # bytes of ONNX in a page that is one file
+BUILT = Path(__file__).parent / "studio" / "page" / "exported"
+OWN = {"index.html", "assets", "example.py", "space.json", "atlas.json", "atlas.png"}  # beside *.onnx
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written.
+
+    Attributes:
+        name: of the file.
+        size: bytes.
+        difference: the largest one between onnxruntime's and PyTorch's results; None where there is nothing to check.
+    """
+
+    name: str
+    size: int
+    difference: float | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One function of a model, float32 in, float32 out.
+
+    Attributes:
+        name: of the file.
+        model: whose parameters the function uses.
+        function: of a batch of any size, with torch operations that can be traced.
+        input: (name, what it is).
+        output: likewise.
+        rows: a batch to check it with, of the largest of BATCHES.
+        answer: to that batch, of the model itself.
+    """
+
+    name: str
+    model: Model
+    function: Callable[[Tensor], Tensor]
+    input: tuple[str, str]
+    output: tuple[str, str]
+    rows: Tensor
+    answer: Tensor
+
+
+def write_onnx(
+    model: Model, out: Path, facts: Mapping[str, str] | None = None, dataset: Dataset | None = None
+) -> list[Written]:
+    """Write what the model can do as ONNX files, and an example that runs them.
+
+    encoder.onnx, decoder.onnx, sampler.onnx, denoiser.onnx and classifier.onnx, those that the model has.
+
+    Args:
+        model: any.
+        out: the folder; it is made, or replaced where it holds an earlier export and nothing else.
+        facts: {"run", "recipe", "data"} for the metadata, those that are known.
+        dataset: whose test images the files are checked with; without it, with random numbers.
+
+    Raises:
+        UserError: the packages are missing, the folder holds something else, or a file gives other results than the
+            model; then nothing is left behind.
+    """
+    require()
+    with _aside(out) as folder:
+        parts = _parts(model, dataset)
+        written = [_write(model, part, folder, facts or {}) for part in parts if part.name != "prior"]
+        shutil.copyfile(Path(__file__).with_name("_example.py"), folder / "example.py")
+        return [*written, Written("example.py", (folder / "example.py").stat().st_size)]
+
+
+def write_page(
+    model: Model, out: Path, facts: Mapping[str, str] | None = None, dataset: Dataset | None = None
+) -> list[Written]:
+    """Write the Explore page as a folder that any web server can serve: it asks for nothing outside of it.
+
+    Args:
+        model: of images.
+        out: the folder, as for `write_onnx`.
+        facts: {"run", "recipe", "data"}, those that are known.
+        dataset: what it was trained on: the map is of its test images; without it, of samples where there are some.
+
+    Raises:
+        UserError: as for `write_onnx`; the page is not built.
+    """
+    require()
+    built()
+    with _aside(out) as folder:
+        shutil.copytree(BUILT, folder, dirs_exist_ok=True)
+        (folder / "exported.html").rename(folder / "index.html")
+        written = _write_contents(model, folder, facts or {}, dataset)
+        page = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - sum(f.size for f in written)
+        return [*written, Written("index.html and assets", page)]
+
+
+def write_file(
+    model: Model, out: Path, facts: Mapping[str, str] | None = None, dataset: Dataset | None = None
+) -> list[Written]:
+    """Write the Explore page as one HTML file, which a browser opens from a disk too; as `write_page` otherwise.
+
+    Raises:
+        UserError: as for `write_page`; a model above 32 MiB, or a name that is no page's.
+    """
+    if out.suffix != ".html" or out.is_dir():
+        raise UserError(f"--out {out}: a page that is one file has a name that ends in .html.")
+    require()
+    built()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        written = _write_contents(model, folder, facts or {}, dataset)
+        if (size := sum(file.size for file in written)) > LARGEST:
+            raise UserError(f"{size / 2**20:.0f} MiB are too much for one file: leave --one-file out.")
+        write_text(out, _one_file([folder / file.name for file in written]))
+    return [*written, Written(out.name, out.stat().st_size)]
+
+
+def require() -> None:
+    """Whether the packages that write and check ONNX files are there.
+
+    Raises:
+        UserError: they are not; says how to install them.
+    """
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"an export needs {', '.join(missing)}: pip install 'ganvas[onnx]'")
+
+
+def built() -> None:
+    """Whether the page is there.
+
+    Raises:
+        UserError: it is not; says what builds it.
+    """
+    if not (BUILT / "exported.html").is_file():
+        raise UserError("the page is not built: in a checkout run `make studio`; an installed ganvas holds it.")
+
+
+# ---- the functions of a model ----
+
+
+def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
+    """Those that the model has, to be checked with test images, or with random numbers of their shape."""
+    model = copy.deepcopy(model).cpu().eval()
+    it, d, n = traceable(model), model.config.latent_dim, max(BATCHES)
+    rows = Draw(0).uniform("export", (n, *model.shape))
+    if dataset is not None:
+        test = dataset.splits["test"].images
+        rows = to_tensor(test[np.arange(n) % len(test)]).contiguous()
+    shape = ", ".join(map(str, model.shape))
+    images = f"float32 (N, {shape})" + (", images in [0, 1]" if len(model.shape) == 3 else ", points in the plane")
+    codes = f"float32 (N, {d})"
+    z: Tensor | None = None
+    if isinstance(model, VAEModel):
+        z = model.encode(rows)
+        mean = ("codes", f"{codes}, the mean of Q(z given x)")
+        yield Part("encoder", it, lambda x: it.posterior(x)[0], ("images", images), mean, rows, z)
+    elif isinstance(model, AutoencoderModel):
+        z = model.encode(rows)
+        yield Part("encoder", it, lambda x: it.encoder(x).float(), ("images", images), ("codes", codes), rows, z)
+    if hasattr(model, "sample"):
+        k, to_code = from_noise(it.prior, d)
+        noise = Draw(0).normal("prior", (n, k))
+        drawn = to_code(noise)
+        z = drawn if z is None else z
+        given = ("noise", f"float32 (N, {k}), numbers drawn from N(0, 1)")
+        yield Part("prior", it, to_code, given, ("codes", codes), noise, drawn)
+        made = model.decode(drawn)
+        yield Part("sampler", it, lambda x: it.decoded(to_code(x)), given, ("images", images), noise, made)
+    assert z is not None  # every model encodes or samples
+    yield Part("decoder", it, it.decoded, ("codes", codes), ("images", images), z, model.decode(z))
+    if isinstance(model, DenoisingAutoencoderModel):
+        clean = ("images", images), ("denoised", images)
+        yield Part("denoiser", it, lambda x: it.decoded(it.encoder(x).float()), *clean, rows, model.denoise(rows))
+    if isinstance(model, SemisupervisedGANModel):
+        log_p = ("log_probabilities", f"float32 (N, {model.config.classes}), log p(class given the image), nats")
+        answer = model.classify(rows)
+        yield Part("classifier", it, lambda x: it.average(x).log_softmax(1), ("images", images), log_p, rows, answer)
+
+
+def from_noise(prior: Any, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
+    """How many numbers from N(0, 1) a code takes, k, and the function (N, k) -> z (N, d) of P(z).
+
+    Phi, the normal distribution function, makes a uniform number of a normal one; and its sign is a fair coin.
+    """
+    prior = held(prior)
+    if isinstance(prior, Normal):
+        return d, lambda noise: noise
+    if isinstance(prior, Uniform):
+        return d, lambda noise: torch.erf(noise / math.sqrt(2)) * prior.bound
+    if isinstance(prior, Bimodal):
+        return 2 * d, lambda noise: torch.where(noise[:, :d] < 0, -1.0, 1.0) + prior.std * noise[:, d:]
+    if isinstance(prior, NormalMixture):
+        mean, log_variance, log_weight = (part.detach().clone() for part in prior.components())
+        edges = log_weight.exp().cumsum(0)
+
+        def component(noise: Tensor) -> Tensor:
+            share = (torch.erf(noise[:, :1] / math.sqrt(2)) + 1) / 2 * edges[-1]
+            chosen = (edges < share).sum(1).clamp(max=len(edges) - 1)
+            return reparametrised(mean[chosen], log_variance[chosen], noise[:, 1:])
+
+        return 1 + d, component
+    if isinstance(prior, LatentLayer):
+        k, above = from_noise(prior.prior, prior.config.latent_dim)
+        return k + d, lambda noise: reparametrised(*halves(prior.decoder(above(noise[:, :k]))), noise[:, k:])
+    raise UserError(f"a prior of kind {type(prior).__name__} has no function of standard noise: it can't be exported.")
+
+
+def traceable(model: Model) -> Model:
+    """A copy that gives the same, and in which nothing depends on the size of the batch.
+
+    torch's exporter takes the length of a tensor as a fixed number. And a reference batch of virtual batch norm, which
+    would be computed again with every batch, is there as what it leaves in each layer.
+    """
+    model = copy.deepcopy(model)
+    replace_modules(model, WithReference, _without_reference)
+    replace_modules(model, Maxout, lambda layer: _Maxout(layer.pieces))
+    return model
+
+
+class _Maxout(nn.Module):
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.unflatten(x, 1, (-1, self.pieces)).amax(-1)
+
+
+def _without_reference(net: WithReference) -> nn.Module:
+    seen: dict[nn.Module, Tensor] = {}
+    norms = [module for module in net.modules() if isinstance(module, VirtualNorm)]
+    hooks = [
+        norm.register_forward_pre_hook(lambda norm, given: seen.update({norm: given[0].clone()})) for norm in norms
+    ]
+    with torch.no_grad():
+        net.net(net.reference)
+    for hook in hooks:
+        hook.remove()
+    replace_modules(net, VirtualNorm, lambda norm: _ReferredNorm(norm, seen[norm]))
+    inner: nn.Module = net.net
+    return inner
+
+
+class _ReferredNorm(nn.Module):
+    """`VirtualNorm` after a known reference (size, C, ...): a function of each example alone."""
+
+    def __init__(self, norm: VirtualNorm, reference: Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps, self.own = norm.weight, norm.bias, norm.eps, 1 / (norm.size + 1)
+        over = (0, *range(2, reference.dim()))
+        self.center = reference.mean(over, keepdim=True)
+        self.square = (reference - self.center).square().mean(over)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = x - self.center
+        over = tuple(range(2, x.dim()))
+        mean, square = (v.mean(over) if over else v for v in (values, values * values))  # (N, C)
+        mean = self.own * mean  # that of the reference is 0
+        variance = self.own * square + (1 - self.own) * self.square - mean * mean
+        scale = self.weight * torch.rsqrt(variance.clamp(min=0) + self.eps)
+        shift = self.bias - mean * scale
+        return values * scale.reshape(*scale.shape, *[1] * len(over)) + shift.reshape(*shift.shape, *[1] * len(over))
+
+
+# ---- one file ----
+
+
+class _Graph(nn.Module):
+    """A function of a model as a module, whose parameters are the model's."""
+
+    def __init__(self, model: nn.Module, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.function(batch)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporter says of itself: old names within torch, and packages that no model here needs."""
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _write(model: Model, part: Part, folder: Path, facts: Mapping[str, str]) -> Written:
+    """One part as a file, checked."""
+    with _quiet():
+        program = torch.onnx.export(
+            _Graph(part.model, part.function).eval(),
+            (part.rows[:2],),
+            dynamo=True,
+            input_names=[part.input[0]],
+            output_names=[part.output[0]],
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    whole = program.model
+    items: list[Any] = [*whole.graph.all_nodes(), *whole.graph.inputs, *whole.graph.outputs]
+    for item in items:
+        item.metadata_props.clear()  # stack traces, with this machine's paths
+        item.doc_string = None
+    whole.metadata_props.update(
+        {
+            "ganvas": ganvas.__version__,
+            **facts,
+            "model": json.dumps(dump(model.config)),
+            "shape": json.dumps(model.shape),
+            "latent_dim": str(model.config.latent_dim),
+            **{f"input {part.input[0]}": part.input[1], f"output {part.output[0]}": part.output[1]},
+        }
+    )
+    path = folder / f"{part.name}.onnx"
+    program.save(path)
+    return Written(path.name, path.stat().st_size, _check(part, path))
+
+
+def _check(part: Part, path: Path) -> float:
+    """The largest difference between onnxruntime's results and the model's, over batches of several sizes.
+
+    Raises:
+        UserError: it is above the tolerance, or the results are not finite.
+    """
+    import onnxruntime  # type: ignore[import-untyped]
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = [session.run(None, {part.input[0]: part.rows[:n].numpy()})[0] for n in BATCHES]
+    answers = [part.answer[:n].numpy() for n in BATCHES]
+    worst = float(np.max([np.abs(a - b).max() for a, b in zip(found, answers, strict=True)]))
+    scale = max(1.0, float(part.answer.abs().max()))
+    if not worst <= TOLERANCE * scale:  # NaN is not either
+        raise UserError(
+            f"{path.name} differs from the model by {worst:.3g}, more than {TOLERANCE * scale:.3g}: nothing was "
+            "written. If the model's own results are finite, this is a fault of the exporter: please report it."
+        )
+    return worst
+
+
+# ---- the page ----
+
+
+def _write_contents(model: Model, folder: Path, facts: Mapping[str, str], dataset: Dataset | None) -> list[Written]:
+    """What the page reads: ONNX files, space.json, atlas.json (null without a map) and atlas.png."""
+    parts = _parts(model, dataset)
+    written = [_write(model, part, folder, facts) for part in parts if part.name in PAGE]
+    run, recipe, data = (facts.get(key, "") for key in ("run", "recipe", "data"))
+    space = atlas.space(model, dataset, id=run, name=run, recipe=recipe, data=data)
+    if isinstance(model, DenoisingAutoencoderModel):
+        space["noise"] = model.config.noise  # the page puts it on, where the studio's server would
+    try:
+        chart = atlas.chart(model, dataset)
+    except UserError:
+        chart = None
+    if chart is not None:
+        plots.save(chart.thumbnails, folder / "atlas.png")
+    write_text(folder / "space.json", json.dumps(space))
+    write_text(folder / "atlas.json", json.dumps(chart and chart.atlas))
+    made = [folder / name for name in ("space.json", "atlas.json", "atlas.png") if (folder / name).is_file()]
+    return [*written, *(Written(path.name, path.stat().st_size) for path in made)]
+
+
+def _one_file(contents: Sequence[Path]) -> str:
+    """The built page with its script, its style, the runtime and these files inside."""
+
+    def inline(found: re.Match[str]) -> str:
+        file = BUILT / found[1]
+        if file.suffix == ".js":
+            # In a script "<!--" and "</script" would be markup; in JavaScript's strings "\\x3c" is "<".
+            code = re.sub(r"<(?=!--|/?script)", r"\\x3c", file.read_text(encoding="utf-8"), flags=re.I)
+            return f'<script type="module">{code}</script>'
+        if file.suffix == ".css":
+            return f"<style>{file.read_text(encoding='utf-8')}</style>"
+        return f'<link rel="icon" href="{_address("image/svg+xml", file.read_bytes())}">'
+
+    page = (BUILT / "exported.html").read_text(encoding="utf-8")
+    page = re.sub(r'<(?:script|link)\b[^>]*?(?:src|href)="\./(assets/[^"]+)"[^>]*>(?:</script>)?', inline, page)
+    (runtime,) = BUILT.glob("assets/*.wasm")
+    data = "".join(
+        f'<script type="text/plain" data-file="{name}">{_data(path)}</script>\n'
+        for name, path in (("runtime.wasm", runtime), *((path.name, path) for path in contents))
+    )
+    return page.replace("</body>", data + "</body>")
+
+
+def _data(path: Path) -> str:
+    """A file as an address that holds it: a picture as it is, others compressed, which the page undoes."""
+    if path.suffix == ".png":
+        return _address("image/png", path.read_bytes())
+    return _address("application/gzip", gzip.compress(path.read_bytes(), mtime=0))
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+# ---- a folder that is whole or not there ----
+
+
+@contextmanager
+def _aside(out: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `out` at the end, or is gone after an error.
+
+    Raises:
+        UserError: `out` is something else than an earlier export.
+    """
+    out = Path.cwd() / out
+    if out.exists() and not _replaceable(out):
+        raise UserError(f"{out} holds something else than an export: say with --out where it may go.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside, old = (out.with_name(f".{out.name}.{os.getpid()}.{what}") for what in ("part", "old"))
+    aside.mkdir()
+    try:
+        yield aside
+        if out.exists():
+            out.rename(old)
+        aside.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _replaceable(out: Path) -> bool:
+    """Whether it is an empty folder, or one that an export has made."""
+    if not out.is_dir():
+        return False
+    names = {path.name for path in out.iterdir()}
+    return not names or ("decoder.onnx" in names and all(name in OWN or name.endswith(".onnx") for name in names))

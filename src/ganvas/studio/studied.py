@@ -1,0 +1,327 @@
+"""The models that the page asks, held in memory; and what it asks of each but once.
+
+Nothing here waits on the event loop: models are loaded, and spaces and atlases computed, by threads. torch is imported
+by the first of them, so that the page itself need not wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from starlette.applications import Starlette
+
+from ganvas.errors import UserError
+
+if TYPE_CHECKING:
+    from ganvas.atlas import Chart, Encoded
+    from ganvas.data import Dataset
+    from ganvas.models import Model
+    from ganvas.studio.decoding import Decoder
+
+MODELS, BYTES = 8, 2**31  # that are held at most
+WORKERS = 4  # that load, and as many that compute: what is slow to compute keeps no model from being loaded
+FRESH = 1.0  # seconds for which a model's file is not looked at again
+# A team of threads on all cores waits for whoever has one of them: beside a training 200 ms where one thread takes 4.
+THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
+
+T = TypeVar("T")
+Identity = tuple[Path, int, int]  # a file, its time in nanoseconds, its size
+
+
+class CannotError(UserError):
+    """A question that this run's model has no answer to."""
+
+    code = 409
+
+
+class Shelf(Protocol):
+    """What is asked of `ganvas.studio.shelf.Shelf`."""
+
+    def find(self, run: str, /) -> Path:
+        """The folder of a run."""
+
+
+@dataclass
+class Held:
+    """A model in memory.
+
+    Attributes:
+        id: of the run.
+        name: of its folder.
+        model: quicker than the one in the file, see `ganvas.studio.quick`.
+        dataset: what it was trained on, if the cache has it.
+        decoder: its decoding thread.
+        recipe: its recipe's name.
+        data: its data set's name, or the path.
+    """
+
+    id: str
+    name: str
+    model: Model
+    dataset: Dataset | None
+    decoder: Decoder
+    recipe: str
+    data: str
+    _answers: dict[str, Future[Any]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def space(self) -> bytes:
+        """The answer of /api/space; computed once, as the next two are."""
+
+        def make() -> bytes:
+            from ganvas import atlas
+
+            made = atlas.space(
+                self.model,
+                self.dataset,
+                seen=self._encoded(),
+                id=self.id,
+                name=self.name,
+                recipe=self.recipe,
+                data=self.data,
+            )
+            return _json(made)
+
+        return self._once("space", make)
+
+    def atlas(self) -> bytes:
+        """The answer of /api/atlas."""
+        return self._once("atlas", lambda: _json(self._chart().atlas))
+
+    def thumbnails(self) -> bytes:
+        """The answer of /api/atlas.png."""
+        return self._once("thumbnails", lambda: png(self._chart().thumbnails))
+
+    def _chart(self) -> Chart:
+        def make() -> Chart:
+            from ganvas import atlas
+
+            return atlas.chart(self.model, self.dataset, seen=self._encoded())
+
+        return self._once("chart", make)
+
+    def _encoded(self) -> Encoded | None:
+        def make() -> Encoded | None:
+            from ganvas import atlas
+
+            return atlas.encoded(self.model, self.dataset)
+
+        return self._once("encoded", make)
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made by the first who asks while the others wait; what it refuses, it refuses all."""
+        with self._lock:
+            first = name not in self._answers
+            future: Future[T] = self._answers.setdefault(name, Future())
+        if first:
+            try:
+                future.set_result(make())
+            except UserError as error:
+                future.set_exception(CannotError(str(error)))
+            except BaseException as error:
+                del self._answers[name]
+                future.set_exception(error)
+        return future.result()
+
+    @property
+    def bytes(self) -> int:
+        """That it takes."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        answers = [future for future in list(self._answers.values()) if future.done() and not future.exception()]
+        return sum(tensor.nbytes for tensor in tensors) + sum(_size(future.result()) for future in answers)
+
+
+class Studied:
+    """Models by their run, those that are in use the longest ago dropped first.
+
+    A model is known by its file: when that changes, as the checkpoint of a training does, it is loaded again.
+
+    Args:
+        shelf: where the runs are.
+        models: that are held at most.
+        size: of all of them, in bytes; the last one is held whatever it takes.
+    """
+
+    def __init__(self, shelf: Shelf, models: int = MODELS, size: int = BYTES) -> None:
+        self.shelf, self.models, self.size = shelf, models, size
+        self._held: OrderedDict[str, tuple[Identity, Future[Held]]] = OrderedDict()
+        self._looked: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._loading, self._asking = ThreadPoolExecutor(WORKERS, "loading"), ThreadPoolExecutor(WORKERS, "asking")
+
+    async def held(self, run: str) -> Held:
+        """The model of a run.
+
+        Raises:
+            UserError: no such run, or one without a model as yet.
+        """
+        known = self._held.get(run)
+        # What is at hand and fresh needs no other thread: this is asked for each picture.
+        if known and known[1].done() and time.monotonic() - self._looked.get(run, 0.0) < FRESH:
+            return known[1].result()
+        return await _by(self._loading, self._look, run)
+
+    async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a function gives, by a thread."""
+        return await _by(self._asking, function, *arguments)
+
+    def _look(self, run: str) -> Held:
+        identity = identify(self.shelf.find(run))
+        with self._lock:
+            known = self._held.get(run)
+            first = known is None or known[0] != identity
+            future = Future[Held]() if known is None or first else known[1]
+            self._held[run] = identity, future
+            self._held.move_to_end(run)
+            self._looked[run] = time.monotonic()
+        if first:
+            try:
+                future.set_result(load(run, self.shelf.find(run), identity[0]))
+            except BaseException as error:
+                with self._lock:
+                    self._held.pop(run, None)
+                future.set_exception(error)
+            self._trim()
+        return future.result()
+
+    def _trim(self) -> None:
+        with self._lock:
+            sizes = {
+                run: future.result().bytes if future.done() and not future.exception() else 0
+                for run, (_, future) in self._held.items()
+            }
+            for run in list(sizes)[:-1]:
+                if len(sizes) <= self.models and sum(sizes.values()) <= self.size:
+                    return
+                del self._held[run], self._looked[run], sizes[run]
+
+
+def of(app: Starlette) -> Studied:
+    """The models of an app, whose `state.shelf` finds the runs."""
+    if not hasattr(app.state, "studied"):
+        app.state.studied = Studied(app.state.shelf)
+    found: Studied = app.state.studied
+    return found
+
+
+def identify(folder: Path) -> Identity:
+    """The file of a run's model: the finished one, else that of the newest checkpoint.
+
+    Raises:
+        CannotError: there is none.
+    """
+    finished = folder / "model" / "model.safetensors"
+    newest = sorted((folder / "checkpoints").glob("step-*.safetensors"), reverse=True)
+    for file in (finished, *newest):
+        try:
+            facts = file.stat()
+        except OSError:  # a training drops all but its two newest checkpoints
+            continue
+        return file, facts.st_mtime_ns, facts.st_size
+    raise CannotError(f"{folder.name} has no model yet: its training writes one every half a minute. Try again then.")
+
+
+def load(run: str, folder: Path, file: Path) -> Held:
+    """The model in a file that `identify` found.
+
+    Raises:
+        CannotError: it is damaged, or does not fit its run.
+    """
+    from ganvas import models
+    from ganvas.models.base import FAMILIES
+    from ganvas.studio.decoding import Decoder
+    from ganvas.studio.quick import quicker
+    from ganvas.training import checkpoint
+    from ganvas.training.run import Run
+
+    it = Run(folder)
+    try:
+        recipe = it.recipe
+        if file.parent.name == "model":
+            model = models.load(file.parent)
+        else:
+            tensors, _ = checkpoint.load(file)
+            own = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+            model = FAMILIES[type(recipe.model)](recipe.model, tuple(it.data["shape"]))
+            model.load_state_dict(own)
+    except FileNotFoundError as error:
+        raise CannotError(f"the model of {folder.name} is being replaced: try again.") from error
+    except Exception as error:
+        raise CannotError(f"the model of {folder.name} can't be read: {error}") from error
+    quick = quicker(model)
+    return Held(run, folder.name, quick, _trained_on(it, model), Decoder(quick), recipe.name, recipe.data.source)
+
+
+def _trained_on(run: Any, model: Model) -> Dataset | None:
+    """What a run was trained on, as it lies in the cache; a page does not wait for data to be fetched or drawn."""
+    from ganvas.data import Dataset, Split, store
+
+    try:
+        entry = store.find(run.data["fingerprint"])
+        if entry is None:
+            return None
+        splits = {name: Split(images, labels) for name, (images, labels) in entry.splits().items()}
+        images, meta = splits["test"].images, entry.meta
+        classes, attributes = (tuple(meta[key]) if meta[key] else None for key in ("classes", "attributes"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    shape = images.shape[1:]
+    shape = (shape[2], *shape[:2]) if len(shape) == 3 else shape
+    if shape != model.shape:
+        return None
+    source = run.recipe.data.source
+    name = source.split(":")[0] if "/" not in source else Path(source).stem
+    return Dataset(
+        name=name,
+        source=source,
+        splits=splits,
+        shape=shape,
+        classes=classes,
+        attributes=attributes,
+        fingerprint=entry.key,
+        report=(),
+        preparation=entry.preparation,
+    )
+
+
+async def _by(pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
+    """What a function gives, by a thread of the pool, which goes on where nobody waits any more."""
+
+    def calm() -> T:
+        import torch
+
+        torch.set_num_threads(THREADS)
+        return function(*arguments)
+
+    return await asyncio.shield(asyncio.wrap_future(pool.submit(calm)))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _size(answer: Any) -> int:
+    """Bytes of an answer; what is no array in it is little."""
+    if answer is None or isinstance(answer, bytes):
+        return len(answer or b"")
+    return sum(getattr(value, "nbytes", 0) for value in vars(answer).values())
+
+
+def png(pixels: Any) -> bytes:
+    """A picture uint8 (H, W, C) as a PNG, written quickly rather than small."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(out, "PNG", compress_level=1)
+    return out.getvalue()
