@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 PORT, TRIES = 8765, 50
 CONNECTIONS = 256
+WARM = 3.0  # seconds after the start
 
 
 def studio(
@@ -73,6 +75,10 @@ def _serve(runs: Path, listener: socket.socket, host: str, browser: bool) -> Non
     print(f"{runs} is shown at {address}\nCtrl-C ends it.", flush=True)
     if browser:  # the socket listens already: a browser that is early waits
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    # The first model that is asked for does not wait for torch, nor does the first page.
+    warming = threading.Timer(WARM, importlib.import_module, ["ganvas.atlas"])
+    warming.daemon = True
+    warming.start()
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run([listener])
 
