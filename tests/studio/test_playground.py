@@ -190,7 +190,7 @@ def test_a_third_training_is_told_to_wait(client):
 
 
 def test_without_interest_it_ends(client, monkeypatch):
-    monkeypatch.setattr(playground, "INTEREST", 8.0)
+    monkeypatch.setattr(playground, "INTEREST", 3.0)
     with page(client) as it:
         it.say(settings=PLANE, run=True)
         child = next(iter(playground._running)).pid

@@ -53,6 +53,7 @@ export class Chart {
   constructor(private readonly options: ChartOptions) {
     this.plot = h("div", { class: "plot", role: "img", tabindex: 0, onkeydown: (event: KeyboardEvent) => this.key(event), onfocus: () => this.readout.setAttribute("aria-live", "polite"), onblur: () => this.readout.removeAttribute("aria-live") });
     this.plot.style.minHeight = `${this.height}px`;
+    this.name();
     this.element = h("figure", { class: "chart panel" },
       h("header", {}, h("h3", {}, options.title), this.logButton),
       options.what ? h("p", { class: "what" }, options.what) : null,
@@ -82,6 +83,7 @@ export class Chart {
   set(lines: Line[]): void {
     this.lines = lines;
     this.dirty = true;
+    this.name();
     if (this.timer) return;
     this.timer = window.setTimeout(() => {
       this.timer = 0;
@@ -102,6 +104,11 @@ export class Chart {
     return this.options.height ?? 190;
   }
 
+  /** What screen readers say: also of a chart that is not drawn, being out of sight. */
+  private name(): void {
+    this.plot.setAttribute("aria-label", shell.chart.summary(this.options.title, this.lines.map(({ name, series }) => `${name} ${figure(series.value.at(-1))}`)));
+  }
+
   private draw(): void {
     const width = Math.floor(this.plot.clientWidth);
     if (!this.visible || !this.dirty || !this.lines.length || width <= 0 || !this.element.isConnected) return;
@@ -112,7 +119,8 @@ export class Chart {
     if (this.log && !positive) this.log = false; // a logarithm has no place for these
     this.logButton.setAttribute("aria-pressed", String(this.log));
     const made = JSON.stringify([this.log, this.lines.map(({ name, colour, dashed }) => [name, colour, dashed])]);
-    const data = uPlot.join(this.lines.map(({ series }): uPlot.AlignedData => [series.step, series.value]));
+    // Copies: uPlot keeps what it is given, and the series grow.
+    const data = uPlot.join(this.lines.map(({ series }): uPlot.AlignedData => [series.step.slice(), series.value.slice()]));
     if (this.uplot && made === this.made) {
       const { min, max } = this.uplot.scales.x!;
       const old = this.uplot.data[0];
@@ -125,7 +133,6 @@ export class Chart {
       this.made = made;
     }
     this.tell(null);
-    this.plot.setAttribute("aria-label", shell.chart.summary(this.options.title, this.lines.map(({ name, series }) => `${name} ${figure(series.value.at(-1))}`)));
   }
 
   private settings(width: number): uPlot.Options {
@@ -138,7 +145,7 @@ export class Chart {
       context.font = font;
       return context.measureText(text).width;
     };
-    const right = labelled ? Math.min(width * 0.36, Math.max(...this.lines.map(({ name }) => measure(name, LABEL))) + 10) : 12;
+    const right = labelled ? Math.min(width * 0.36, Math.max(...this.lines.map(({ name }) => measure(name, LABEL))) + 10) : 20;
     return {
       width,
       height: this.height,
@@ -162,12 +169,12 @@ export class Chart {
       ],
       series: [
         {},
-        ...this.lines.map(({ name, colour: c, dashed, series }): uPlot.Series => ({
+        ...this.lines.map(({ name, colour: c, dashed, series }, i): uPlot.Series => ({
           label: name,
           stroke: colour(c),
           width: series.step.length > 400 ? 1.25 : 1.75,
           ...(dashed ? { dash: [6, 4] } : {}),
-          points: { size: 5, fill: colour(c), show: series.step.length <= 25 },
+          points: { size: 5, fill: colour(c), show: () => this.lines[i]!.series.step.length <= 25 }, // asked at each drawing
         })),
       ],
       hooks: {

@@ -144,7 +144,7 @@ async def _converse(socket: WebSocket, child: Process) -> str | None:
 
     async def wait_for_interest() -> str | None:
         while (rest := heard + INTEREST - time.monotonic()) > 0:
-            await anyio.sleep(rest)
+            await anyio.sleep(min(rest, 1.0))  # what is heard first takes the time to start off again
         return BORED
 
     async with anyio.create_task_group() as group:

@@ -119,7 +119,7 @@ export class PlaneGame extends Playground {
     this.add("good", step, 100 * good);
     this.add("D", step, losses["discriminator/loss"] ?? null);
     this.add("G", step, losses["generator/loss"] ?? null);
-    const line = (name: string, label: string, colour: string) => ({ name: label, colour, series: copy(this.series[name]!) });
+    const line = (name: string, label: string, colour: string) => ({ name: label, colour, series: this.series[name]! });
     this.charts.modes.set([line("modes", words.modesLine, "--c3")]);
     this.charts.good.set([line("good", words.goodLine, "--c3")]);
     this.charts.losses.set([line("D", words.lossD, "--c5"), line("G", words.lossG, "--c2")]);
@@ -175,11 +175,6 @@ export class PlaneGame extends Playground {
     }
     context.stroke();
   }
-}
-
-/** The chart keeps what it is given; ours grows. */
-function copy({ step, value }: Series): Series {
-  return { step: [...step], value: [...value] };
 }
 
 /** Levels as colours: 0 the first, the middle the second, 255 the third; pale, so that points stand out. */

@@ -131,6 +131,10 @@ export const ideas: Record<string, Idea> = {
     text: "Points in a few separate clusters show at a glance what a GAN leaves out. A generator is continuous, so from a connected prior it has to draw bridges between clusters; from codes in clusters it need not. R1 keeps $D$'s slope at real points small, so that the game comes to rest.",
     formula: "\\frac{\\gamma}{2} \\font{E}_{x \\sim \\data} \\| \\nabla D(x) \\|^2, \\quad z_i \\in \\{-1, 1\\} + 0.2 \\, \\epsilon_i",
   },
+  "stacked-digits": {
+    text: "Three random digits, one in each colour channel, make 1,000 kinds of images, all equally frequent. A classifier reads the digits of each sample, so that the kinds can be counted: $q_i$ is the share of samples of kind $i$. How many kinds are reached says what the generator leaves out; the KL says how unevenly it serves the others.",
+    formula: "\\font{D}_{\\KL}(q \\| p) = \\sum_{i=1}^{1000} q_i \\log (1000 \\, q_i)",
+  },
 };
 
 export const learn = {
