@@ -63,10 +63,11 @@ def keep(look):
 
 
 def few(image: Image.Image) -> Image.Image:
-    """In 256 colours: the most frequent ones as they are, for surfaces and text, and a spread of others."""
-    frequent = [colour for _, colour in sorted(image.getcolors(2**24))[-128:]]
-    spread = image.quantize(128, Image.Quantize.MAXCOVERAGE).getpalette()
-    palette = np.array([*frequent, *np.reshape(spread, (-1, 3))])
+    """In 256 colours: the most frequent ones as they are, for surfaces and text, those of pictures, and rare ones."""
+    frequent = [colour for _, colour in sorted(image.getcolors(2**24))[-64:]]
+    methods = (Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE)
+    others = [np.reshape(image.quantize(96, method).getpalette(), (-1, 3)) for method in methods]
+    palette = np.concatenate([frequent, *others])
     colours, places = np.unique(np.reshape(image, (-1, 3)), axis=0, return_inverse=True)
     nearest = [((palette - colour.astype(int)) ** 2).sum(1).argmin() for colour in colours]
     made = Image.fromarray(np.array(nearest, np.uint8)[places].reshape(image.height, image.width), "P")
