@@ -135,6 +135,18 @@ export const ideas: Record<string, Idea> = {
     text: "Three random digits, one in each colour channel, make 1,000 kinds of images, all equally frequent. A classifier reads the digits of each sample, so that the kinds can be counted: $q_i$ is the share of samples of kind $i$. How many kinds are reached says what the generator leaves out; the KL says how unevenly it serves the others.",
     formula: "\\font{D}_{\\KL}(q \\| p) = \\sum_{i=1}^{1000} q_i \\log (1000 \\, q_i)",
   },
+  "hundred-labels": {
+    text: "A discriminator that must also name the class of each image can learn from images whose class nobody has told. It is told ten labels of each digit; of all other images it only learns that they are real, and of the generator's that they are not. The generator matches the mean features of the data, and its imperfect fakes lie between the classes, where the boundary ought to be.",
+    formula: "D(x) = \\frac{Z(x)}{Z(x) + 1}, \\quad Z(x) = \\sum_{k=1}^{10} e^{l_k(x)}",
+  },
+  "parzen-window": {
+    text: "A GAN has no likelihood, so the first paper laid a small Gaussian round each of 10,000 samples and asked how likely test images are under their mean. The width is chosen on validation images. It is a crude ruler in 784 dimensions, and even training images in place of samples score little more than good models do.",
+    formula: "\\log \\frac{1}{N} \\sum_{i=1}^{N} \\font{N}(x; \\, G(z_i), \\, \\sigma^2 I)",
+  },
+  decoders: {
+    text: "Any decoder with a little noise on its output has a likelihood, a GAN's too; it is only hard to compute. Annealing walks codes from the prior to the posterior in many small steps and weighs each walk. On simulated images the same is done from both sides, so that the gap says how far off the estimate can be.",
+    formula: "P(z)^{1 - \\beta} \\, (P(z) \\, P(x \\mid z))^{\\beta}, \\quad \\beta: 0 \\to 1",
+  },
 };
 
 export const learn = {
