@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -79,7 +78,7 @@ def folder(able: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def served(*command: object, errors: Path | None = None, **environment: str) -> Iterator[str]:
-    """A server in a process of its own, until Ctrl-C: the address that it prints."""
+    """A server in a process of its own: the address that it prints."""
     with contextlib.ExitStack() as stack:
         err = stack.enter_context(errors.open("w")) if errors else subprocess.DEVNULL
         words, env = [sys.executable, "-u", *map(str, command)], os.environ | environment
@@ -90,7 +89,7 @@ def served(*command: object, errors: Path | None = None, **environment: str) -> 
             assert found, errors.read_text() if errors else "the server did not start"
             yield found[0]
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # not SIGINT: what a shell starts in the background ignores it
             try:
                 process.communicate(timeout=PATIENCE)
             finally:

@@ -190,7 +190,7 @@ def test_over_a_websocket(client: TestClient, make_run: MakeRun) -> None:
     with client.websocket_connect(LIVE) as socket:
         socket.send_text(json.dumps({"runs": True, "curves": {"a": 0}}))
         seen: dict[str, Any] = {}
-        while seen.keys() < {"runs", "detail", "curves"}:
+        while not seen.keys() >= {"runs", "detail", "curves"}:
             seen |= socket.receive_json()
         assert seen["rows"] == [line(10)]
         append(run, line(20))

@@ -18,7 +18,6 @@ from ganvas.evaluate.subject import BLOCK, Subject, spread
 from ganvas.evaluate.two_sample import two_sample_test
 from ganvas.likelihoods import Bernoulli
 from ganvas.losses import reparametrised
-from ganvas.models.base import fast_products
 from ganvas.randomness import Draw, key
 
 ELBO_DRAWS = 10
@@ -31,7 +30,7 @@ NATS = "nats per image"
 def elbo(subject: Subject) -> Iterator[Figure]:
     """ELBO = -(distortion + rate), with distortion -E log P(x given z) and rate KL(Q || P), 10 draws an image."""
     model, found = subject.vae, []
-    with model.asked(), fast_products(model.device):
+    with model.asked():
         for number, x in enumerate(torch.split(subject.images, BLOCK)):
             found.append(model.elbo(x, Draw(subject.seed, number), samples=ELBO_DRAWS))
     elbo, distortion, rate = (
