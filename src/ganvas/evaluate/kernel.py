@@ -60,7 +60,8 @@ def _sums(x: Array, y: Array | None = None) -> tuple[Floats, Floats]:
     # x.y / d + 1 = (x - c).(y - c) / d + (x - c).c / d + y.c / d + 1
     of_left = torch.from_numpy(left @ centre / d)
     of_right = torch.from_numpy(right @ centre / d) + (centre @ centre / d + 1)
-    sums, others = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(y), dtype=torch.float64)
+    sums = torch.zeros(len(x), dtype=torch.float64)
+    others = sums if symmetric else torch.zeros(len(y), dtype=torch.float64)
     for rows in spans(len(x), TILE):
         for columns in spans(len(y), TILE, rows.start if symmetric else 0):
             products = torch.from_numpy(left[rows] @ right[columns].T)  # on some processors far faster than torch's
@@ -70,10 +71,9 @@ def _sums(x: Array, y: Array | None = None) -> tuple[Floats, Floats]:
                 kernel = (kernel * kernel).mul_(kernel)
                 if symmetric and rows == columns:
                     kernel.diagonal(part.start).zero_()
-                elif symmetric:
-                    sums[columns] += kernel.sum(0)
+                else:
+                    others[columns] += kernel.sum(0)
                 sums[here] += kernel.sum(1)
-                others[columns] += kernel.sum(0)
     return sums.numpy(), others.numpy()
 
 
