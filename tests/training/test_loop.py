@@ -206,6 +206,31 @@ def test_optimisers_by_their_recursions(config: Optimizer) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_moments_without_a_gradient_do_not_stay_subnormal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pixel that is always black gives its weights no gradient; no weight is another for that."""
+    dark = images()
+    dark[:, 3] = 0
+    smallest = torch.finfo(torch.float32).tiny
+
+    def moments() -> tuple[Tensor, list[Tensor]]:
+        """Of the weights of that row of pixels, and all weights, after 101 steps."""
+        game = new_game(RECIPES["vae"](hidden=(12,)), load(dark))
+        game.play()
+        (optimizer,) = game.optimizers.values()
+        moment = optimizer.state[game.model.get_parameter("encoder.1.weight")]["exp_avg"]
+        moment[:, 24:32] = 1e-36
+        for _ in range(100):
+            game.play()
+        return moment[:, 24:32].abs(), [p.detach().clone() for p in game.model.parameters()]
+
+    moment, weights = moments()
+    assert (moment == 0).all()
+    monkeypatch.setattr(loop, "tidy", lambda optimizer: None)
+    moment, same = moments()
+    assert ((moment > 0) & (moment < smallest)).all()
+    assert all(map(torch.equal, weights, same))
+
+
 @pytest.mark.parametrize(
     ("config", "step", "expected"),
     [

@@ -78,11 +78,11 @@ GAPS = [
 def trained(lab: Lab, name: tuple[str, int], seed: int) -> Run:
     """The run of one of the four models."""
     kind, size = name
-    settings: dict[str, Any] = {"latent_dim": size, "hidden": HIDDEN[size], "batch_size": 100}
+    settings: dict[str, Any] = {"latent_dim": size, "hidden": HIDDEN[size], "seed": seed}
     if kind == "VAE":
-        epochs = lab.pick(quick=1, full=100)
-        return lab.train("vae", seed=seed, likelihood="gaussian", scale=SCALE[size], epochs=epochs, **settings)
-    return lab.train("gan", seed=seed, epochs=lab.pick(quick=1, full=100), schedule="cosine", **settings)
+        vae: dict[str, Any] = {"likelihood": "gaussian", "scale": SCALE[size], "batch_size": 250}
+        return lab.train("vae", epochs=lab.pick(quick=1, full=60), **vae, **settings)
+    return lab.train("gan", epochs=lab.pick(quick=1, full=50), batch_size=100, schedule="cosine", **settings)
 
 
 def measured(lab: Lab, name: tuple[str, int]) -> list[dict[str, float]]:
