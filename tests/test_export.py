@@ -367,7 +367,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, images: Dataset) -> tuple[Pa
 @needs_page
 def test_the_folder_holds_what_the_page_reads(pages: tuple[Path, dict[str, Model]], images: Dataset) -> None:
     folder, _ = pages
-    own = {"index.html", "assets", "space.json", "atlas.json", "atlas.png", "decoder.onnx"}
+    own = {"index.html", "assets", "onnxruntime-license.txt", "space.json", "atlas.json", "atlas.png", "decoder.onnx"}
     assert {path.name for path in (folder / "vae").iterdir()} == own | {"encoder.onnx", "prior.onnx"}
     assert {path.name for path in (folder / "denoiser").iterdir()} == own | {"encoder.onnx", "denoiser.onnx"}
     assert {path.name for path in (folder / "gan").iterdir()} == own | {"prior.onnx"}

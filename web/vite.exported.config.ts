@@ -4,6 +4,7 @@ import { defineConfig } from "vite";
 // built after the studio's, whose build empties the folder above.
 export default defineConfig({
   base: "./",
+  publicDir: "notices", // onnxruntime-web's package has no text of its licence
   build: {
     outDir: "../src/ganvas/studio/page/exported",
     emptyOutDir: true,

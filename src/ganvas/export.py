@@ -51,7 +51,8 @@ BATCHES = (1, 2, 7)
 PAGE = ("encoder", "decoder", "prior", "denoiser")  # the functions that the page needs
 LARGEST = 32 * 2**20  # bytes of ONNX in a page that is one file
 BUILT = Path(__file__).parent / "studio" / "page" / "exported"
-OWN = {"index.html", "assets", "example.py", "space.json", "atlas.json", "atlas.png"}  # beside *.onnx
+# What a folder of an export may hold beside *.onnx.
+OWN = {"index.html", "assets", "onnxruntime-license.txt", "example.py", "space.json", "atlas.json", "atlas.png"}
 
 
 @dataclass(frozen=True)

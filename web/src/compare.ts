@@ -71,6 +71,8 @@ export class Comparison {
     this.members = there.map(([member]) => member);
     if (this.members.length < 2) this.root.append(empty(words.few));
     if (!this.members.length) return;
+    const pictures = h("div", { class: "pictures" }, this.samples, this.reconstructions);
+    pictures.style.setProperty("--runs", String(this.members.length));
     this.root.append(
       h("ul", { class: "legend" }, ...this.members.map(({ id, colour }) => {
         const item = h("li", {}, h("a", { href: address("watch", { run: id }) }, id),
@@ -78,7 +80,7 @@ export class Comparison {
         item.style.setProperty("--tone", `var(${colour})`);
         return item;
       })),
-      this.samples, this.reconstructions,
+      pictures,
       h("section", { class: "panel" }, h("h2", {}, words.settings), this.settings),
       this.curves,
     );
