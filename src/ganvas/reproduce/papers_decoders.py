@@ -27,8 +27,8 @@ def decoders(lab: Lab) -> Outcome:
     Claim: under decoders of the same net, 10-64-256-256-1024-784 or 50-1024-1024-1024-784, log P(x) of MNIST's test
     images by annealed importance sampling is in the order of Wu et al. 2017: VAE-50, VAE-10, GAN-50, GAN-10;
     and each gap between neighbours of that table, VAE over GAN at either size and 50 over 10 for either model, is from
-    half to twice the published one. Real-valued images, dequantised; a normal around what is decoded, with the
-    sigma that validation images choose; rectifiers between the layers. The paper has 16 chains and 10,000
+    half to twice the published one. 50 images of a split, real-valued, dequantised; a normal around what is decoded,
+    with the sigma that validation images choose; rectifiers between the layers. The paper has 16 chains and 10,000
     temperatures (here it is 500), and moment matching networks too.
     """
     from ganvas.reproduce import drawing
