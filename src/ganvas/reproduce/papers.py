@@ -48,7 +48,7 @@ def one_layer_vae(lab: Lab) -> Outcome:
     vae = {"k": 1, "bound": "elbo"}
     data, name = static()
     return likelihoods(
-        lab, {"stochastic": Aim(86.76, {**STOCHASTIC, **vae}, 300), name: Aim(88.71, {**data, **MUON, **vae}, 200)}
+        lab, {"stochastic": Aim(86.76, {**STOCHASTIC, **vae}, 600), name: Aim(88.71, {**data, **MUON, **vae}, 300)}
     )
 
 
@@ -58,13 +58,15 @@ def importance_weighted(lab: Lab) -> Outcome:
 
     Claim: with the same net as P1 and the importance weighted bound of k draws, on stochastically binarised MNIST, the
     NLL is at most 85.54 nats with k = 5, and at most 84.78 with k = 50 (Burda et al. 2015, table 1). To save time, k =
-    50 begins with the weights of k = 5.
+    50 begins with the weights of k = 5. The gradient is the doubly reparametrised one, of the same bound (Tucker et
+    al. 2018).
     """
+    doubly = {**STOCHASTIC, "gradient": "doubly"}
     return likelihoods(
         lab,
         {
-            "k = 5": Aim(85.54, {**STOCHASTIC, "k": 5}, 150),
-            "k = 50": Aim(84.78, {**STOCHASTIC, "k": 50, "lr": 1e-3}, 20, start="k = 5"),
+            "k = 5": Aim(85.54, {**doubly, "k": 5}, 300),
+            "k = 50": Aim(84.78, {**doubly, "k": 50, "lr": 1e-3}, 30, start="k = 5"),
         },
     )
 
