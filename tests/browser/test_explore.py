@@ -333,6 +333,23 @@ def test_an_image_is_dropped_in(explore, look, true, model, digits):
     made = data(page.get_by_role("img", name="Reconstruction")).astype(int)
     assert np.abs(made - shown).max() <= 1
 
+    # The address alone brings it back, and undo takes it away.
+    other = explore("wide", page.url.split("&", 1)[1])
+    assert look.code(other) == look.code(page)
+    assert (data(other.get_by_role("img", name="As the model sees it")) == bytes_.squeeze()).all()
+    assert (data(other.get_by_role("img", name="Reconstruction")) == made).all()
+    page.keyboard.press("Control+z")
+    expect(page.get_by_role("img", name="As the model sees it")).to_have_count(0)
+    assert "image=" not in page.url
+
+
+def test_an_image_in_the_address_that_is_none(explore, visit):
+    for text in ("AAAA", "%20%20", "a" * 2001):
+        page = explore("wide", f"tool=image&image={text}")
+        expect(page.get_by_text("no image that the studio reads")).to_be_visible()
+    assert len(visit.said) == 3 and all("400" in said for said in visit.said), "the browser itself notes each refusal"
+    visit.said.clear()
+
 
 def test_noise_is_put_on_and_taken_away(explore, look, model, digits):
     page = explore("denoiser", "tool=image")
@@ -353,6 +370,11 @@ def test_noise_is_put_on_and_taken_away(explore, look, model, digits):
         shown = data(denoised).astype(int)
         assert np.abs(shown - (wanted.squeeze() * 255).numpy()).max() <= 3  # the noisy image itself was rounded
     assert distances[0] == 0 and distances[1] > 20
+    look.until(page, lambda: "noise=0.5" in page.url, page.url)
+    other = explore("denoiser", page.url.split("&", 1)[1])
+    assert (data(other.get_by_role("img", name="With noise", exact=True)) == given).all()
+    page.keyboard.press("Control+z")  # what is looked at is no step of its own: the image is the last
+    expect(noisy).to_have_count(0)
 
 
 def test_the_nearest_training_images(explore, look, decode, digits):
@@ -378,6 +400,12 @@ def test_a_picture_is_saved(explore, look, true):
         assert image.format == "PNG" and image.size == (256, 256)
         saved = np.array(image.convert("L"))
     assert (saved.reshape(8, 32, 8, 32) == shown[:, None, :, None]).all()
+    page.keyboard.press("a")
+    with page.expect_download() as waited:
+        button(page, "Save A1 as PNG").click()
+    assert waited.value.suggested_filename == "a1.png"
+    with Image.open(waited.value.path()) as image:
+        assert (np.array(image.convert("L")) == saved).all()
 
 
 def test_a_gan_of_images_and_one_of_points(explore, look, true, visit):

@@ -71,7 +71,8 @@ def test_it_encodes_an_image(taken, visitor, look, model, digits):
 
     from ganvas.data.loader import to_tensor
 
-    page = visitor(taken)("#/explore?tool=image")
+    visit = visitor(taken)
+    page = visit("#/explore?tool=image")
     bytes_ = digits.splits["test"].images[3:4]
     file = io.BytesIO()
     Image.fromarray(bytes_.squeeze()).save(file, "PNG")
@@ -79,5 +80,6 @@ def test_it_encodes_an_image(taken, visitor, look, model, digits):
     expect(page.get_by_text("The image is encoded")).to_be_visible()
     code = model("plane").encode(to_tensor(bytes_))[0].tolist()
     look.until(page, lambda: look.code(page) == pytest.approx(code, rel=1e-3, abs=1e-4), lambda: f"{page.url} {code}")
-    shown = look.pixels(page.get_by_role("img", name="As the model sees it"))
-    assert np.abs(shown.astype(int) - bytes_.squeeze()).max() == 0
+    for opened in (page, visit(f"#{page.url.split('#')[1]}")):  # its address brings the image back
+        shown = look.pixels(opened.get_by_role("img", name="As the model sees it"))
+        assert np.abs(shown.astype(int) - bytes_.squeeze()).max() == 0

@@ -21,8 +21,8 @@ from ganvas.errors import UserError
 from ganvas.studio.curves import ANEW, rows_after
 from ganvas.studio.shelf import Shelf, Stamp, Summary, stamp
 
-PERIOD = 0.25  # seconds between looks
-THOROUGH = 8  # each so many looks, at all runs; else at those in training
+PERIOD = 1.0  # seconds between looks: each is drawn by every page that watches, on the processor that trains
+THOROUGH = 2  # each so many looks, at all runs; else at those in training
 MESSAGE = 2**16  # characters of a client's message
 WATCHED = 64  # runs whose curves a client may ask for
 BEHIND = 2**20  # bytes of rows that are sent at once; with more, the whole curves are to be asked for

@@ -1,17 +1,20 @@
-// An image of one's own: its code, its reconstruction, its noise taken away.
+// An image of one's own: its code, its reconstruction, its noise taken away. The address holds what the model sees of it.
 
 import { h } from "../dom";
 import { words } from "../words/explore";
 import { figure, look } from "./draw";
 import type { Here, Piece } from "./here";
+import { rounded } from "./latent";
 
+const PNG = "data:image/png;base64,";
+const LONGEST = 2 ** 15; // characters of an image in the address
 const PATIENCE = 120; // milliseconds that the dial rests before the model is asked
 
 export interface ImagePiece extends Piece {
   take(file: Blob): void;
 }
 
-export function imagePiece(here: Here, can: { encode: boolean; denoise: boolean }): ImagePiece {
+export function imagePiece(here: Here, denoises: boolean): ImagePiece {
   const file = h("input", {
     type: "file",
     accept: "image/*",
@@ -40,9 +43,10 @@ export function imagePiece(here: Here, can: { encode: boolean; denoise: boolean 
     min: 0,
     max: 1,
     step: 0.01,
-    value: 0.3,
+    value: here.state.noise,
     "aria-label": words.noise,
     oninput: () => later(),
+    onchange: () => here.view({ noise: dial.valueAsNumber }),
   });
   const noise = h(
     "div",
@@ -59,16 +63,15 @@ export function imagePiece(here: Here, can: { encode: boolean; denoise: boolean 
   };
 
   let image: Blob | null = null;
+  let shown = ""; // as the state has it
   let turn = 0; // an answer counts only while its question is the last
-  const take = (blob: Blob) => {
-    if (blob.type && !blob.type.startsWith("image/")) return here.fail(new Error(words.notImage));
+  const ask = (blob: Blob, found: (code: Float32Array, seen: string) => void = () => {}) => {
     image = blob;
     const mine = ++turn;
     encoded.replaceChildren();
     denoised.replaceChildren();
-    noise.hidden = !can.denoise;
-    if (can.denoise) void denoise();
-    if (!can.encode) return;
+    noise.hidden = !denoises;
+    if (denoises) void denoise();
     status.textContent = words.encoding;
     here.backend.encode!(blob).then(
       ({ code, seen, reconstruction }) => {
@@ -76,14 +79,38 @@ export function imagePiece(here: Here, can: { encode: boolean; denoise: boolean 
         const visit = h("button", { type: "button", onclick: () => here.visit(code) }, words.toCode);
         encoded.replaceChildren(picture(seen, words.seen), picture(reconstruction, words.reconstruction), visit);
         status.textContent = words.encoded;
-        here.visit(code);
+        found(code, seen);
       },
       (error) => {
-        if (mine !== turn) return;
-        status.textContent = "";
-        here.fail(error);
+        if (mine === turn) status.textContent = words.failed(error.message);
       },
     );
+  };
+  const take = (blob: Blob) => {
+    if (blob.type && !blob.type.startsWith("image/")) return void (status.textContent = words.notImage);
+    ask(blob, (code, seen) => {
+      const fits = seen.startsWith(PNG) && seen.length < LONGEST;
+      if (!fits) status.textContent = words.encodedLarge;
+      shown = fits ? written(seen) : "";
+      here.step({ z: Array.from(code, rounded), turn: {}, image: shown });
+    });
+  };
+  const clear = () => {
+    turn++;
+    image = null;
+    status.textContent = "";
+    noise.hidden = true;
+    encoded.replaceChildren();
+    denoised.replaceChildren();
+  };
+  const changed = () => {
+    const turned = dial.valueAsNumber !== here.state.noise;
+    dial.valueAsNumber = here.state.noise;
+    if (here.state.image !== shown) {
+      shown = here.state.image;
+      if (shown) ask(read(shown));
+      else clear();
+    } else if (turned && image && denoises) void denoise();
   };
 
   let timer = 0;
@@ -103,16 +130,28 @@ export function imagePiece(here: Here, can: { encode: boolean; denoise: boolean 
     try {
       const answer = await here.backend.denoise!(image, dial.valueAsNumber, 0);
       if (mine === turn)
-        denoised.replaceChildren(
-          ...(can.encode ? [] : [picture(answer.seen, words.seen)]),
-          picture(answer.noisy, words.noisy),
-          picture(answer.denoised, words.denoised),
-        );
+        denoised.replaceChildren(picture(answer.noisy, words.noisy), picture(answer.denoised, words.denoised));
     } catch (error) {
       if (mine === turn) here.fail(error);
     }
     asking = false;
     if (stale) void denoise();
   };
-  return { element, take, close: () => clearTimeout(timer) };
+  return { element, take, changed, close: () => clearTimeout(timer) };
+}
+
+/** A picture's bytes in letters that an address takes as they are. */
+function written(png: string): string {
+  return png.slice(PNG.length).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+/** Its inverse; letters that are no bytes give a file that is no image. */
+function read(text: string): Blob {
+  let bytes = "";
+  try {
+    bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+  } catch {
+    // The server says what it is not.
+  }
+  return new Blob([Uint8Array.from(bytes, (letter) => letter.charCodeAt(0))], { type: "image/png" });
 }

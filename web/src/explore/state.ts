@@ -33,6 +33,10 @@ export interface State {
   side: number;
   /** Of the noise round A - B + C. */
   seed: number;
+  /** What the model sees of an image that was dropped in: a PNG in base64url, "" of none. */
+  image: string;
+  /** That is put on it before it is denoised. */
+  noise: number;
 }
 
 const KEYS = [
@@ -50,9 +54,12 @@ const KEYS = [
   "corners",
   "side",
   "seed",
+  "image",
+  "noise",
 ];
 
 export const SIDES = [4, 6, 8, 10, 12];
+const NOISE = 0.3;
 
 export function write(z: Code): string {
   return Array.from(z, (x) => String(rounded(x))).join();
@@ -82,6 +89,7 @@ export function read(params: Params, space: Space, start: Code, ends: string[], 
   }
   const tool = params.get("tool") as Tool;
   const side = Number(params.get("side"));
+  const noise = Number(params.get("noise") ?? NaN);
   return {
     z: numbers(params.get("z") ?? "", d) ?? Array.from(start, rounded),
     turn,
@@ -97,6 +105,8 @@ export function read(params: Params, space: Space, start: Code, ends: string[], 
     corners: list("corners", 3, corners),
     side: SIDES.includes(side) ? side : 8,
     seed: Math.abs(Math.trunc(Number(params.get("seed")))) || 0,
+    image: params.get("image") ?? "",
+    noise: noise >= 0 && noise <= 1 ? noise : NOISE,
   };
 }
 
@@ -119,6 +129,8 @@ export function wrote(state: State, others: Params, ends: string[], corners: str
     corners: state.corners.join() === corners.join() ? "" : state.corners.join(),
     side: state.side === 8 ? "" : String(state.side),
     seed: state.seed ? String(state.seed) : "",
+    image: state.image,
+    noise: state.noise === NOISE ? "" : String(state.noise),
   };
   return { ...kept, ...Object.fromEntries(Object.entries(own).filter(([, value]) => value)) };
 }

@@ -2,7 +2,7 @@
 
 import { h } from "../dom";
 import { words } from "../words/explore";
-import { Frame, icon } from "./draw";
+import { Frame, icon, saveButton } from "./draw";
 import type { Here, Piece } from "./here";
 import { TRAYS, type Tray } from "./state";
 
@@ -90,6 +90,7 @@ export function traysPiece(here: Here): Piece {
               },
               frames[i]!.canvas,
             ),
+            saveButton(frames[i]!.canvas, called),
             h(
               "button",
               {

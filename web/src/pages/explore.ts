@@ -123,6 +123,7 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
   const trail = new Trail(serial(params()));
 
   const take = (change: Partial<State>) => {
+    error.hidden = true;
     state = { ...state, ...change };
     code = space.directions.reduce(
       (z, { vector }, i) => (state.turn[names[i]!] ? plus(z, vector, state.turn[names[i]!]) : z),
@@ -130,15 +131,20 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
     );
   };
   let sequence = 0;
+  let lost = false; // the picture, for which only the next one makes up
   const draw = () =>
     decoder.one(code).then(
       (pixels) => {
         if (!pixels || closed) return;
         big.draw(pixels);
         big.canvas.dataset.sequence = String(++sequence);
-        error.hidden = true;
+        if (lost) error.hidden = true;
+        lost = false;
       },
-      (reason) => fail(reason),
+      (reason) => {
+        lost = true;
+        fail(reason);
+      },
     );
   const fail = (reason: unknown) => {
     if (closed) return;
@@ -243,14 +249,12 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
     if (event.dataTransfer) event.dataTransfer.effectAllowed = "copy";
   });
 
-  const can = {
-    encode: backend.encode !== undefined && space.verbs.includes("encode"),
-    denoise: backend.denoise !== undefined && space.verbs.includes("denoise"),
-  };
+  const encodes = backend.encode !== undefined && space.verbs.includes("encode");
+  const denoises = backend.denoise !== undefined && space.verbs.includes("denoise");
   const sliders = slidersPiece(here, space.latent === 2);
   const map = mapPiece(here);
   const trays = traysPiece(here);
-  const image = can.encode || can.denoise ? imagePiece(here, can) : null;
+  const image = encodes ? imagePiece(here, denoises) : null;
   const tools: Partial<Record<Tool, Piece>> = {
     arithmetic: arithmeticPiece(here),
     between: betweenPiece(here),
@@ -294,7 +298,7 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
     h(
       "div",
       { class: "x-buttons" },
-      samples || can.encode ? button(words.random, samples ? words.randomHint : words.randomImage, random) : null,
+      samples || encodes ? button(words.random, samples ? words.randomHint : words.randomImage, random) : null,
       button(words.nudge, words.nudgeHint, nudge),
       button(words.reset, words.resetHint, reset),
       h("div", { class: "bar" }, undo, redo),

@@ -139,6 +139,7 @@ export const words = {
   noisy: "With noise",
   denoised: "Denoised",
   encoded: "The image is encoded: its code is shown.",
+  encodedLarge: "The image is encoded: its code is shown. The address holds the code alone: the image is too large for it.",
   toCode: "Go to its code",
 
   nearestHint: "Is it a copy of a training image? These are the nearest to what is shown.",
