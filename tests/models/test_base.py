@@ -13,7 +13,7 @@ from ganvas.data import Dataset, Split
 from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
 from ganvas.models import MODELS, Model, load
-from ganvas.models.base import FAMILIES, VERBS, UnsupportedError
+from ganvas.models.base import FAMILIES, VERBS, UnsupportedError, fast_products
 from ganvas.nets import NETS
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
@@ -167,6 +167,13 @@ def test_images_may_be_read_only_or_reversed_views(axis: int | None, writeable: 
 def test_wrong_images_are_refused(images: torch.Tensor, says: str) -> None:
     with pytest.raises(UserError, match=says):
         make("vae", IMAGE, MLP(hidden=(4,))).encode(images)
+
+
+def test_fast_products_round_no_inputs() -> None:
+    a, b = (torch.randn(256, 256, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    with fast_products(torch.device("cpu")):
+        product = a @ b
+    assert (product - a.double() @ b.double()).abs().max() < 1e-4  # sums of 256 numbers near 1; bfloat16: 0.1
 
 
 def test_a_run_s_folder_is_loaded_by_its_model(tmp_path: Path) -> None:
