@@ -84,8 +84,8 @@ def two_layers(lab: Lab) -> Outcome:
     return likelihoods(
         lab,
         {
-            "VAE": Aim(85.33, {**STOCHASTIC, **vae}, 200),
-            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2, "lr": 1e-3}, 15, start="VAE"),
+            "VAE": Aim(85.33, {**STOCHASTIC, **vae}, 150),
+            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2, "lr": 1e-3}, 12, start="VAE"),
         },
     )
 
