@@ -132,7 +132,7 @@ def _beside(place: str, quick: bool) -> list[Row]:
                 found["with"],
                 found["without"],
                 against="nobody looks",
-                aim="0.98 x" if look == "client" else "",
+                aim="0.98 x",
                 note=note,
             ),
             Row(f"CPU of the studio's server meanwhile, {name}", "% of a core", server, aim="under 2 %"),

@@ -53,3 +53,10 @@ def test_the_verdicts_are_those_of_the_results() -> None:
     assert said == {facts["name"]: "holds" if facts["holds"] else "does not hold" for facts in made}
     assert not any(facts["quick"] for facts in made)
     assert all((README.parent / "results" / f"{facts['name']}.png").is_file() for facts in made)
+
+
+def test_the_speeds_are_those_of_the_benchmark() -> None:
+    said = README.read_text().split("## How fast")[1].split("\n## ")[0]
+    rows = re.findall(r"^\|.*\|$", said, re.M)
+    measured = (README.parent / "benchmarks" / "table.md").read_text().splitlines()
+    assert len(rows) > 10 and set(rows) <= set(measured)
