@@ -46,7 +46,7 @@ def one_layer_vae(lab: Lab) -> Outcome:
     vae = {"k": 1, "bound": "elbo"}
     data, name = static()
     return likelihoods(
-        lab, {"stochastic": Aim(86.76, {**STOCHASTIC, **vae}, 600), name: Aim(88.71, {**data, **vae}, 400)}
+        lab, {"stochastic": Aim(86.76, {**STOCHASTIC, **vae}, 600), name: Aim(88.71, {**data, **vae}, 300)}
     )
 
 
@@ -82,8 +82,8 @@ def two_layers(lab: Lab) -> Outcome:
     return likelihoods(
         lab,
         {
-            "VAE": Aim(85.33, {**STOCHASTIC, **vae}, 150),
-            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2, "lr": 1e-3}, 12, start="VAE"),
+            "VAE": Aim(85.33, {**STOCHASTIC, **vae}, 120),
+            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2, "lr": 1e-3}, 8, start="VAE"),
         },
     )
 
