@@ -50,6 +50,14 @@ def test_bernoulli_is_scipys() -> None:
     np.testing.assert_allclose(Bernoulli().mean(output), sigmoid(output), rtol=1e-12)
 
 
+def test_bernoulli_of_many_draws_is_not_rounded_by_autocast() -> None:
+    x, output = (normal(5, 1, 3, 4) > 0).float(), normal(9, 5, 1, 3, 4, seed=1).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = Bernoulli().log_prob(x, output)
+    expected = stats.bernoulli.logpmf(x.numpy(), sigmoid(output)).sum((2, 3, 4))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_bernoulli_sums_to_1_over_all_images() -> None:
     output = normal(1, 1, 2, 2).expand(16, 1, 2, 2)
     assert float(Bernoulli().log_prob(ALL_2X2, output).exp().sum()) == pytest.approx(1, rel=1e-12)

@@ -44,7 +44,12 @@ class Bernoulli:
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Sum over pixels of x log p + (1 - x) log(1 - p)."""
-        return (x * output - F.softplus(output)).flatten(output.dim() - x.dim() + 1).sum(-1)
+        x, output = x.flatten(1), output.flatten(output.dim() - x.dim() + 1)
+        if output.numel() == x.numel():
+            return (x * output - F.softplus(output)).sum(-1)
+        # Of several z for each image: products of matrices, which need no room for x times the output.
+        with torch.autocast(output.device.type, enabled=False):
+            return torch.einsum("...nd,nd->...n", output, x) - F.softplus(output).sum(-1)
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x given z]."""
