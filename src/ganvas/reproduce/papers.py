@@ -93,8 +93,9 @@ def vamp_prior(lab: Lab) -> Outcome:
     """P4: a learned prior.
 
     Claim: a VAE whose prior is the mean of the posteriors of 500 learned pseudo-inputs has an NLL of at most 85.57 nats
-    on static MNIST (Tomczak & Welling 2018, table 1). To save time the net is Burda's with a code of 40; the paper's has
-    2.7 times its weights (the recipe `vampprior`). Without a KL that warms up over 40 epochs its posterior collapses.
+    on static MNIST (Tomczak & Welling 2018, table 1). To save time the net is Burda's with a code of 40; the paper's,
+    the recipe `vampprior`, has 2.7 times its weights. Without a KL that warms up over 40 epochs its posterior
+    collapses.
     """
     data, name = static()
     vamp = {"k": 1, "bound": "elbo", "prior": "vamp", "latent_dim": 40, "warmup": 20_000}
