@@ -55,13 +55,17 @@ def test_the_gallery_is_made_of_the_json_files_alone(made: tuple[Path, dict[str,
         "reason": "no",
     }
     (out / "earlier.json").write_text(json.dumps(second))
+    (out / "paper.json").write_text(json.dumps(second | {"name": "paper", "lecture": ["P1"], "reason": "too short"}))
     (out / "other.json").write_text('{"not": "a row"}')
     lines = report.gallery(out).read_text().splitlines()
     assert lines[0] == report.MARK
     assert lines.index("| L1 | [a tiny \\| row](#earlier) | **does not hold** |") < (
         lines.index("| L3, L26 | [a tiny \\| row](#tiny) | holds (quick version) |")
     )
-    assert lines.count(f"Claim: {facts['claim']}") == 2
+    assert lines.count(f"Claim: {facts['claim']}") == 3
+    papers = [line for line in lines if "](#paper): " in line]
+    assert papers and papers[0].endswith("| 1 | does not hold: too short |")
+    assert all(line.endswith("| 1 |  |") for line in papers[1:]), "the verdict stands once"
     assert "![tiny](tiny.png)" in lines and "![earlier](earlier.png)" in lines
     loss = facts["measures"][0]
     assert f"| test \\| loss | {loss['mean']:.4g} ± {loss['sd']:.2g} | below 100 |" in lines

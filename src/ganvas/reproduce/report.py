@@ -139,7 +139,7 @@ def gallery(out: Path) -> Path:
     lines = [MARK]
     if papers:
         table = [line for it in papers for line in _beside(it)]
-        head = ["| figure | ours | the paper's | seeds | why not |", "| --- | --- | --- | --- | --- |"]
+        head = ["| figure | ours | the paper's | seeds | verdict |", "| --- | --- | --- | --- | --- |"]
         lines += ["", "# Figures of papers", "", *head, *table]
     if lecture:
         summary = [
@@ -151,13 +151,13 @@ def gallery(out: Path) -> Path:
 
 
 def _beside(facts: dict[str, Any]) -> list[str]:
-    """A line for each number that a paper has, too."""
+    """A line for each number that a paper has, too; the verdict, which is of them all, in the first."""
     quick = " (quick version)" * facts["quick"]
+    verdict = "holds" if facts["holds"] else f"does not hold: {facts['reason']}"
     return [
         f"| [{_cell(facts['title'])}](#{facts['name']}): {_cell(it['name'])} | {_cell(spread(it))}{quick} "
-        f"| {_cell(it['expected'])} | {len(facts['seeds'])} | {_cell(facts['reason'])} |"
-        for it in facts["measures"]
-        if it["expected"]
+        f"| {_cell(it['expected'])} | {len(facts['seeds'])} | {_cell('' if place else verdict)} |"
+        for place, it in enumerate(it for it in facts["measures"] if it["expected"])
     ]
 
 
