@@ -63,8 +63,8 @@ def importance_weighted(lab: Lab) -> Outcome:
     return likelihoods(
         lab,
         {
-            "k = 5": Aim(85.54, {**doubly, "k": 5}, 300),
-            "k = 50": Aim(84.78, {**doubly, "k": 50, "lr": 1e-3}, 30, start="k = 5"),
+            "k = 5": Aim(85.54, {**doubly, "k": 5}, 600),
+            "k = 50": Aim(84.78, {**doubly, "k": 50, "lr": 1e-3}, 40, start="k = 5"),
         },
     )
 
@@ -82,8 +82,8 @@ def two_layers(lab: Lab) -> Outcome:
     return likelihoods(
         lab,
         {
-            "VAE": Aim(85.33, {**STOCHASTIC, **vae}, 120),
-            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2, "lr": 1e-3}, 8, start="VAE"),
+            "VAE": Aim(85.33, {**STOCHASTIC, **vae}, 300),
+            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2, "lr": 1e-3}, 40, start="VAE"),
         },
     )
 
