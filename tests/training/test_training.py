@@ -197,6 +197,18 @@ def test_it_begins_with_the_weights_of_another_run(tmp_path: Path) -> None:
     assert not (tmp_path / "third").exists()
 
 
+def test_an_average_begins_at_the_generator_of_a_run_that_kept_none(tmp_path: Path) -> None:
+    first = ganvas.train("gan", out=tmp_path / "first", **FAST)
+    still = {**FAST, "lr": 1e-12, "epochs": 1}
+    second = ganvas.train("gan", ema=0.9, init=first.path, out=tmp_path / "second", **still)
+    before, after = first.model.state_dict(), second.model.state_dict()
+    assert after["average.moves"] == second.state["steps"]
+    for name, weight in second.model.average.net.named_parameters():
+        torch.testing.assert_close(weight, before[f"generator.net.{name}"], rtol=0, atol=1e-6)
+    third = ganvas.train("gan", ema=0.9, init=second.path, out=tmp_path / "third", **still)
+    assert third.model.average.moves == 2 * second.state["steps"], "an average that was kept goes on"
+
+
 def test_a_recipe_that_needs_labels_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def labelled() -> Recipe:
         made: Recipe = RECIPES["vae"]()

@@ -169,6 +169,17 @@ class GANModel(Model):
         """The discriminator moves first (Algorithm 1)."""
         return {"discriminator": self.discriminator, "generator": self.generator}
 
+    def inherit(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """An average that the other model has not kept begins at its generator."""
+        if self.average is None or "average.moves" in weights:
+            return weights
+        net = {
+            f"average.{name.removeprefix('generator.')}": weight
+            for name, weight in weights.items()
+            if name.startswith("generator.net.")
+        }
+        return {**weights, **net, "average.moves": self.average.moves}
+
     def cost(self, player: str, cost: Tensor, seen: Seen) -> dict[str, Tensor]:
         """{"loss": the cost and the techniques' terms, each term by its technique's name}."""
         terms = {kind(type(t)): t.term(player, seen) for t in self.techniques}

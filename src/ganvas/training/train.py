@@ -180,6 +180,7 @@ def _begin_with(game: Game) -> None:
     weights, counts = theirs.state_dict(), {name: own.get_buffer(name) for name in own.counters}
     for counter in theirs.counters:
         del weights[counter]
+    weights = own.inherit(weights)
     here, there = ({name: tuple(t.shape) for name, t in part.items()} for part in (own.state_dict(), weights | counts))
     name = next((name for name in {**here, **there} if here.get(name) != there.get(name)), None)
     if name:
