@@ -64,7 +64,7 @@ def importance_weighted(lab: Lab) -> Outcome:
         lab,
         {
             "k = 5": Aim(85.54, {**doubly, "k": 5}, 600),
-            "k = 50": Aim(84.78, {**doubly, "k": 50, "lr": 1e-3}, 40, start="k = 5"),
+            "k = 50": Aim(84.78, {**doubly, "k": 50, "lr": 1e-3}, 24, start="k = 5"),
         },
     )
 
@@ -83,7 +83,7 @@ def two_layers(lab: Lab) -> Outcome:
         lab,
         {
             "VAE": Aim(85.33, {**STOCHASTIC, **vae}, 300),
-            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2, "lr": 1e-3}, 24, start="VAE"),
+            "IWAE, k = 50": Aim(82.90, {**STOCHASTIC, "k": 50, "layers": 2, "lr": 1e-3}, 40, start="VAE"),
         },
     )
 
