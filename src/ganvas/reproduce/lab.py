@@ -209,6 +209,13 @@ class Lab:
         self.used += [path] * (path not in self.used)
         return run
 
+    def model(self, run: Run, step: int | None = None) -> Any:
+        """The model of a run, or of one of its snapshots, on the GPU where there is one."""
+        from ganvas.models.base import load
+        from ganvas.training.engine import choose_device
+
+        return load(run.path if step is None else run.snapshots[step], choose_device("auto"))
+
     def _folder(self, recipe: str, seed: int, data: Any, settings: dict[str, Any]) -> str:
         """<recipe>-<data>-<hash>: of the recipe as it is today, and of all that is asked of it."""
         from ganvas.data import load

@@ -154,7 +154,7 @@ def quality(lab: Lab, run: Run) -> dict[str, float]:
     how: dict[str, Any] = lab.pick(quick={"n": 200, "draws": 50}, full={"n": 10_000, "draws": 5000})
 
     def measure() -> dict[str, float]:
-        subject = Subject(run.dataset(), run.model, **how)
+        subject = Subject(run.dataset(), lab.model(run), **how)
         nll, active = next(METRICS["nll"](subject)), next(METRICS["posteriors"](subject))
         return {"NLL": nll.value, "error": nll.error or 0.0, "active units": active.value}
 

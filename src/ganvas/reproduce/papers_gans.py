@@ -64,13 +64,11 @@ def coverage(lab: Lab, run: Run, step: int | None = None) -> dict[str, float]:
         run: of a set whose modes are known.
         step: of one of its snapshots; the run's model by default.
     """
-    import ganvas
     from ganvas.evaluate.metrics import METRICS
     from ganvas.evaluate.subject import Subject
 
     def measure() -> dict[str, float]:
-        model = run.model if step is None else ganvas.load(run.snapshots[step])
-        return {it.name: it.value for it in METRICS["modes"](Subject(run.dataset(), model))}
+        return {it.name: it.value for it in METRICS["modes"](Subject(run.dataset(), lab.model(run, step)))}
 
     return lab.cache("modes", {"run": run.path.name} | ({} if step is None else {"step": step}), measure)
 
@@ -126,8 +124,8 @@ def parzen_window(lab: Lab) -> Outcome:
         return parzen(images, validation, test)
 
     def of(run: Run) -> dict[str, float]:
-        model: Any = run.model
-        return lab.cache("parzen", {"run": run.path.name, "n": n}, lambda: measure(model.sample(n, seed=1)))
+        settings = {"run": run.path.name, "n": n}
+        return lab.cache("parzen", settings, lambda: measure(lab.model(run).sample(n, seed=1)))
 
     paper: dict[str, Any] = {"paper": True, "data": "mnist"}
     calm: dict[str, Any] = {**paper, "ema": 0.999, "lr": 0.06, "momentum": 0.7, "schedule": "cosine", "epochs": more}
