@@ -32,6 +32,7 @@ def test_the_json_says_all_that_is_needed_to_judge_and_to_repeat(made: tuple[Pat
     assert facts["command"] == f"ganvas reproduce tiny --quick --seeds 2 --out {out}"
     assert facts["quick"] is True and facts["seeds"] == [0, 1] and facts["ganvas"] == ganvas.__version__
     assert facts["machine"]["processor"] and facts["machine"]["cores"] >= 1 and facts["machine"]["torch"]
+    assert facts["trained"] == [facts["machine"]], "both runs, here"
     assert facts["seconds"] > 0 == facts["seconds_reused"] and len(facts["runs"]) == 2
     with Image.open(out / "tiny.png") as picture:
         assert picture.size == (6, 4)
@@ -54,6 +55,7 @@ def test_the_gallery_is_made_of_the_json_files_alone(made: tuple[Path, dict[str,
         "seeds": [0],
         "reason": "no",
     }
+    second["trained"] = [facts["machine"], facts["machine"] | {"gpu": "a GPU", "cores": 64}]
     (out / "earlier.json").write_text(json.dumps(second))
     (out / "paper.json").write_text(json.dumps(second | {"name": "paper", "lecture": ["P1"], "reason": "too short"}))
     (out / "other.json").write_text('{"not": "a row"}')
@@ -72,6 +74,8 @@ def test_the_gallery_is_made_of_the_json_files_alone(made: tuple[Path, dict[str,
     assert "| limit | 100 ± 0.5 units (standard error) |  |" in lines
     assert "**holds** in this quick version: a reason" in lines and "**does not hold**: no" in lines
     assert any(line.startswith(f"`{facts['command']}` (quick version): seeds 0, 1;") for line in lines)
+    assert f"; {facts['machine']['processor']}, " in lines[-1], "trained and put together on one machine"
+    assert sum("; trained on a GPU, " in line and ", 64 cores, " in line for line in lines) == 2
     assert not list(out.glob(".*")), "nothing is left aside"
 
 

@@ -95,11 +95,20 @@ def record(it: Row, lab: Lab, outcome: Outcome, seconds: float, out: Path = OUT)
         "ganvas": ganvas.__version__,
         "commit": commit(),
         "machine": machine(),
+        "trained": _machines(lab),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "seconds": round(seconds + lab.reused, 1),
         "seconds_reused": round(lab.reused, 1),
         "runs": [str(path) for path in lab.used],
     }
+
+
+def _machines(lab: Lab) -> list[dict[str, Any]]:
+    """Those that the runs were begun on, each once."""
+    from ganvas.training.run import Run
+
+    found = [Run(path).data.get("machine") for path in lab.used]
+    return [it for place, it in enumerate(found) if it and it not in found[:place]]
 
 
 def _measure(it: Measure) -> dict[str, Any]:
@@ -169,6 +178,11 @@ def _cell(words: Any) -> str:
     return str(words).replace("|", "\\|")
 
 
+def _named(machine: dict[str, Any]) -> str:
+    gpu = f"{machine['gpu']}, " if machine["gpu"] else ""
+    return f"{gpu}{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}"
+
+
 def _section(facts: dict[str, Any]) -> str:
     several = len(facts["seeds"]) > 1
     head = f"| measured | {'mean ± sd over seeds' if several else 'one seed'} | expected |"
@@ -177,8 +191,9 @@ def _section(facts: dict[str, Any]) -> str:
         f"| {_cell(it['expected'])} |"
         for it in facts["measures"]
     ]
-    on = facts["machine"]
-    where = f"{on['processor']}, {on['cores']} cores, {on['gpu'] + ', ' if on['gpu'] else ''}torch {on['torch']}"
+    where = _named(facts["machine"])
+    if elsewhere := [_named(it) for it in facts.get("trained", []) if _named(it) != where]:
+        where = f"trained on {' and '.join(elsewhere)}, put together on {where}"
     seeds = ", ".join(map(str, facts["seeds"]))
     made = f"ganvas {facts['ganvas']}, commit {facts['commit']}" if facts["commit"] else f"ganvas {facts['ganvas']}"
     took = f"{facts['seconds']:,.0f} s, of which {facts['seconds_reused']:,.0f} s in runs that were there already"

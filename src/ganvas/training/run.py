@@ -1,7 +1,7 @@
 """A run is a folder that a person can read.
 
-recipe.json, data.json (fingerprint, versions), metrics.jsonl, state.json, samples/, reconstructions/, checkpoints/,
-snapshots/ where they are asked for, and at the end model/. Nothing in it is a pickle.
+recipe.json, data.json (fingerprint, versions, machine), metrics.jsonl, state.json, samples/, reconstructions/,
+checkpoints/, snapshots/ where they are asked for, and at the end model/. Nothing in it is a pickle.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def data(self) -> dict[str, Any]:
-        """{"fingerprint", "shape", "preparation", "versions"} of what it was trained on, and with."""
+        """{"fingerprint", "shape", "preparation", "versions", "machine"} of what it was trained on, and with."""
         facts: dict[str, Any] = read_json(self.path / "data.json")
         return facts
 

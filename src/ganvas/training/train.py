@@ -20,6 +20,7 @@ from ganvas.files import write_text
 from ganvas.models import Model
 from ganvas.models import load as load_model
 from ganvas.models.base import FAMILIES
+from ganvas.provenance import machine
 from ganvas.recipe import Recipe
 from ganvas.recipes import RECIPES
 from ganvas.registry import build, parameters
@@ -124,7 +125,7 @@ def train(
         path = Path(out) if out else Path("runs") / f"{stamp}-{recipe}-{dataset.name}-{secrets.token_hex(3)}"
         facts = {"fingerprint": dataset.fingerprint, "shape": dataset.shape, "preparation": dataset.preparation}
         versions = {"ganvas": ganvas.__version__, "torch": torch.__version__, "python": platform.python_version()}
-        return create(path, made, {**facts, "versions": versions}).path
+        return create(path, made, {**facts, "versions": versions, "machine": machine()}).path
 
     return _finish(game, Run(engine.on_main(game.accelerator, start)), report, tensorboard)
 
