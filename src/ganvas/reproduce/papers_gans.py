@@ -127,7 +127,7 @@ def parzen_window(lab: Lab) -> Outcome:
         settings = {"run": run.path.name, "n": n}
         return lab.cache("parzen", settings, lambda: measure(lab.model(run).sample(n, seed=1)))
 
-    settings: dict[str, Any] = {"r1": 1.0, "ema": 0.999, "lr": 1e-3, "schedule": "cosine", "batch_size": 250}
+    settings: dict[str, Any] = {"ema": 0.999, "r1": 1.0, "lr": 1e-3, "schedule": "cosine", "batch_size": 250}
     runs = [lab.train("gan", data="mnist", seed=seed, epochs=epochs, **settings) for seed in lab.seeds]
     paper = lab.train("gan", data="mnist", seed=lab.seeds[0], epochs=published, paper=True)
     measures = []
@@ -178,7 +178,7 @@ def stacked_digits(lab: Lab) -> Outcome:
     """
     from ganvas.reproduce import drawing
 
-    settings: dict[str, Any] = {"filters": 64, "r1": 1.0, "ema": 0.999, "lr": 2e-3, "schedule": "cosine"}
+    settings: dict[str, Any] = {"filters": 64, "ema": 0.999, "r1": 1.0, "lr": 2e-3, "schedule": "cosine"}
     epochs, snapshots = lab.pick(quick=(1, 2), full=(28, 6))
     runs = [
         lab.train("dcgan", data=STACKED, seed=seed, epochs=epochs, batch_size=256, snapshots=snapshots, **settings)
