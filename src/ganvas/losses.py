@@ -25,7 +25,8 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def normal_log_prob(z: Tensor, mean: Tensor | float = 0.0, log_variance: Tensor | float = 0.0) -> Tensor:
     """log N(z; mean, variance) in nats: (..., d) -> (...,)."""
-    log_variance = torch.as_tensor(log_variance, dtype=z.dtype, device=z.device)
+    if not isinstance(log_variance, Tensor):
+        log_variance = z.new_full((), log_variance)  # `as_tensor` would make the host wait for a GPU
     return -0.5 * ((z - mean) ** 2 * torch.exp(-log_variance) + log_variance + math.log(2 * math.pi)).sum(-1)
 
 
