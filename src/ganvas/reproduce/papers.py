@@ -96,8 +96,8 @@ def vamp_prior(lab: Lab) -> Outcome:
 
     Claim: a VAE whose prior is the mean of the posteriors of 500 learned pseudo-inputs has an NLL of at most 85.57 nats
     on static MNIST (Tomczak & Welling 2018, table 1). The nets are the paper's, 784-300-300-40 with gated units. Where
-    the paper has batches of 100, Adam at 5e-4, an early stop and a KL that warms up over 100 epochs, here it is batches
-    of 250, a rate that falls from 1e-3 by a cosine, and 10 epochs.
+    the paper has batches of 100, Adam at 5e-4, an early stop and a KL that warms up over 100 epochs, here the batches
+    are of 250, the rate falls from 1e-3 by a cosine, and the KL warms up over 10 epochs.
     """
     data, name = static()
     vamp = {"batch_size": 250, "lr": 1e-3, "warmup": 2_000}
