@@ -192,8 +192,9 @@ def _section(facts: dict[str, Any]) -> str:
         for it in facts["measures"]
     ]
     where = _named(facts["machine"])
-    if elsewhere := [_named(it) for it in facts.get("trained", []) if _named(it) != where]:
-        where = f"trained on {' and '.join(elsewhere)}, put together on {where}"
+    trained = [_named(it) for it in facts.get("trained", [])]
+    if trained not in ([], [where]):
+        where = f"trained on {' and on '.join(trained)}, put together on {where}"
     seeds = ", ".join(map(str, facts["seeds"]))
     made = f"ganvas {facts['ganvas']}, commit {facts['commit']}" if facts["commit"] else f"ganvas {facts['ganvas']}"
     took = f"{facts['seconds']:,.0f} s, of which {facts['seconds_reused']:,.0f} s in runs that were there already"
