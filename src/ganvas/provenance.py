@@ -27,7 +27,7 @@ def commit() -> str | None:
 
 
 def machine() -> dict[str, Any]:
-    """{"processor", "cores", "gpu", "torch"}: what figures of time, and last digits, depend on."""
+    """{"processor", "cores", "threads", "gpu", "torch"}: what figures of time, and last digits, depend on."""
     import torch
 
     info = Path("/proc/cpuinfo")
@@ -35,4 +35,5 @@ def machine() -> dict[str, Any]:
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     processor = named[0] if named else platform.processor() or platform.machine()
-    return {"processor": processor, "cores": os.cpu_count(), "gpu": gpu, "torch": torch.__version__}
+    threads = torch.get_num_threads()
+    return {"processor": processor, "cores": os.cpu_count(), "threads": threads, "gpu": gpu, "torch": torch.__version__}

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ganvas import threads
 from ganvas.cli import data, diagnose, evaluate, explore, export, models, reproduce, studio, training
 from ganvas.errors import UserError, unknown
 
+LIGHT = ("recipes", "data list", "data show", "compare")  # verbs that compute nothing
 _FILES = (training, diagnose, evaluate, data, models, explore, export, studio, reproduce)
 VERBS: dict[str, Callable[..., None]] = {name: verb for file in _FILES for name, verb in file.VERBS.items()}
 HELP = f"""usage: ganvas VERB [...]
@@ -66,6 +68,10 @@ def _dispatch(words: list[str]) -> int:
             raise UserError(f"`ganvas data` takes list or show: ganvas data show {words[1]}")
         words = [" ".join(words[:2]), *words[2:]] if named else ["data list", *words[1:]]
     verb, *rest = words
+    if verb not in LIGHT and not {"-h", "--help"} & set(rest):
+        chosen = threads.settle()
+        if chosen and verb in ("train", "evaluate", "reproduce"):
+            print(chosen, file=sys.stderr)
     if verb == "train":
         return training.train(rest)
     if verb not in VERBS:

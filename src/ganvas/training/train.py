@@ -141,6 +141,8 @@ def resume(path: str | Path, report: Report = quiet) -> Run:
         raise UserError(f"{run.path} is finished: there is nothing to resume.")
     recipe = run.recipe
     where = engine.choose_device(recipe.training.device)
+    # Sums over other numbers of threads differ in their last digits.
+    torch.set_num_threads(run.data.get("machine", {}).get("threads", torch.get_num_threads()))
     dataset = run.dataset()
     if dataset.fingerprint != run.data["fingerprint"]:
         raise UserError(f"the data of {run.path} has changed: {recipe.data.source} is not what it was trained on.")
