@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 
 from ganvas.errors import UserError
-from ganvas.likelihoods import LIKELIHOODS, Bernoulli, Gaussian
+from ganvas.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, decoder
+from ganvas.nets.mlp import MLP
 from ganvas.randomness import Draw
 
 ALL_2X2 = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)), dtype=torch.float64).reshape(16, 1, 2, 2)
@@ -133,3 +134,23 @@ def test_a_runaway_scale_is_held(output: float, kept: float) -> None:
 def test_a_scale_that_is_none_is_refused(value: float) -> None:
     with pytest.raises(UserError, match=r"scale: .* is refused: should be greater than 0"):
         LIKELIHOODS.parse({"kind": "gaussian", "scale": value})
+
+
+def test_one_learned_scale_of_all_values() -> None:
+    """The density is SciPy's at that scale, and maximum likelihood finds the root of the mean squared error."""
+    likelihood, shape = Gaussian(scale="shared"), (3, 4, 5)
+    torch.manual_seed(0)
+    net = decoder(likelihood, MLP(hidden=(8,)), 2, shape)
+    z, x = torch.randn(6, 2), torch.rand(6, *shape)
+    scale = float(torch.exp(net.QUICK * net.log_scale.detach()))
+    assert scale == pytest.approx(0.3)
+    mean = sigmoid(net.net(z).detach())
+    expected = stats.norm(mean, scale).logpdf(x.numpy()).sum((1, 2, 3))
+    np.testing.assert_allclose(likelihood.log_prob(x, net(z)).detach(), expected, rtol=1e-5)
+    optimizer = torch.optim.Adam([net.log_scale], 1e-2)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (-likelihood.log_prob(x, net(z)).mean()).backward()
+        optimizer.step()
+    rmse = float(np.sqrt(((x.numpy() - mean) ** 2).mean()))
+    assert float(torch.exp(net.QUICK * net.log_scale.detach())) == pytest.approx(rmse, rel=1e-3)

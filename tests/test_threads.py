@@ -44,9 +44,7 @@ def test_quota_of_version_1(tmp_path):
     assert threads.quota(tmp_path) > 1000
 
 
-@pytest.mark.parametrize(
-    ("used", "granted", "free"), [(0.0, 4, 4), (1.0, 4, 3), (3.8, 4, 1), (0.3, 4, 4), (9.0, 4, 1)]
-)
+@pytest.mark.parametrize(("used", "granted", "free"), [(0.0, 4, 4), (1.0, 4, 3), (3.8, 4, 1), (0.3, 4, 4), (9.0, 4, 1)])
 def test_cores_that_others_use_are_left_to_them(monkeypatch, used, granted, free):
     ticks = iter([1000, 1000 + used * threads.LOOK * os.sysconf("SC_CLK_TCK")])
     monkeypatch.setattr(threads, "busy_ticks", lambda allowed: next(ticks))

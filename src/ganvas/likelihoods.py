@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvas.randomness import Draw
 from ganvas.registry import Positive, Registry, settings
@@ -22,6 +22,30 @@ if TYPE_CHECKING:
     Likelihood = Any
 else:
     Likelihood = LIKELIHOODS.field
+
+
+def decoder(likelihood: Any, net: Any, latent_dim: int, shape: tuple[int, ...]) -> Any:
+    """The net (N, latent_dim) -> (N, parameters * C, ...) whose output the likelihood of data (N, *shape) takes."""
+    if getattr(likelihood, "shared", False):
+        return SharedScale(net.decoder(latent_dim, shape))
+    return net.decoder(latent_dim, (shape[0] * likelihood.parameters, *shape[1:]))
+
+
+class SharedScale(nn.Module):
+    """A net's output, and beside it as many times the logarithm of one learned scale."""
+
+    # Adam moves a parameter by about its rate at each step: this many times that, so that the scale keeps up.
+    QUICK = 10.0
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.log_scale = nn.Parameter(torch.tensor(math.log(0.3) / self.QUICK))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(N, latent) -> (N, 2 C, ...)."""
+        mean: Tensor = self.net(z)
+        return torch.cat([mean.float(), (self.QUICK * self.log_scale).expand_as(mean)], 1)
 
 
 @LIKELIHOODS.register
@@ -67,16 +91,22 @@ class Gaussian:
     """Real values with mean sigmoid(output) for images, the output itself for points.
 
     Attributes:
-        scale: the standard deviation, or None for one that the decoder gives for each value.
+        scale: the standard deviation; "shared": one of all values, learned (Rybkin et al. 2021); None: one for each
+            value, given by the decoder.
     """
 
-    scale: Positive | None = None
+    scale: Positive | Literal["shared"] | None = None
     images_only = False
 
     @property
     def parameters(self) -> int:
         """Numbers of decoder output per value."""
-        return 1 if self.scale else 2
+        return 2 if self.scale is None or self.shared else 1
+
+    @property
+    def shared(self) -> bool:
+        """Whether one learned scale, which stands beside every mean in the output, is that of all values."""
+        return self.scale == "shared"
 
     def observe(self, x: Tensor, draw: Draw) -> Tensor:
         """The data as it is."""
@@ -100,7 +130,7 @@ class Gaussian:
 
     def _split(self, output: Tensor) -> tuple[Tensor, Tensor]:
         image = output.dim() >= 4
-        if self.scale:
+        if isinstance(self.scale, float):
             mean, log_scale = output, output.new_tensor(math.log(self.scale))
         else:
             mean, log_scale = output.chunk(2, -3 if image else -1)

@@ -103,7 +103,9 @@ def explain(error: ValidationError) -> UserError:
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, UserError):
         return cause
-    where = ".".join(str(part) for part in first["loc"]) or error.title
+    # Of a setting that may be a number or a word, the number's fault is told: its path and the word's are left out.
+    more = [other for other in more if other["type"] != "literal_error" or other["loc"][:1] != first["loc"][:1]]
+    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained-")) or error.title
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         text = f"unknown setting {where!r} of {error.title}"
     else:

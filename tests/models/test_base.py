@@ -17,9 +17,10 @@ from ganvas.models.base import FAMILIES, VERBS, UnsupportedError, fast_products
 from ganvas.nets import NETS
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
+from ganvas.nets.residual import Residual
 from ganvas.randomness import Draw
 
-SMALL = {MLP: MLP(hidden=(16,)), DCGAN: DCGAN(filters=4)}
+SMALL = {MLP: MLP(hidden=(16,)), DCGAN: DCGAN(filters=4), Residual: Residual(filters=4)}
 IMAGE, POINT = (1, 16, 16), (2,)
 
 

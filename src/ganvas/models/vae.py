@@ -18,7 +18,7 @@ from ganvas import losses
 from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
 from ganvas.errors import UserError
-from ganvas.likelihoods import Bernoulli, Likelihood
+from ganvas.likelihoods import Bernoulli, Likelihood, decoder
 from ganvas.models.base import CHUNK, MODELS, Model, fast_products
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
@@ -123,7 +123,7 @@ class VAEModel(Model):
                 "take --likelihood gaussian."
             )
         self.encoder = config.net.encoder(shape, 2 * config.latent_dim)
-        self.decoder = config.net.decoder(config.latent_dim, (shape[0] * config.likelihood.parameters, *shape[1:]))
+        self.decoder: Any = decoder(config.likelihood, config.net, config.latent_dim, self.shape)
         self.prior = config.prior.build(config.latent_dim, shape, self.posterior)
         if config.warmup:
             self.register_buffer("moves", torch.zeros((), dtype=torch.int64))

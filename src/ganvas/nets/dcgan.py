@@ -24,19 +24,32 @@ def halvings(side: int) -> int:
 def base(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """(strided layers, base height, base width) for images (C, H, W).
 
+    Sides that do not halve down to 4 ... 15 are padded to the next ones that do.
+
     Raises:
-        UserError: points, or a size that does not halve down to 4 ... 15.
+        UserError: points, or images too small or too long.
     """
     if len(shape) != 3:
         raise UserError(f"the DCGAN net needs images, the data is points of shape {shape}: take --net mlp.")
     _, height, width = shape
     n = min(halvings(height), halvings(width))
-    if n == 0 or max(height, width) >> n > 15:
+    if n and max(height, width) >> n <= 15:
+        return n, height >> n, width >> n
+    # As often as leaves a base of at least 4, where the longer side still comes down to 15.
+    n = max(0, (min(height, width) // 4).bit_length() - 1)
+    if min(height, width) < 8 or -(-max(height, width) >> n) > 15:
         raise UserError(
-            f"the DCGAN net can't make {height} x {width}: a side must halve down to 4 ... 15. "
-            "Take --size 32, 64 or 128 (28, 48 and 96 work too), or --net mlp."
+            f"the DCGAN net can't make {height} x {width}: sides from 8 on, the longer less than 4 times the shorter. "
+            "Take another --size, or --net mlp."
         )
-    return n, height >> n, width >> n
+    return n, -(-height >> n), -(-width >> n)
+
+
+def margins(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """What is added left, right, above and below of images (C, H, W) so that they halve down to the base."""
+    n, height, width = base(shape)
+    x, y = (width << n) - shape[2], (height << n) - shape[1]
+    return x // 2, x - x // 2, y // 2, y - y // 2
 
 
 @NETS.register
@@ -67,7 +80,8 @@ class DCGAN:
         """(N, C, H, W) -> (N, out): the discriminator's net."""
         n, height, width = base(shape)
         channels = [shape[0], *self._filters(n)]
-        layers: list[nn.Module] = []
+        around = margins(shape)
+        layers: list[nn.Module] = [nn.ReplicationPad2d(around)] if any(around) else []
         for i, (a, b) in enumerate(itertools.pairwise(channels)):
             bias = i == 0 or self.norm == "none"
             layers.append(nn.Conv2d(a, b, self.kernel, 2, (self.kernel - 1) // 2, bias=bias))
@@ -92,6 +106,9 @@ class DCGAN:
                 a, b, self.kernel, 2, (self.kernel - 1) // 2, output_padding=self.kernel % 2, bias=bias or last
             )
             layers += [up] if last else [up, self._norm(b), nn.ReLU(inplace=True)]
+        around = margins(shape)
+        if any(around):
+            layers.append(nn.ZeroPad2d((-around[0], -around[1], -around[2], -around[3])))  # what is negative is cut off
         return _initialise(nn.Sequential(*layers))
 
 

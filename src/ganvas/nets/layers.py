@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.processes import mean_over_processes, of_all_processes, processes
@@ -37,6 +38,23 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         scale = self.weight * torch.rsqrt(variance + self.eps)
         along = (-1, *[1] * (x.dim() - 2))
         return (x * scale.view(along) + (self.bias - mean * scale).view(along)).to(x.dtype)
+
+
+class Resize(nn.Module):
+    """Maps (N, C, H, W) to a fixed height and width: smaller by averages over areas, larger by interpolation."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, *size)."""
+        height, width = x.shape[2:]
+        if (height, width) == (2 * self.size[0], 2 * self.size[1]):
+            return F.avg_pool2d(x, 2)
+        if height > self.size[0]:
+            return F.adaptive_avg_pool2d(x, self.size)
+        return F.interpolate(x, self.size, mode="bilinear", align_corners=False)
 
 
 class Maxout(nn.Module):
