@@ -2,15 +2,80 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from ganvas.errors import UserError
 from ganvas.registry import Count, Fraction, Positive, Registry, build, dump, parameters, settings
 
+if TYPE_CHECKING:
+    from ganvas.data import Dataset
+
 RECIPES = Registry("recipe")
+T = TypeVar("T")
+LOOKED = 500  # training images that are looked at for black and white
+EDGE, ALMOST_ALL = 0.05, 0.85  # levels so near to black or white, and their share, in images that are black and white
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What a recipe chooses its defaults by: its argument `facts`, which is no flag. Without data: MNIST's.
+
+    Attributes:
+        shape: of one example, (C, H, W) or (d,).
+        n: training examples.
+        black_and_white: whether nearly all pixels are black or white.
+        chosen: what was chosen and why, a line each.
+    """
+
+    shape: tuple[int, ...] = (1, 28, 28)
+    n: int = 50_000
+    black_and_white: bool = True
+    chosen: list[str] = dataclasses.field(default_factory=list, compare=False)
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Facts:
+        """Those of a data set."""
+        import numpy as np
+
+        images = dataset.splits["train"].images
+        share = 0.0
+        if len(dataset.shape) == 3:
+            seen = np.asarray(images[np.linspace(0, len(images) - 1, min(len(images), LOOKED)).astype(int)])
+            top = np.iinfo(seen.dtype).max
+            share = float(((seen <= EDGE * top) | (seen >= (1 - EDGE) * top)).mean())
+        return cls(dataset.shape, len(images), share >= ALMOST_ALL and dataset.shape[0] == 1)
+
+    @property
+    def images(self) -> bool:
+        """Whether the data are images, and not rows of numbers."""
+        return len(self.shape) == 3
+
+    @property
+    def small(self) -> bool:
+        """Whether a fully connected net is enough: rows of numbers, and grey images of up to 32 x 32."""
+        return not self.images or (self.shape[0] == 1 and max(self.shape[1:]) <= 32)
+
+    @property
+    def size(self) -> str:
+        """The shape in words."""
+        what = "grey" if self.shape[0] == 1 else f"{self.shape[0]} channels"
+        return f"{self.shape[1]} x {self.shape[2]}, {what}" if self.images else f"rows of {self.shape[0]} numbers"
+
+    def choose(self, setting: str, given: T | None, chosen: T, why: str) -> T:
+        """`given`, or else what was chosen, which is noted: "net: residual (64 x 64, 3 channels)"."""
+        if given is not None:
+            return given
+        words = getattr(type(chosen), "__name__", "").lower() if dataclasses.is_dataclass(chosen) else chosen
+        self.chosen.append(f"{setting}: {words} ({why})")
+        return chosen
+
+    def epochs(self, images: int, most: int) -> int:
+        """Passes over the data in which about so many images are seen: at least 1, at most `most`."""
+        return max(1, min(most, round(images / self.n)))
 
 
 @settings
@@ -91,6 +156,7 @@ class Training:
     Attributes:
         turns: by the player's name, in the order of play.
         epochs: passes over the training images.
+        steps: of the game, instead of epochs; None: the epochs'.
         batch_size: images a move, over all processes.
         seed: of every draw.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
@@ -105,6 +171,7 @@ class Training:
 
     turns: dict[str, Turn]
     epochs: Count = 20
+    steps: Count | None = None
     batch_size: Count = 128
     seed: Annotated[int, Field(ge=0)] = 0
     device: str = "auto"

@@ -115,12 +115,17 @@ def explain(error: ValidationError) -> UserError:
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """A function's parameters with their annotations resolved; those of `**name: Unpack[TypedDict]` one by one."""
+    """A function's parameters with their annotations resolved; those of `**name: Unpack[TypedDict]` one by one.
+
+    `facts` is left out: a recipe is given it, not told it.
+    """
     # What it returns is left out: a recipe written inside a function may name a type that only that one knows.
     own = SimpleNamespace(__annotations__={k: v for k, v in function.__annotations__.items() if k != "return"})
     hints = typing.get_type_hints(own, function.__globals__, include_extras=True)
     found = {}
     for name, item in inspect.signature(function).parameters.items():
+        if name == "facts":
+            continue
         if item.kind is not item.VAR_KEYWORD:
             found[name] = item.replace(annotation=hints[name])
             continue

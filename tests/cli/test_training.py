@@ -47,7 +47,8 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(tmp_path: Path, caps
     capsys.readouterr()
     flags = ["--epochs", "5", "--batch-size", "32", "--latent-dim", "2", "--out", str(tmp_path / "run")]
     assert main(["train", "autoencoder", "--data", "digits", *flags]) == 0
-    lines = capsys.readouterr().err.splitlines()
+    chosen, *lines = capsys.readouterr().err.splitlines()
+    assert chosen == "net: mlp (8 x 8, grey)"
     assert 1 <= len(lines) <= 10
     assert all(re.fullmatch(r"step [\d,]+ of 200  loss \S+  [\d,]+ images/s", line) for line in lines)
 

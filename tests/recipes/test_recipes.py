@@ -14,8 +14,8 @@ from ganvas.models.base import FAMILIES
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
 from ganvas.priors import Normal, StochasticLayer, Uniform, Vamp
-from ganvas.recipe import RECIPES
-from ganvas.registry import parameters
+from ganvas.recipe import RECIPES, Facts
+from ganvas.registry import build, kind, parameters
 from ganvas.techniques import TECHNIQUES, Clip, MinibatchDiscrimination
 
 
@@ -37,7 +37,8 @@ def test_listing_the_recipes_imports_no_torch() -> None:
     [
         ("autoencoder", {"latent_dim": 7, "net": "dcgan"}, {"latent_dim": 7, "net": DCGAN()}),
         ("denoising-autoencoder", {"noise": "masking", "level": 0.2}, {"noise": "masking", "level": 0.2, "net": MLP()}),
-        ("vae", {"likelihood": "gaussian", "beta": 4.0}, {"likelihood": Gaussian(), "beta": 4.0}),
+        ("vae", {"likelihood": "gaussian", "beta": 4.0}, {"likelihood": Gaussian(scale="shared"), "beta": 4.0}),
+        ("vae", {"likelihood": "gaussian", "scale": 0.0}, {"likelihood": Gaussian()}),
         ("vae", {"elbo": "sampled", "net": "dcgan"}, {"elbo": "sampled", "net": DCGAN()}),
         ("vae", {"hidden": (9, 7)}, {"net": MLP(hidden=(9, 7))}),
         ("vae", {"likelihood": "gaussian", "scale": 0.1}, {"likelihood": Gaussian(scale=0.1)}),
@@ -181,3 +182,36 @@ def test_the_nets_of_the_vampprior_are_the_published() -> None:
     sizes = [tuple(p.shape) for p in built.decoder.parameters() if p.dim() == 2]
     assert sizes == [(600, 40), (600, 300), (784, 300)]
     assert built.prior.inputs.shape == (500, 1, 28, 28)
+
+
+BLOTS = Facts((3, 64, 64), 3000, False)
+
+
+@pytest.mark.parametrize(
+    ("facts", "net", "likelihood"),
+    [
+        (Facts(), "mlp", "bernoulli"),
+        (Facts((1, 8, 8), 1300, False), "mlp", "gaussian"),
+        (Facts((1, 64, 64), 500, True), "residual", "bernoulli"),
+        (BLOTS, "residual", "gaussian"),
+        (Facts((12,), 150, False), "mlp", "gaussian"),
+    ],
+)
+def test_a_vae_is_chosen_from_the_data(facts: Facts, net: str, likelihood: str) -> None:
+    recipe = build(RECIPES["vae"], {"facts": facts})
+    assert (kind(type(recipe.model.net)), kind(type(recipe.model.likelihood))) == (net, likelihood)
+    assert {line.split(":")[0] for line in facts.chosen} >= {"net", "likelihood", "latent_dim"}
+
+
+def test_what_is_given_stands_and_is_not_said() -> None:
+    facts = Facts((3, 64, 64), 3000, False)
+    given = {"net": "dcgan", "likelihood": "bernoulli", "latent_dim": 3, "fit": 0}
+    recipe = build(RECIPES["vae"], {"facts": facts, **given})
+    assert kind(type(recipe.model.net)) == "dcgan" and recipe.model.latent_dim == 3 and not recipe.model.fit
+    assert facts.chosen == []
+
+
+def test_fewer_images_are_seen_more_often() -> None:
+    assert Facts((3, 64, 64), 46).epochs(250_000, 300) == 300
+    assert Facts((3, 64, 64), 5000).epochs(250_000, 300) == 50
+    assert Facts((3, 64, 64), 10**7).epochs(250_000, 300) == 1

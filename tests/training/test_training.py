@@ -123,7 +123,7 @@ def test_interrupt_finishes_the_step_saves_and_goes_on(tmp_path: Path) -> None:
         ("vae", {"latent_dims": 3}, "unknown setting of vae 'latent_dims'. Did you mean 'latent_dim'?"),
         ("vae", {"latent_dim": 0}, "latent_dim: 0 is refused"),
         ("vae", {"batch_size": 5000}, "--batch-size 5000 is larger than the 1297"),
-        ("vae", {"data": "ring"}, "take --likelihood gaussian"),
+        ("vae", {"data": "ring", "likelihood": "bernoulli"}, "take --likelihood gaussian"),
         ("dcgan", {"data": "ring"}, "the DCGAN net needs images"),
         ("vae", {"device": "cuda:7"}, "--device cuda:7 can't be used here"),
         ("vae", {"epochs": 0}, "epochs: 0 is refused"),
@@ -228,3 +228,57 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(UserError, match="is damaged"):
         ganvas.resume(run.path)
+
+
+def test_minutes_set_the_length_and_the_schedule(tmp_path: Path) -> None:
+    """About the time that was asked, on a shared machine; the recipe holds the epochs that came of it."""
+    began = time.monotonic()
+    run = ganvas.train("vae", data="digits", minutes=0.1, out=tmp_path / "run")
+    assert 0.3 * 6 < time.monotonic() - began < 3 * 6 + 3
+    training = run.recipe.training
+    assert training.schedule == "cosine" and run.state["step"] == run.state["steps"] and training.epochs > 5
+    assert any(line.startswith("length: ") and line.endswith("(0.1 min)") for line in run.data["chosen"])
+    with pytest.raises(UserError, match="--minutes 0: it takes a number above 0"):
+        ganvas.train("vae", data="digits", minutes=0, out=tmp_path / "other")
+
+
+def test_fewer_minutes_than_an_epoch_are_steps(tmp_path: Path) -> None:
+    made = dataclasses.replace(RECIPES["vae"]().training, epochs=3, steps=25)
+    assert made.steps == 25
+    run = ganvas.train("vae", data="mnist", minutes=0.002, out=tmp_path / "run")
+    assert run.recipe.training.steps == run.state["steps"] < 390
+    assert [row["step"] for row in run.metrics if row["split"] == "validation"] == [run.state["steps"]]
+
+
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {"semisupervised-gan", "clustered-gan"}))
+@pytest.mark.parametrize("n", [4, 12, 46])
+def test_few_images_are_enough(recipe: str, n: int, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (n, 8, 8, 3), np.uint8)
+    settings = {"filters": 2} if recipe in ("dcgan", "wgan") else {}
+    settings |= {"components": 2} if recipe == "vampprior" else {}
+    run = ganvas.train(recipe, data=images, epochs=2, out=tmp_path / "run", **settings)
+    assert run.state["state"] == "finished"
+    assert run.recipe.training.batch_size <= n - 2
+
+
+def test_one_image_is_too_few_for_batch_norm(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"batch norm compares .* \(there is 1 to train on\): give more images"):
+        ganvas.train("dcgan", data=np.zeros((3, 8, 8, 1), np.uint8), filters=2, out=tmp_path / "run")
+    assert ganvas.train("vae", data=np.zeros((3, 8, 8, 1), np.uint8), epochs=1, out=tmp_path / "vae").model
+
+
+def test_a_batch_size_that_is_given_stays(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--batch-size 128 is larger than the 36 training images: take .* 32 or less"):
+        ganvas.train("vae", data=np.zeros((46, 8, 8), np.uint8), batch_size=128, out=tmp_path / "run")
+
+
+def test_the_prior_is_fitted_at_the_end(tmp_path: Path) -> None:
+    """What is stored is the model with the mixture; the rows of validation are of N(0, I), the test figures its own."""
+    run = ganvas.train("vae", data="digits", fit=7, epochs=20, out=tmp_path / "run")
+    assert run.recipe.model.fit == 7
+    model = run.model
+    assert len(model.prior.mean) == 7 and model.config.fit == 0
+    assert model.sample(5).shape == (5, 1, 8, 8)
+    plain = ganvas.train("vae", data="digits", epochs=20, out=tmp_path / "plain")
+    assert run.state["test"]["kl"] < plain.state["test"]["kl"]
+    assert run.state["test"]["reconstruction"] == pytest.approx(plain.state["test"]["reconstruction"], abs=2.0)

@@ -7,6 +7,7 @@ Each file here names its own in `VERBS`, and says in `HELP` what they are for.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0; 1 for an error; 2 for a flag that can't be; 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    _to_stderr()
     with _speaking(os.environ.get("RANK", "0") == "0"):
         try:
             return _dispatch([word for word in words if word != "--debug"])
@@ -46,6 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             print("ganvas: stopped", file=sys.stderr)
             return 130
+
+
+def _to_stderr() -> None:
+    """What the package says on the way, such as what it chose, goes to stderr as it is."""
+    log = logging.getLogger("ganvas")
+    if not log.handlers:
+        log.addHandler(_Stderr())
+        log.setLevel(logging.INFO)
+
+
+class _Stderr(logging.Handler):
+    """Prints to what is stderr now."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ def _training(
     binarise: Annotated[bool, "", "draw every pixel once as black or white"] = False,
     strict: Strict = False,
     epochs: Annotated[int | None, "INT", "passes over the data (default: the recipe's)"] = None,
+    minutes: Annotated[float | None, "FLOAT", "how long it may take, instead of --epochs"] = None,
     batch_size: Annotated[int | None, "INT", "images a move (default: the recipe's)"] = None,
     lr: Annotated[float | None, "FLOAT", "learning rate (default: the recipe's)"] = None,
     schedule: Annotated[

@@ -78,6 +78,10 @@ class Model(nn.Module):
     def prepare(self, dataset: Dataset, seed: int) -> None:
         """What a family takes from the data before the first move: nothing, unless it says otherwise."""
 
+    def finished(self, dataset: Dataset, seed: int) -> Model:
+        """The model that is kept when a training ends: itself, unless a family says otherwise."""
+        return self
+
     def inherit(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights to begin with, by name, of those of another model: the same, unless a family says otherwise."""
         return weights

@@ -85,7 +85,7 @@ def fit_prior(model: Model, images: Any, components: int = 10, seed: int = 0) ->
     prior = fit_mixture(draw_codes(model, images, seed), components, seed)
     old = model.config
     if isinstance(model, VAEModel):
-        config = dataclasses.replace(old, prior=Mixture(components=components), free_bits=0.0)
+        config = dataclasses.replace(old, prior=Mixture(components=components), free_bits=0.0, fit=0)
     else:
         config = FittedAutoencoder(latent_dim=old.latent_dim, net=old.net, components=components)
     fitted = FAMILIES[type(config)](config, model.shape)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from ganvas.data import Dataset
 
 
+FITTED = 10_000  # training images whose codes P(z) is fitted to, at most
+
+
 @MODELS.register
 @settings
 class VAE:
@@ -60,6 +63,8 @@ class VAE:
         warmup: moves over which the weight of the KL rises from 0 to beta (Bowman et al. 2016).
         free_bits: nats of KL in each dimension, on average over the batch, that cost as much as none do (Kingma et al.
             2016).
+        fit: normals of a mixture that takes the place of P(z) at the end of the training, fitted to the codes of the
+            training images; 0: none.
     """
 
     latent_dim: Count = 20
@@ -73,6 +78,7 @@ class VAE:
     gradient: Literal["standard", "doubly"] = "standard"
     warmup: Annotated[int, Field(ge=0)] = 0
     free_bits: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    fit: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.prior, Uniform):
@@ -142,6 +148,16 @@ class VAEModel(Model):
                 raise UserError(f"{k} components: there are {len(images)} training images to start them from.")
             chosen = order(seed, "pseudo-inputs", n=len(images))[:k]
             self.prior.prepare(to_tensor(images[np.sort(chosen)], self.device))
+
+    def finished(self, dataset: Dataset, seed: int) -> Model:
+        """With `fit`, P(z) is fitted to the codes of training images."""
+        if not self.config.fit:
+            return self
+        from ganvas.models.fitted import fit_prior
+
+        images = dataset.splits["train"].images
+        chosen = np.sort(order(seed, "fit", n=len(images))[:FITTED])
+        return fit_prior(self, to_tensor(images[chosen], self.device), min(self.config.fit, len(chosen) // 2), seed)
 
     def moved(self, player: str) -> None:
         """The weight of the KL rises."""

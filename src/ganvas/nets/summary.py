@@ -53,9 +53,13 @@ def summary(net: nn.Module, *inputs: Any) -> list[Layer]:
 
 
 def _is_layer(path: str, module: nn.Module) -> bool:
-    """Whether it is no container, nor part of a layer's parametrisation (weight norm, spectral norm)."""
+    """Whether it is no mere container, nor part of a layer's parametrisation (weight norm, spectral norm)."""
     inside = {name for name, _ in module.named_children()} - {"parametrizations"}
-    return not inside and "parametrizations" not in path.split(".") and not isinstance(module, nn.Identity)
+    return (
+        (not inside or any(True for _ in module.parameters(recurse=False)))
+        and "parametrizations" not in path.split(".")
+        and not isinstance(module, nn.Identity)
+    )
 
 
 def _name(module: nn.Module) -> str:

@@ -2,53 +2,77 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from ganvas.recipe import RECIPES, Optimizer, Recipe, Training, Turn
+from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
+from ganvas.recipes.nets import length, net_for
+
+Net = Literal["mlp", "dcgan", "residual"]
 
 
-def _training() -> Training:
-    return Training(turns={"autoencoder": Turn(optimizer=Optimizer(lr=1e-3))}, epochs=30, schedule="cosine")
+def _training(facts: Facts, net: Any) -> Training:
+    from ganvas.nets.mlp import MLP
+
+    dense = isinstance(net, MLP)
+    optimizer = Optimizer(lr=1e-3) if dense else Optimizer(name="muon", lr=2e-3)
+    epochs, batch_size = length(facts, dense)
+    turns = {"autoencoder": Turn(optimizer=optimizer)}
+    return Training(turns=turns, epochs=epochs, batch_size=batch_size, schedule="cosine")
+
+
+def _latent_dim(facts: Facts, small: int) -> int:
+    if not facts.images:
+        return max(1, min(small, facts.shape[0] // 2))
+    return small if facts.small else 128
 
 
 @RECIPES.register
-def autoencoder(latent_dim: int = 32, net: Literal["mlp", "dcgan"] = "mlp") -> Recipe:
+def autoencoder(
+    facts: Facts | None = None,
+    latent_dim: int | None = None,
+    net: Net | None = None,
+) -> Recipe:
     """Autoencoder: a code of any size and the image back from it (lecture row L2).
 
     Args:
-        latent_dim: size of the code
-        net: of the encoder and the decoder
+        latent_dim: size of the code (default: 32 of small grey images, else 128)
+        net: of the encoder and the decoder (default: mlp of small grey images, else residual)
 
     Example:
         ganvas train autoencoder --data mnist --latent-dim 2
     """
     from ganvas.models.autoencoder import Autoencoder
-    from ganvas.nets import NETS
 
-    model = Autoencoder(latent_dim=latent_dim, net=NETS[net]())
-    return Recipe(name="autoencoder", model=model, training=_training())
+    facts = facts or Facts()
+    made = net_for(facts, net)
+    latent_dim = facts.choose("latent_dim", latent_dim, _latent_dim(facts, 32), facts.size)
+    model = Autoencoder(latent_dim=latent_dim, net=made)
+    return Recipe(name="autoencoder", model=model, training=_training(facts, made))
 
 
 @RECIPES.register
 def denoising_autoencoder(
-    latent_dim: int = 128,
+    facts: Facts | None = None,
+    latent_dim: int | None = None,
     noise: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian",
     level: float = 0.5,
-    net: Literal["mlp", "dcgan"] = "mlp",
+    net: Net | None = None,
 ) -> Recipe:
     """Denoising autoencoder: noise on the input, the clean image on the output (lecture row L3).
 
     Args:
-        latent_dim: size of the code
+        latent_dim: size of the code (default: 128)
         noise: kind of noise on the input
         level: its standard deviation, or the share of pixels it spoils
-        net: of the encoder and the decoder
+        net: of the encoder and the decoder (default: mlp of small grey images, else residual)
 
     Example:
         ganvas train denoising-autoencoder --noise masking --level 0.4
     """
     from ganvas.models.autoencoder import DenoisingAutoencoder
-    from ganvas.nets import NETS
 
-    model = DenoisingAutoencoder(latent_dim=latent_dim, noise=noise, level=level, net=NETS[net]())
-    return Recipe(name="denoising-autoencoder", model=model, training=_training())
+    facts = facts or Facts()
+    made = net_for(facts, net)
+    latent_dim = facts.choose("latent_dim", latent_dim, _latent_dim(facts, 128), facts.size)
+    model = DenoisingAutoencoder(latent_dim=latent_dim, noise=noise, level=level, net=made)
+    return Recipe(name="denoising-autoencoder", model=model, training=_training(facts, made))

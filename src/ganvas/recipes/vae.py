@@ -4,45 +4,74 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ganvas.recipe import RECIPES, Optimizer, Recipe, Training, Turn
+from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
+from ganvas.recipes.nets import length, net_for
 
 
 @RECIPES.register
 def vae(
-    latent_dim: int = 20,
-    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
+    facts: Facts | None = None,
+    latent_dim: int | None = None,
+    likelihood: Literal["bernoulli", "gaussian"] | None = None,
     beta: float = 1.0,
     elbo: Literal["analytic", "sampled"] = "analytic",
-    net: Literal["mlp", "dcgan"] = "mlp",
+    net: Literal["mlp", "dcgan", "residual"] | None = None,
     hidden: tuple[int, ...] | None = None,
     scale: float | None = None,
+    fit: int | None = None,
 ) -> Recipe:
-    """Variational autoencoder (lecture rows L4 to L7).
+    """Variational autoencoder (lecture rows L4 to L7). What is not said is chosen from the data.
 
     Args:
-        latent_dim: size of z
-        likelihood: p(x given z)
+        latent_dim: size of z (default: 20 of small grey images, else 64, or 128 above 32 x 32)
+        likelihood: p(x given z) (default: bernoulli of black and white, else gaussian)
         beta: weight of the KL; only 1 gives the ELBO
         elbo: the KL in closed form, or both terms at the sample
-        net: of the encoder and the decoder
+        net: of the encoder and the decoder (default: mlp of small grey images, else residual)
         hidden: units of the mlp's hidden layers, from the image inwards (default: 500 500)
-        scale: standard deviation of the Gaussian (default: one for each value, by the decoder)
+        scale: standard deviation of the Gaussian; 0: one for each value, by the decoder (default: one, learned)
+        fit: normals of a mixture that becomes P(z) after training, fitted to the codes; 0: none (default: 0 with the
+            mlp, else 100)
 
     Example:
         ganvas train vae --data mnist --latent-dim 2
     """
     from ganvas.errors import UserError
-    from ganvas.likelihoods import LIKELIHOODS, Gaussian
+    from ganvas.likelihoods import Bernoulli, Gaussian
     from ganvas.models.vae import VAE
-    from ganvas.nets import NETS
     from ganvas.nets.mlp import MLP
 
-    if hidden and net != "mlp":
+    if hidden and net not in (None, "mlp"):
         raise UserError(f"hidden is of the mlp, and the net is {net}: leave one of them away.")
     if scale is not None and likelihood != "gaussian":
         raise UserError(f"scale is of the gaussian, and the likelihood is {likelihood}: add --likelihood gaussian.")
-    made = Gaussian(scale=scale) if scale is not None else LIKELIHOODS[likelihood]()
-    chosen = MLP(hidden=hidden) if hidden else NETS[net]()
-    model = VAE(latent_dim=latent_dim, likelihood=made, beta=beta, elbo=elbo, net=chosen)
-    turns = {"vae": Turn(optimizer=Optimizer(lr=1e-3))}
-    return Recipe(name="vae", model=model, training=Training(turns=turns, epochs=30, schedule="cosine"))
+    facts = facts or Facts()
+    made = net_for(facts, "mlp" if hidden else net, hidden)
+    dense = isinstance(made, MLP)
+    why = "nearly all pixels are black or white" if facts.black_and_white else "the data are not black and white"
+    chosen = facts.choose("likelihood", likelihood, "bernoulli" if facts.black_and_white else "gaussian", why)
+    sigma: float | Literal["shared"] | None = "shared" if scale is None else scale or None
+    latent_dim = facts.choose("latent_dim", latent_dim, _latent_dim(facts), facts.size)
+    # A mixture of so many normals needs some codes for each.
+    fit = 0 if dense and fit is None else facts.choose("fit", fit, min(100, facts.n // 20), "P(z) after training")
+    model = VAE(
+        latent_dim=latent_dim,
+        likelihood=Bernoulli() if chosen == "bernoulli" else Gaussian(scale=sigma),
+        beta=beta,
+        elbo=elbo,
+        net=made,
+        fit=fit,
+    )
+    # Muon reaches in a minute what takes Adam two, where the nets are of convolutions; on small MLPs it is the slower.
+    optimizer = Optimizer(lr=1e-3) if dense else Optimizer(name="muon", lr=2e-3)
+    epochs, batch_size = length(facts, dense)
+    training = Training(
+        turns={"vae": Turn(optimizer=optimizer)}, epochs=epochs, batch_size=batch_size, schedule="cosine"
+    )
+    return Recipe(name="vae", model=model, training=training)
+
+
+def _latent_dim(facts: Facts) -> int:
+    if not facts.images:
+        return max(1, min(16, facts.shape[0] // 2))
+    return 20 if facts.small else 64 if max(facts.shape[1:]) <= 32 else 128

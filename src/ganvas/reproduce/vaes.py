@@ -20,6 +20,10 @@ SIZES = (2, 5, 10, 20)
 LIMIT = 4.0
 
 
+# The net and likelihood of the lecture, whatever the data.
+PLAIN = {"net": "mlp", "likelihood": "bernoulli"}
+
+
 def trained(lab: Lab, latent_dim: int, seed: int) -> Run:
     """The VAE that these figures share."""
     pace: dict[str, Any] = lab.pick(quick={"epochs": 5, "lr": 2e-3}, full={"epochs": 30})
@@ -34,7 +38,7 @@ def of_digits(lab: Lab, seed: int) -> Run:
 def of_faces(lab: Lab, seed: int) -> Run:
     """A VAE with 2 latent dimensions of drawn faces in colour, 32 x 32."""
     epochs = lab.pick(quick=3, full=30)
-    return lab.train("vae", data="avatars", size=32, latent_dim=2, lr=2e-3, epochs=epochs, seed=seed)
+    return lab.train("vae", data="avatars", size=32, latent_dim=2, lr=2e-3, epochs=epochs, seed=seed, **PLAIN)
 
 
 def binary_images(n: int) -> Tensor:

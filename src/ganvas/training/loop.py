@@ -23,6 +23,7 @@ from ganvas.devices import has_fast_bfloat16
 from ganvas.errors import UserError
 from ganvas.evaluate import average
 from ganvas.models import Model
+from ganvas.nets.layers import BatchNorm
 from ganvas.randomness import Draw, key
 from ganvas.recipe import Optimizer, Recipe
 from ganvas.training import checkpoint, engine
@@ -31,6 +32,7 @@ from ganvas.training.run import Run
 from ganvas.training.watch import DIVERGED, Watch
 
 CHECKPOINT_SECONDS = 30.0
+VALIDATED = 100  # steps between two validations, at least, in a run of 20 epochs or more
 TIDY_STEPS = 100  # a moment that keeps 0.9 a step takes 173 from NEGLIGIBLE to the subnormal numbers
 NEGLIGIBLE = 1e-30
 Report = Callable[[int, int, dict[str, float]], None]
@@ -85,6 +87,12 @@ class Game:
             world=self.world,
             device=model.device,
         )
+        if training.batch_size == self.world and any(isinstance(module, BatchNorm) for module in model.modules()):
+            raise UserError(
+                "batch norm compares the images of a batch, and here each is alone in its own (there "
+                f"{'is' if len(data.splits['train']) == 1 else 'are'} {len(data.splits['train'])} to train on): "
+                "give more images, or a larger --batch-size."
+            )
         self.players, self.turns = model.players(), training.turns
         self.forwards = {name: accelerator.prepare_model(self.players[name]) for name in self.turns}
         self.optimizers = {
@@ -94,7 +102,9 @@ class Game:
         self.longest = max(self.turns.values(), key=lambda turn: (turn.moves, turn.long or 0))
         self.moves = self.longest.moves
         self.epoch_steps = max(1, len(self.batches) // self.moves)
-        self.steps = self.epoch_steps * training.epochs
+        self.steps = training.steps or self.epoch_steps * training.epochs
+        # Epochs of a few steps are validated several at a time.
+        self.every = max(1, min(-(-VALIDATED // self.epoch_steps), training.epochs // 20))
         self.log_every = min(training.log_every, self.epoch_steps)
         self.bfloat16 = training.precision == "bfloat16" or (
             training.precision == "auto" and len(model.shape) == 3 and has_fast_bfloat16(model.device)
@@ -189,9 +199,9 @@ class Game:
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def pictures(game: Game, folder: Path, epoch: int) -> None:
-    """Sample and reconstruction grids of an epoch, always from the same z and the same images."""
-    model = game.model
+def pictures(game: Game, folder: Path, epoch: int, model: Model | None = None) -> None:
+    """Sample and reconstruction grids of an epoch, always from the same z and images; of `model` or the game's own."""
+    model = model or game.model
     if hasattr(type(model), "sample"):
         plots.save(
             plots.grid(model.sample(100 if len(model.shape) == 3 else 2500)),
@@ -336,7 +346,7 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
             n = training.snapshots or 0
             if main and game.step * n // game.steps > (game.step - 1) * n // game.steps:
                 game.model.save(run.path / "snapshots" / f"step-{game.step:09d}")
-            if rest == 0:
+            if (rest == 0 and epoch % game.every == 0) or game.step == game.steps:
                 figures = validate(game)
                 if figures:
                     log.write("validation", game.step, epoch, figures)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import inspect
+import logging
+import math
 import platform
 import secrets
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,12 +25,16 @@ from ganvas.models import Model
 from ganvas.models import load as load_model
 from ganvas.models.base import FAMILIES
 from ganvas.provenance import machine
-from ganvas.recipe import Recipe
+from ganvas.recipe import Facts, Recipe
 from ganvas.recipes import RECIPES
 from ganvas.registry import build, parameters
 from ganvas.training import checkpoint, engine
-from ganvas.training.loop import Game, Report, play, validate
+from ganvas.training.loop import Game, Report, pictures, play, validate
 from ganvas.training.run import Run, create
+
+TRIAL = 5.0  # seconds of steps by which a training's length is planned
+TRAINING_SHARE = 0.92  # of the time, beside validation, pictures, checkpoints and the watch
+log = logging.getLogger("ganvas")
 
 
 def quiet(step: int, steps: int, row: dict[str, float]) -> None:
@@ -44,6 +52,7 @@ def train(
     strict: bool = False,
     epochs: int | None = None,
     batch_size: int | None = None,
+    minutes: float | None = None,
     lr: float | None = None,
     schedule: str | None = None,
     patience: int | None = None,
@@ -67,8 +76,10 @@ def train(
         labels: a file of labels for a folder or zip, see `ganvas.data.load`.
         binarise: draw every pixel once as black or white.
         strict: stop at a file that can't be read.
-        epochs: passes over the data; the recipe's own by default, as the next four.
+        epochs: passes over the data; the recipe's own by default, as the next ones.
         batch_size: images a move, over all processes.
+        minutes: how long it may take, instead of epochs: the steps that fit are measured before it starts, and the
+            rate falls to 0 by their end.
         lr: learning rate of every player.
         schedule: of the learning rate, "constant" or "cosine".
         patience: epochs without a better validation loss before it stops.
@@ -86,7 +97,17 @@ def train(
     Raises:
         UserError: before training starts, for a setting that can't work; while it goes, for a loss that is not finite.
     """
-    made: Recipe = build(RECIPES[recipe], _known(recipe, settings))
+    build(RECIPES[recipe], _known(recipe, settings))  # refuses what can't be before any data is read
+    where = engine.choose_device(device)
+    if tensorboard and find_spec("tensorboard") is None:
+        raise UserError("--tensorboard needs the extra: pip install 'ganvas[tensorboard]'.")
+    dataset = load(data, size=size, channels=channels, binarise=binarise, labels=labels, strict=strict)
+    facts = Facts.of(dataset)
+    given = {"facts": facts} if "facts" in inspect.signature(RECIPES[recipe]).parameters else {}
+    made: Recipe = build(RECIPES[recipe], {**given, **settings})
+    if batch_size is None and made.training.batch_size > facts.n:
+        largest = 1 << (facts.n.bit_length() - 1)
+        batch_size = facts.choose("batch_size", None, largest, f"there are {facts.n} training images")
     changes = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -105,10 +126,6 @@ def train(
             for name, turn in training.turns.items()
         }
         training = dataclasses.replace(training, turns=turns)
-    if tensorboard and find_spec("tensorboard") is None:
-        raise UserError("--tensorboard needs the extra: pip install 'ganvas[tensorboard]'.")
-    where = engine.choose_device(device)
-    dataset = load(data, size=size, channels=channels, binarise=binarise, labels=labels, strict=strict)
     asked = {
         "source": dataset.source,
         "size": (size, size) if isinstance(size, int) else size,
@@ -117,17 +134,50 @@ def train(
         "labels": str(Path(labels).absolute()) if isinstance(labels, str | Path) else None,
     }
     made = dataclasses.replace(made, arguments=settings, data=_replace(made.data, asked), training=training)
-    game = Game(make_model(made, dataset, where), made, dataset, engine.make_accelerator(where))
+    accelerator = engine.make_accelerator(where)
+    if minutes is not None:
+        steps = plan(Game(make_model(made, dataset, where), made, dataset, accelerator), minutes)
+        made = dataclasses.replace(made, training=_replace(made.training, steps | {"schedule": "cosine"}))
+    game = Game(make_model(made, dataset, where), made, dataset, accelerator)
     _begin_with(game)
+    if minutes is not None:
+        facts.chosen.append(
+            f"length: {game.steps:,} steps, {game.steps / game.epoch_steps:,.1f} epochs ({minutes:g} min)"
+        )
+    elif epochs is None:
+        facts.chosen.append(f"length: {game.recipe.training.epochs} epochs ({facts.n:,} training images)")
+    if accelerator.is_main_process:
+        for line in facts.chosen:
+            log.info("%s", line)
 
     def start() -> Path:
         stamp = datetime.datetime.now().strftime("%Y%m%d")
         path = Path(out) if out else Path("runs") / f"{stamp}-{recipe}-{dataset.name}-{secrets.token_hex(3)}"
-        facts = {"fingerprint": dataset.fingerprint, "shape": dataset.shape, "preparation": dataset.preparation}
+        about = {"fingerprint": dataset.fingerprint, "shape": dataset.shape, "preparation": dataset.preparation}
         versions = {"ganvas": ganvas.__version__, "torch": torch.__version__, "python": platform.python_version()}
-        return create(path, made, {**facts, "versions": versions, "machine": machine()}).path
+        return create(path, made, {**about, "chosen": facts.chosen, "versions": versions, "machine": machine()}).path
 
     return _finish(game, Run(engine.on_main(game.accelerator, start)), report, tensorboard)
+
+
+def plan(game: Game, minutes: float) -> dict[str, int]:
+    """How many steps fit into so many minutes, as settings of `Training`: found by playing a game that is thrown away.
+
+    Whole epochs where there are five of them, so that the last validation is of the model at the end.
+
+    Raises:
+        UserError: no time at all.
+    """
+    if not minutes > 0:
+        raise UserError(f"--minutes {minutes:g}: it takes a number above 0.")
+    game.model.train()
+    game.play()
+    began, first = time.monotonic(), game.step
+    while (spent := time.monotonic() - began) < min(TRIAL, 6 * minutes) or game.step < first + 3:
+        game.play()
+    steps = max(1, int(minutes * 60 * TRAINING_SHARE * (game.step - first) / spent))
+    epochs = steps / game.epoch_steps
+    return {"epochs": int(epochs)} if epochs >= 5 else {"epochs": math.ceil(epochs), "steps": steps}
 
 
 def resume(path: str | Path, report: Report = quiet) -> Run:
@@ -217,6 +267,10 @@ def _finish(game: Game, run: Run, report: Report, tensorboard: bool) -> Run:
         best = run.path / "checkpoints" / "best"
         game.accelerator.wait_for_everyone()
         model = load_model(best, game.model.device) if best.is_dir() else game.model
+        made = model.finished(game.data, game.recipe.training.seed)
+        if main and made is not model:  # the last pictures are of what is stored
+            pictures(game, run.path, math.ceil(game.step / game.epoch_steps), made)
+        model = made
         figures = validate(game, "test", model)
         if main:
             model.save(run.path / "model")

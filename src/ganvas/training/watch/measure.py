@@ -153,7 +153,9 @@ def samples(drawn: Tensor, again: Tensor | None, probe: Probe) -> dict[str, floa
 
 
 def spread(x: Floats) -> float:
-    """The root of the mean squared distance of two of x (N, d)."""
+    """The root of the mean squared distance of two of x (N, d); 0 of one alone."""
+    if len(x) < 2:
+        return 0.0
     return math.sqrt(2 * x.var(0, ddof=1).sum())
 
 

@@ -1,0 +1,35 @@
+"""The nets and lengths of training that fit the data, of all that encode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganvas.recipe import Facts
+
+
+def net_for(facts: Facts, name: str | None, hidden: tuple[int, ...] | None = None) -> Any:
+    """The net of that name; None: an MLP for rows of numbers and small grey images, else a residual net.
+
+    Args:
+        facts: of the data.
+        name: "mlp", "dcgan", "residual", or None.
+        hidden: units of an MLP's layers.
+    """
+    from ganvas.nets import NETS
+    from ganvas.nets.mlp import MLP
+    from ganvas.nets.residual import Residual
+
+    name = facts.choose("net", name, "mlp" if facts.small or min(facts.shape[1:]) < 8 else "residual", facts.size)
+    if name == "mlp":
+        if hidden:
+            return MLP(hidden=hidden)
+        return MLP() if facts.images else MLP(hidden=(128, 128))
+    return Residual(filters=32) if name == "residual" else NETS[name]()
+
+
+def length(facts: Facts, dense: bool) -> tuple[int, int]:
+    """Epochs and batch size: 30 epochs of 50,000 images, and of fewer more, so that enough steps are made."""
+    if dense:
+        return facts.epochs(1_500_000, 300), 128
+    return facts.epochs(250_000, 300), 64
