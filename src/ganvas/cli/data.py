@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from ganvas.cli.shared import DATA, Channels, Labels, Size, Strict, table
+from ganvas.cli.shared import DATA, Channels, Labels, Limit, Range, Size, Strict, table
 
 
 def data_list() -> None:
@@ -16,7 +16,12 @@ def data_list() -> None:
     """
     from ganvas.data import names
 
-    table([*names().items(), ("or your own", "a folder or zip of images, .npy or .npz")])
+    table(
+        [
+            *names().items(),
+            ("or your own", "a folder or zip of images, an image, .npy, .npz, .amat, or .csv of numbers"),
+        ]
+    )
 
 
 def data_show(
@@ -26,6 +31,8 @@ def data_show(
     size: Size = None,
     channels: Channels = None,
     labels: Labels = None,
+    range: Range = None,
+    limit: Limit = None,
     strict: Strict = False,
 ) -> None:
     """What is in a data set, and how its images are prepared.
@@ -35,7 +42,7 @@ def data_show(
     """
     from ganvas.data import describe, load
 
-    table(describe(load(data, size=size, channels=channels, labels=labels, strict=strict)))
+    table(describe(load(data, size=size, channels=channels, labels=labels, range=range, limit=limit, strict=strict)))
 
 
 HELP = """\

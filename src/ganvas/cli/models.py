@@ -171,19 +171,22 @@ def image_shape(model: Model) -> tuple[int, ...]:
     return model.shape
 
 
-def load_data(folder: Path, model: Model, source: str | None, binarise: bool = False) -> Dataset:
+def load_data(
+    folder: Path, model: Model, source: str | None, binarise: bool = False, range: tuple[float, float] | None = None
+) -> Dataset:
     """The images that a run was trained on, or others as its model takes them; `binarise`: of black and white."""
     from ganvas.data import load
     from ganvas.training.run import Run
 
     run = Run(folder) if (folder / "recipe.json").is_file() else None
-    if run and source in (None, run.recipe.data.source):
+    if run and range is None and source in (None, run.recipe.data.source):
         return run.dataset(binarise)
     if source is None:
         raise UserError(f"{folder} is a model without its run: say which images with --data, a name or a path.")
     if len(model.shape) != 3:
-        return load(source)
-    return load(source, size=(model.shape[1], model.shape[2]), channels=model.shape[0], binarise=binarise)
+        return load(source, range=range)
+    channels = model.shape[0] if model.shape[0] in (1, 3, 4) else None
+    return load(source, size=(model.shape[1], model.shape[2]), channels=channels, range=range, binarise=binarise)
 
 
 HELP = """\
