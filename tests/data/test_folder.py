@@ -306,3 +306,15 @@ def test_memory_stays_flat_while_decoding(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < sum(part.images.nbytes for part in dataset.splits.values()) / 4
+
+
+def test_metadata_beside_the_images(pictures):
+    where = pictures(4)
+    lines = [f"{i:04d}.png,{'ab'[i % 2]},x" for i in range(4)]
+    (where / "metadata.csv").write_text("\n".join(["file_name,label,note", *lines]))
+    dataset = load(where)
+    assert dataset.classes == ("a", "b") and "labels are the column 'label' of metadata.csv" in dataset.report
+    (where / "metadata.csv").unlink()
+    (where / "metadata.jsonl").write_text("\n".join(f'{{"file_name": "{i:04d}.png", "label": {i}}}' for i in range(3)))
+    with pytest.raises(UserError, match=r"metadata\.jsonl has no label for '0003\.png'"):
+        load(where)

@@ -81,8 +81,10 @@ def denoise(
     from ganvas.data.loader import to_tensor
     from ganvas.models.autoencoder import corrupt
     from ganvas.randomness import Draw
+    from ganvas.training.run import Run
 
-    names, pixels = read(images, (shape[1], shape[2]), shape[0])
+    span = Run(run).recipe.data.range if (run / "recipe.json").is_file() else None
+    names, pixels = read(images, (shape[1], shape[2]), shape[0], span)
     seen = [to_tensor(pixels)]
     if noise:
         seen.append(corrupt(seen[0], model.config.noise, noise, Draw(seed)).clamp(0, 1))
@@ -99,10 +101,10 @@ def encode(
     /,
     *,
     data: ModelData = None,
-    out: Annotated[Path, "FILE", "what to write"] = Path("features.npz"),
+    out: Annotated[Path, "FILE", "what to write, .npz or .csv"] = Path("features.npz"),
     device: Device = "auto",
 ) -> None:
-    """The codes of images for numpy.load: train, validation and test, and train_labels ... where there are labels.
+    """The codes of images, with their labels, files' names and order: for numpy.load (train, train_labels ...), or CSV.
 
     Example:
         ganvas encode runs/first --data ./photos --out features.npz

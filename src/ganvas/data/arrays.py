@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,6 +173,8 @@ def label_values(labels: Labels, files: Sequence[str] | None, what: str) -> Arra
         raise UserError(f"the label file {str(path)!r} does not exist.")
     if path.suffix.lower() == ".npy":
         return read(path)["images"]
+    if files is None and path.suffix.lower() == ".csv":
+        return _column(path)
     if files is None or path.suffix.lower() not in (".csv", ".txt"):
         raise UserError(f"labels {str(path)!r}: give a .npy of whole numbers, or for a folder a .csv (file,label).")
     return _from_csv(path, files, what)
@@ -213,6 +216,43 @@ def _number(cell: str) -> float | None:
     except ValueError:
         return None
     return value if np.isfinite(value) else None
+
+
+def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None]:
+    """The labels of `files` in a `metadata.csv` or `.jsonl` with file_name, and their column; None if there is none.
+
+    Raises:
+        UserError: a file without its line.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        try:
+            csv_rows = path.suffix == ".csv"
+            rows = list(csv.DictReader(lines)) if csv_rows else [json.loads(line) for line in lines if line.strip()]
+        except ValueError as error:
+            raise UserError(f"{path} is no JSON line by line: {error}.") from error
+    known = ("label", "labels", "class", "target", "category")
+    column = next((name for name in known if rows and name in rows[0]), None)
+    if column is None or "file_name" not in rows[0]:
+        return None, None
+    found = {str(row.get("file_name")): row.get(column) for row in rows}
+    if missing := next((name for name in files if found.get(name) in (None, "")), None):
+        raise UserError(f"{path} has no {column} for {missing!r}: add its line, or remove the file {path.name}.")
+    values = [str(found[name]) for name in files]
+    try:
+        return np.array([int(value) for value in values]), column
+    except ValueError:
+        return np.array(values), column
+
+
+def _column(path: Path) -> Array:
+    """The labels of an array's rows: the last cell of each line, after a header if its cell is "label"."""
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        cells = [row[-1].strip() for row in csv.reader(lines) if row]
+    cells = cells[1:] if cells and cells[0].lower() in ("label", "labels", "class", "target", "y") else cells
+    try:
+        return np.array([int(cell) for cell in cells])
+    except ValueError:
+        return np.array(cells)
 
 
 def _from_csv(path: Path, files: Sequence[str], what: str) -> Array:

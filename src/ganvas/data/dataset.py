@@ -6,19 +6,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import amat, arrays, folder, pixels, ranges, sources, store
+from ganvas.data import amat, arrays, folder, pixels, python, ranges, sources, store
 from ganvas.errors import UserError, unknown
 
-if TYPE_CHECKING:
-    import torch
-
 Array = NDArray[Any]
-Given = Callable[[], dict[str, Array] | tuple[dict[str, Array], tuple[str, ...]]]
+Given = Callable[[], dict[str, Array] | tuple[dict[str, Array], tuple[str, ...] | None]]
 LIMIT_SEED = 20060728
 BINARISE_SEED = 20080620
 LARGEST = 4096
@@ -88,7 +85,7 @@ class Dataset:
 
 
 def load(
-    source: str | Path | Array | torch.Tensor,
+    source: Any,
     *,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
@@ -105,7 +102,8 @@ def load(
         source: a registered name; a folder or zip of images (`train` and `test` subfolders are the splits, other
             subfolders the classes); an image file; a `.npy`, `.npz` or `.amat` file, or a folder of `.amat` files, one
             a split; a `.csv` or `.tsv` of numbers with a header; an array or tensor (N, H, W), (N, H, W, C) or
-            (N, C, H, W) of any numbers, or rows of numbers (N, d).
+            (N, C, H, W) of any numbers, or rows of numbers (N, d); (X, y), a dict of splits, a list of pictures or
+            paths, a torch or Hugging Face data set, a DataLoader, a data frame; or a `Dataset`.
         size: side, or (height, width): each image is scaled to cover this, then centre-cropped. None leaves it, or
             chooses one for files of different sizes.
         channels: 1, 3, or 4 (with transparency). None leaves the images as they are; a folder with any colour is 3.
@@ -126,10 +124,18 @@ def load(
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: it takes at least 1 row.")
     remarks: list[str] = []
+    if isinstance(source, Dataset):
+        source = source.source
     if not isinstance(source, str | Path):
         name = "array"
-        given = _numpy(source)
-        entry = _from_arrays("array", lambda: {"images": given}, labels, store.digest(given), asked)
+        found = python.read(source)
+        if isinstance(found, folder.Files):
+            labels = labels if found.labels is None else found.labels
+            entry = folder.from_files(found, "the list", wanted, channels, labels, strict, progress, asked)
+        else:
+            given, columns = found
+            digests = store.digest(*(part for key in sorted(given) for part in (key, given[key])), repr(columns))
+            entry = _from_arrays("array", lambda: (given, columns), labels, digests, asked)
         source = f"array:{entry.key[:16]}"
     elif isinstance(source, str) and (source in sources.names() or source.startswith("array:")):
         if labels is not None:
@@ -220,16 +226,6 @@ def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return pair
 
 
-def _numpy(values: Any) -> Array:
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.float() if values.is_floating_point() else values  # NumPy has no bfloat16
-    array = np.asarray(values)
-    if array.dtype == object:
-        raise UserError(f"{type(values).__name__} is no array of numbers, nor a name or path.")
-    return array
-
-
 def _from_arrays(
     what: str, read: Given, labels: arrays.Labels | None, manifest: str, asked: ranges.Range | None
 ) -> store.Entry:
@@ -247,7 +243,7 @@ def _from_arrays(
 def _from_files(
     what: str,
     paths: list[Path],
-    read: Callable[[list[Path]], dict[str, Array] | tuple[dict[str, Array], tuple[str, ...]]],
+    read: Callable[[list[Path]], dict[str, Array] | tuple[dict[str, Array], tuple[str, ...] | None]],
     labels: arrays.Labels | None,
     asked: ranges.Range | None,
 ) -> store.Entry:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import os
 import warnings
 import zipfile
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class Files:
     manifest: str
     ignored: dict[str, int]
     read: Callable[[str], bytes]
+    labels: NDArray[Any] | None = None  # one a file, where they came with the files
     alone: bool = False  # a file that was named itself: all its images are to be tested
 
 
@@ -81,9 +83,18 @@ def build_entry(
     if not files.names:
         kinds = _kinds(files.ignored)
         raise UserError(f"{path} holds no images: {sum(files.ignored.values())} other files{kinds and f' ({kinds})'}.")
+    remarks = []
+    if labels is None and path.is_dir() and (table := _metadata(path)):
+        labels, column = arrays.metadata(table, files.names)
+        remarks = [f"labels are the column {column!r} of {table.name}"] if column else []
     entry = from_files(files, str(path), size, channels, labels, strict, progress, asked)
     kinds = _kinds(files.ignored)
-    return entry, [f"files that are not images were ignored: {kinds}"] if kinds else []
+    return entry, remarks + ([f"files that are not images were ignored: {kinds}"] if kinds else [])
+
+
+def _metadata(path: Path) -> Path | None:
+    names = ("metadata.csv", "metadata.jsonl")
+    return next((path / name for name in names if (path / name).is_file()), None)
 
 
 def one(path: Path) -> Files:
@@ -143,19 +154,60 @@ def read(
             if (other := places.setdefault(Path(name).with_suffix(".png"), place)) != place:
                 raise UserError(f"{str(other)!r} and {str(place)!r} have one name: rename one, or give them apart.")
     files = Files(tuple(map(str, places.values())), "", {}, lambda name: Path(name).read_bytes())
+    shown: list[Path] = []
+    rows: list[pixels.Pixels] = []
+    for label, found in zip(places, _read(files, size, channels, asked), strict=True):
+        rows += found
+        several = len(found) > 1
+        shown += [label.with_stem(f"{label.stem}-{i}") if several else label for i in range(len(found))]
+    return shown, np.stack(rows)
+
+
+def read_files(files: Files, size: tuple[int, int], channels: int, asked: ranges.Range | None = None) -> pixels.Pixels:
+    """The images of `files` in memory, (N, H, W, C); as `read`."""
+    return np.stack([row for found in _read(files, size, channels, asked) for row in found])
+
+
+def pictures(images: Sequence[Any]) -> Files:
+    """PIL images as files in memory, by their number."""
+
+    def encoded(name: str) -> bytes:
+        image, out = images[int(name)], io.BytesIO()
+        kind = "png" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else "tiff"
+        image.save(out, kind)
+        return out.getvalue()
+
+    names = tuple(f"{i:07d}" for i in range(len(images)))
+    manifest = store.digest(*(part for name in names for part in (name, encoded(name))))
+    return Files(names, manifest, {}, encoded)
+
+
+def listed(paths: Sequence[Path]) -> Files:
+    """Image files by a list of their paths, in this order.
+
+    Raises:
+        UserError: one that isn't there.
+    """
+    if missing := next((path for path in paths if not path.is_file()), None):
+        raise UserError(f"there is no file {str(missing)!r} in the list of {len(paths):,} paths.")
+    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return Files(tuple(str(path) for path in paths), repr(facts), {}, lambda name: Path(name).read_bytes())
+
+
+def _read(
+    files: Files, size: tuple[int, int], channels: int, asked: ranges.Range | None
+) -> Iterator[list[pixels.Pixels]]:
     with closing(_surveyed(files)) as seen:
         pages = [page for _, found in seen if not isinstance(found, str) for page in found]
     form = Form(size, channels, pixels.scale_of(pages, "the images", asked))
-    rows: list[pixels.Pixels] = []
-    shown: list[Path] = []
+    if not _any_wide(pages):  # bytes as they are, then in the range that was asked for
+        form = Form(size, channels, ranges.Scale())
     with closing(_decoded(files, form)) as decoded:
-        for (label, place), (_, found) in zip(places.items(), decoded, strict=True):
+        for name, (_, found) in zip(files.names, decoded, strict=True):
             if isinstance(found, str):
-                raise UserError(f"{str(place)!r} cannot be read: {found}.")
-            rows += found
-            several = len(found) > 1
-            shown += [label.with_stem(f"{label.stem}-{i}") if several else label for i in range(len(found))]
-    return shown, np.stack(rows)
+                raise UserError(f"{name!r} cannot be read: {found}.")
+            scale = dataclasses.replace(pixels.scale_of(pages, "the images", asked), bits=8)
+            yield found if _any_wide(pages) or asked is None else [scale(row.astype(np.int64)) for row in found]
 
 
 def _build(
