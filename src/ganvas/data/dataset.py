@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -184,9 +185,19 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
         *_label_lines(dataset),
         ("preparation", dataset.preparation),
         ("fingerprint", dataset.fingerprint),
+        ("duplicates", _duplicates(dataset)),
         ("size on disk", f"{stored / 1e6:,.1f} MB"),
     ]
     return lines + [("report", line) for line in dataset.report]
+
+
+def _duplicates(dataset: Dataset) -> str:
+    seen: Counter[bytes] = Counter()
+    for part in dataset.splits.values():
+        for row in part.images:
+            seen[hashlib.blake2b(row.tobytes(), digest_size=16).digest()] += 1
+    again = sum(seen.values()) - len(seen)
+    return f"{again:,} rows are copies of others, to the last bit" if again else "none"
 
 
 def _range_lines(dataset: Dataset) -> list[tuple[str, str]]:
