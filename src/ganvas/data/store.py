@@ -225,7 +225,9 @@ def entry(manifest: str, build: Callable[[Writer], str]) -> Entry:
 
 def find(prefix: str) -> Entry | None:
     """The entry whose key starts with `prefix`, if there is exactly one."""
-    found = [path for path in (root() / "sets").glob(f"{prefix}*") if prefix.isalnum()]
+    if not isinstance(prefix, str) or not prefix.isalnum():  # it may come from a file that a person changed
+        return None
+    found = list((root() / "sets").glob(f"{prefix}*"))
     return Entry(found[0]) if len(found) == 1 else None
 
 
