@@ -103,7 +103,7 @@ def test_an_unknown_key_is_refused_wherever_it_stands(name: str, key: str) -> No
             "last_momentum: 1 is refused",
         ),
         ({"training": {}}, "training.turns: "),
-        ({"data": {"channels": 2}}, "data.channels: 2 is refused: should be 1 or 3"),
+        ({"data": {"channels": 2}}, "data.channels: 2 is refused: should be 1, 3 or 4"),
         ({"name": None}, "name: None is refused"),
     ],
 )

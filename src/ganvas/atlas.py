@@ -20,6 +20,7 @@ from torch import Tensor
 from ganvas import explore
 from ganvas.data import Dataset, store
 from ganvas.data.loader import to_tensor
+from ganvas.data.pixels import to_bytes
 from ganvas.errors import UserError
 from ganvas.evaluate import classifier
 from ganvas.evaluate.features import evenly, principal
@@ -206,7 +207,7 @@ def chart(model: Model, dataset: Dataset | None = None, n: int = POINTS, *, seen
     seen = seen or encoded(model, dataset, n)
     if dataset is not None and seen is not None:
         rows, codes = seen.rows, seen.codes
-        pixels = dataset.splits["test"].images[rows]
+        pixels = to_bytes(dataset.splits["test"].images[rows])
         labels, known = _labels(dataset, rows)
     elif prior is not None:
         rows = np.empty(0, np.int64)

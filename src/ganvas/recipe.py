@@ -85,17 +85,21 @@ class Data:
     Attributes:
         source: a name or an absolute path.
         size: height and width.
-        channels: 1 or 3.
+        channels: 1, 3 or 4.
         binarise: draw every pixel once as black or white.
         labels: a file of labels.
+        range: what is black and what is white; None: as the data says.
+        limit: rows of train, at most, and the same share of the others.
         labelled: whether the model needs labels.
     """
 
     source: str = "mnist"
     size: tuple[Count, Count] | None = None
-    channels: Literal[1, 3] | None = None
+    channels: Literal[1, 3, 4] | None = None
     binarise: bool = False
     labels: str | None = None
+    range: tuple[float, float] | None = None
+    limit: Count | None = None
     labelled: bool = False
 
 

@@ -24,8 +24,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of each sort, trained by the command line."""
     folder = tmp_path_factory.mktemp("cli")
-    for name, recipe in (("vae", "vae"), ("dae", "denoising-autoencoder")):
-        assert main(["train", recipe, *TINY, str(folder / name)]) == 0
+    for name, recipe, more in (("vae", "vae", ["--likelihood", "bernoulli"]), ("dae", "denoising-autoencoder", [])):
+        assert main(["train", recipe, *more, *TINY, str(folder / name)]) == 0
     shutil.copytree(folder / "vae" / "model", folder / "model")
     return folder
 

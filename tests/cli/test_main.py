@@ -109,7 +109,7 @@ def test_help_imports_nothing_heavy(words: list[str], absent: tuple[str, ...]) -
         ("train --resume", 2, "--resume takes RUN, not nothing."),
         ("train --resume nowhere", 1, "nowhere is no run"),
         ("train --resume nowhere --epochs 3", 2, "unknown flag '--epochs'."),
-        ("data show digits --channels 2", 2, "--channels takes 1|3, not '2'."),
+        ("data show digits --channels 2", 2, "--channels takes 1|3|4, not '2'."),
         ("sample", 2, "`ganvas sample` takes RUN. For example: ganvas sample"),
         ("sample nowhere", 1, "no model in nowhere"),
         ("sample nowhere -n x", 2, "-n takes INT, not 'x'."),

@@ -45,7 +45,7 @@ def test_encode_is_the_models_encode(name: str, data: list[str], home: Path, tmp
     assert said("encode", home / name, *data, "--out", file, "--device", "cpu") == f"{file}\n"
     splits, model = load("digits").splits, ganvas.load(home / name)
     with np.load(file, allow_pickle=False) as codes:
-        assert set(codes) == {f"{split}{end}" for split in splits for end in ("", "_labels")}
+        assert set(codes) == {"classes", *(f"{split}{end}" for split in splits for end in ("", "_labels", "_order"))}
         for split, part in splits.items():
             assert codes[split].dtype == np.float32
             assert np.array_equal(codes[split], model.encode(to_tensor(part.images)))
@@ -57,11 +57,22 @@ def test_encode_without_labels(home: Path, photos: Path, tmp_path: Path) -> None
     file = tmp_path / "codes.npz"
     assert main(["encode", str(home / "dae"), "--data", str(photos), "--out", str(file)]) == 0
     with np.load(file) as codes:
-        assert {name: part.shape for name, part in codes.items()} == {
+        assert {name: part.shape for name, part in codes.items() if "_" not in name} == {
             "train": (10, 3),
             "validation": (1, 3),
             "test": (1, 3),
         }
+        assert {name for key in codes if key.endswith("names") for name in codes[key]} <= {
+            file.relative_to(photos).as_posix() for file in photos.rglob("*")
+        }
+    table = tmp_path / "codes.csv"
+    assert main(["encode", str(home / "dae"), "--data", str(photos), "--out", str(table)]) == 0
+    head, *lines = table.read_text().splitlines()
+    assert head == "split,name,label,order,z0,z1,z2" and len(lines) == 12
+    with np.load(file) as codes:
+        first = lines[0].split(",")
+        assert first[:2] == ["train", str(codes["train_names"][0])] and first[3] == str(codes["train_order"][0])
+        assert np.allclose([float(value) for value in first[4:]], codes["train"][0])
 
 
 def test_denoise_takes_files_of_any_mode(home: Path, tmp_path: Path, said: Said, opened: Opened) -> None:

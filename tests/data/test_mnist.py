@@ -47,12 +47,10 @@ def test_mnist_60k_has_all_training_images_in_their_order(shared_cache, monkeypa
 
 
 def test_stacked_mnist_has_the_digits_of_its_label(lent_mnist):
-    dataset = load("stacked-mnist")
+    dataset, test = load("stacked-mnist"), load("mnist").splits["test"]
     assert [len(part) for part in dataset.splits.values()] == [128_000, 10_000, 10_000]
     assert dataset.shape == (3, 28, 28) and len(dataset.classes) == 1000
-    base = {
-        image.tobytes(): int(label) for image, label in zip(*vars(load("mnist").splits["test"]).values(), strict=True)
-    }
+    base = {image.tobytes(): int(label) for image, label in zip(test.images, test.labels, strict=True)}
     part = dataset.splits["test"]
     for image, label in zip(part.images[:50], part.labels[:50], strict=True):
         a, b, c = (base[np.ascontiguousarray(image[..., channel]).tobytes()] for channel in range(3))

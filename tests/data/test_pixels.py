@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ganvas.data import pixels
+from ganvas.errors import UserError
 
 
 def encoded(image: Image.Image, kind: str = "png", **options: object) -> bytes:
@@ -40,7 +43,7 @@ def test_jpeg_in_grey_and_colour():
 @pytest.mark.parametrize("kind", ["png", "tiff"])
 def test_16_bit_grey_is_scaled_not_clipped(kind):
     wide = (ramp.astype(np.uint16) * 257).astype(np.uint16)
-    np.testing.assert_array_equal(pixels.decode(encoded(Image.fromarray(wide), kind))[..., 0], ramp)
+    np.testing.assert_array_equal(pixels.decode(encoded(Image.fromarray(wide), kind))[..., 0], wide)
 
 
 def test_one_bit():
@@ -88,12 +91,40 @@ def test_exif_rotation_is_applied():
     np.testing.assert_array_equal(upright, np.rot90(colour[:8], -1))
 
 
-def test_float_and_wide_integers_out_of_range_are_refused():
-    fine = Image.fromarray((ramp / np.float32(255)).astype(np.float32))
-    np.testing.assert_array_equal(pixels.decode(encoded(fine, "tiff"))[..., 0], ramp)
-    for bad in (np.float32(ramp), np.full((4, 4), np.nan, np.float32), np.int32(ramp) * 10_000):
-        with pytest.raises(ValueError, match="expected 0 to"):
-            pixels.decode(encoded(Image.fromarray(bad), "tiff"))
+def test_floats_and_wide_integers_have_a_range():
+    for values in (np.float32(ramp), np.float32(ramp / 255), np.int32(ramp), np.int32(ramp) * 10_000):
+        found = pixels.decode(encoded(Image.fromarray(values), "tiff"))[..., 0]
+        assert np.abs(found * (255 / np.iinfo(found.dtype).max) - ramp).max() < 0.01
+    with pytest.raises(ValueError, match="samples that are not numbers"):
+        pixels.decode(encoded(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "tiff"))
+
+
+def test_16_bit_grey_tiff_whose_white_is_zero():
+    wide = ramp.astype(np.uint16) * np.uint16(257)
+    data = encoded(Image.fromarray(65535 - wide), "tiff", tiffinfo={262: 0})
+    np.testing.assert_array_equal(pixels.decode(data)[..., 0], wide)
+
+
+def png(kind: int, samples: list[int], extra: bytes = b"") -> bytes:
+    """A PNG of one line of 16-bit samples."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    width = len(samples) // {0: 1, 4: 2}[kind]
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, 16, kind, 0, 0, 0))
+    rows = b"\0" + struct.pack(f">{len(samples)}H", *samples)
+    return b"\x89PNG\r\n\x1a\n" + head + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_16_bit_grey_with_alpha_stays_grey_and_lies_on_white():
+    assert pixels.decode(png(4, [25700, 65535, 40000, 0])).tolist() == [[[100], [255]]]
+
+
+def test_a_transparent_level_of_16_bits_is_white():
+    level = b"tRNS" + struct.pack(">H", 1000)
+    extra = struct.pack(">I", 2) + level + struct.pack(">I", zlib.crc32(level))
+    assert pixels.decode(png(0, [1000, 40000], extra)).tolist() == [[[65535], [40000]]]
 
 
 def test_channels_on_request():
@@ -147,8 +178,16 @@ def test_convert_rows():
     np.testing.assert_array_equal(pixels.convert(grey, None, 3)[..., 2], grey[..., 0])
 
 
-def test_quantise_is_exact_at_the_levels():
-    levels = np.arange(256)
-    for values in (levels / 255, (levels / 255).astype(np.float16), (levels * 257).astype(np.uint16)):
-        np.testing.assert_array_equal(pixels.quantise(values), levels)
-    assert pixels.quantise(np.array([False, True])).tolist() == [0, 255]
+def test_rows_of_16_bits_and_of_any_channels_are_fitted():
+    rows = np.full((2, 8, 8, 5), 60_000, np.uint16)
+    assert pixels.convert(rows, (4, 6), None).tolist() == np.full((2, 4, 6, 5), 60_000).tolist()
+    with pytest.raises(UserError, match="images of 5 channels can't be given 3"):
+        pixels.convert(rows, None, 3)
+
+
+def test_transparency_is_kept_on_request():
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    np.testing.assert_array_equal(pixels.decode(encoded(Image.fromarray(rgba)), channels=4), rgba)
+    assert (
+        pixels.convert(rgba[None], None, 3).min() == 255 and pixels.convert(rgba[None, ..., :3], None, 4).max() == 255
+    )

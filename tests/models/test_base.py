@@ -158,7 +158,7 @@ def test_images_may_be_read_only_or_reversed_views(axis: int | None, writeable: 
     ("images", "says"),
     [
         (torch.rand(2, 1, 9, 9), r"shape \(2, 1, 9, 9\): this model takes \(N, 1, 16, 16\)"),
-        (torch.rand(16, 16), r"this model takes \(N, 1, 16, 16\)"),
+        (torch.rand(16, 15), r"this model takes \(N, 1, 16, 16\)"),
         (torch.full((2, 1, 16, 16), 255.0), r"values from 255 to 255: floats must be in \[0, 1\]"),
         (torch.full((2, 1, 16, 16), -0.5), r"values from -0\.5"),
         (torch.full((2, 1, 16, 16), math.nan), "NaN or infinite"),

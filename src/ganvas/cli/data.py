@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
-from ganvas.cli.shared import DATA, Channels, Labels, Size, Strict, table
+from ganvas.cli.shared import DATA, Channels, Labels, Limit, Range, Size, Strict, table
+from ganvas.errors import UserError
 
 
 def data_list() -> None:
@@ -16,7 +18,12 @@ def data_list() -> None:
     """
     from ganvas.data import names
 
-    table([*names().items(), ("or your own", "a folder or zip of images, .npy or .npz")])
+    table(
+        [
+            *names().items(),
+            ("or your own", "a folder or zip of images, an image, .npy, .npz, .amat, or .csv of numbers"),
+        ]
+    )
 
 
 def data_show(
@@ -26,16 +33,29 @@ def data_show(
     size: Size = None,
     channels: Channels = None,
     labels: Labels = None,
+    range: Range = None,
+    limit: Limit = None,
     strict: Strict = False,
+    out: Annotated[Path | None, "PNG", "also a picture of 64 of its images"] = None,
 ) -> None:
-    """What is in a data set, and how its images are prepared.
+    """What is in a data set, what was chosen for it, and how its images are prepared.
 
     Example:
         ganvas data show ./photos --size 64
     """
     from ganvas.data import describe, load
 
-    table(describe(load(data, size=size, channels=channels, labels=labels, strict=strict)))
+    found = load(data, size=size, channels=channels, labels=labels, range=range, limit=limit, strict=strict)
+    table(describe(found))
+    if out:
+        from ganvas import plots
+        from ganvas.data.loader import to_tensor
+
+        if len(found.shape) != 3 or found.shape[0] not in (1, 3, 4):
+            raise UserError(f"--out {out}: rows of shape {found.shape} are no images that can be drawn.")
+        part = max(found.splits.values(), key=len)
+        images = to_tensor(part.images[: min(64, len(part))])
+        print(plots.save(plots.grid(images[:, :3]), out))
 
 
 HELP = """\

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ganvas.cli.models import load_data
-from ganvas.cli.shared import DATA, Channels, Device, Size
+from ganvas.cli.shared import DATA, Channels, Device, Range, Size
 from ganvas.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def evaluate(
     binarise: Annotated[bool, "", "real images of black and white, each pixel drawn once"] = False,
     size: Size = None,
     channels: Channels = None,
+    range: Range = None,
     device: Device = "auto",
     out: Annotated[Path | None, "DIR", "where to keep it (default: RUN/evaluation, or evaluated/NAME)"] = None,
 ) -> None:
@@ -53,7 +54,7 @@ def evaluate(
         raise UserError(f"--out is one folder, and there are {len(runs)} subjects: leave it out.")
     found = {}
     for run in runs:
-        subject = _subject(run, data, binarise, size, channels, device, n, k, seed, split, features)
+        subject = _subject(run, data, binarise, size, channels, range, device, n, k, seed, split, features)
         place = out or (run / "evaluation" if subject.model is not None else Path("evaluated") / run.stem)
         found[str(run)] = _measure(run, subject, metrics, place, typed(evaluate, {**given, "runs": (run,)}))
     if len(runs) > 1:
@@ -108,6 +109,7 @@ def _subject(
     binarise: bool,
     size: int | tuple[int, int] | None,
     channels: int | None,
+    range: tuple[float, float] | None,
     device: str,
     n: int,
     k: int,
@@ -126,12 +128,12 @@ def _subject(
     how: dict[str, Any] = {"n": n, "draws": k, "seed": seed, "split": split, "spaces": features}
     if any((path / name).exists() for name in ("recipe.json", "config.json", "model/config.json")):
         model = load_model(path, choose_device(device))
-        return Subject(load_data(path, model, data, binarise), model, **how)
+        return Subject(load_data(path, model, data, binarise, range), model, **how)
     if not path.exists():
         raise UserError(f"there is no {str(path)!r}; give a run, a model's folder, or images.")
     if data is None:
         raise UserError(f"{path} is no run, but images: say with --data beside which real ones to hold them.")
-    real = load(data, size=size, channels=channels, binarise=binarise)
+    real = load(data, size=size, channels=channels, range=range, binarise=binarise)
     made = load(path, size=size, channels=channels).splits.values()
     return Subject(real, samples=np.concatenate([part.images for part in made]), **how)
 

@@ -81,8 +81,10 @@ def denoise(
     from ganvas.data.loader import to_tensor
     from ganvas.models.autoencoder import corrupt
     from ganvas.randomness import Draw
+    from ganvas.training.run import Run
 
-    names, pixels = read(images, (shape[1], shape[2]), shape[0])
+    span = Run(run).recipe.data.range if (run / "recipe.json").is_file() else None
+    names, pixels = read(images, (shape[1], shape[2]), shape[0], span)
     seen = [to_tensor(pixels)]
     if noise:
         seen.append(corrupt(seen[0], model.config.noise, noise, Draw(seed)).clamp(0, 1))
@@ -99,10 +101,10 @@ def encode(
     /,
     *,
     data: ModelData = None,
-    out: Annotated[Path, "FILE", "what to write"] = Path("features.npz"),
+    out: Annotated[Path, "FILE", "what to write, .npz or .csv"] = Path("features.npz"),
     device: Device = "auto",
 ) -> None:
-    """The codes of images for numpy.load: train, validation and test, and train_labels ... where there are labels.
+    """The codes of images, with their labels, files' names and order: for numpy.load (train, train_labels ...), or CSV.
 
     Example:
         ganvas encode runs/first --data ./photos --out features.npz
@@ -171,19 +173,22 @@ def image_shape(model: Model) -> tuple[int, ...]:
     return model.shape
 
 
-def load_data(folder: Path, model: Model, source: str | None, binarise: bool = False) -> Dataset:
+def load_data(
+    folder: Path, model: Model, source: str | None, binarise: bool = False, range: tuple[float, float] | None = None
+) -> Dataset:
     """The images that a run was trained on, or others as its model takes them; `binarise`: of black and white."""
     from ganvas.data import load
     from ganvas.training.run import Run
 
     run = Run(folder) if (folder / "recipe.json").is_file() else None
-    if run and source in (None, run.recipe.data.source):
+    if run and range is None and source in (None, run.recipe.data.source):
         return run.dataset(binarise)
     if source is None:
         raise UserError(f"{folder} is a model without its run: say which images with --data, a name or a path.")
     if len(model.shape) != 3:
-        return load(source)
-    return load(source, size=(model.shape[1], model.shape[2]), channels=model.shape[0], binarise=binarise)
+        return load(source, range=range)
+    channels = model.shape[0] if model.shape[0] in (1, 3, 4) else None
+    return load(source, size=(model.shape[1], model.shape[2]), channels=channels, range=range, binarise=binarise)
 
 
 HELP = """\

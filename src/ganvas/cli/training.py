@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ganvas.cli.shared import DATA, Channels, Device, Labels, RunFolder, Size, Strict, table
+from ganvas.cli.shared import DATA, Channels, Device, Labels, Limit, Range, RunFolder, Size, Strict, table
 from ganvas.errors import UserError
 from ganvas.training import progress
 
@@ -21,6 +21,8 @@ def _training(
     size: Size = None,
     channels: Channels = None,
     labels: Labels = None,
+    range: Range = None,
+    limit: Limit = None,
     binarise: Annotated[bool, "", "draw every pixel once as black or white"] = False,
     strict: Strict = False,
     epochs: Annotated[int | None, "INT", "passes over the data (default: the recipe's)"] = None,
@@ -162,7 +164,7 @@ def show(
             ("state", f"{state['state']} at step {state['step']} of {state.get('steps', '?')}"),
             *[("", state[word]) for word in ("message",) if word in state],
             ("data", f"{data['source']}, {' x '.join(map(str, it.data['shape']))}"),
-            *[(f"  {name}", _words(data[name])) for name in ("binarise", "labels") if data.get(name)],
+            *[(f"  {name}", _words(data[name])) for name in ("binarise", "labels", "range", "limit") if data.get(name)],
             ("model", model.pop("kind")),
             *[(f"  {name}", _words(value)) for name, value in model.items()],
             ("training", _words({key: value for key, value in training.items() if key not in ("kind", "turns")})),

@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import pixels, store
+from ganvas.data import ranges, store
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
 Labels = str | Path | Array
 SPLITS = {
     "train": "train", "training": "train",
-    "val": "validation", "valid": "validation", "validation": "validation",
+    "val": "validation", "dev": "validation", "development": "validation",
+    "valid": "validation", "validation": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
 _KINDS = {"x": "images", "image": "images", "images": "images", "data": "images", "arr": "images", "0": "images",
           "y": "labels", "label": "labels", "labels": "labels"}  # fmt: skip
 
 
-def build(writer: store.Writer, arrays: Mapping[str, Array], labels: Array | None, what: str) -> str:
-    """Writes arrays into the cache as (N, H, W, C) bytes, or as (N, 2) float32 points.
+def build(
+    writer: store.Writer,
+    arrays: Mapping[str, Array],
+    labels: Array | None,
+    what: str,
+    asked: ranges.Range | None = None,
+    columns: Sequence[str] | None = None,
+) -> str:
+    """Writes arrays into the cache as (N, H, W, C) of 8 or 16 bits, or rows of numbers (N, d) as float32.
 
     Args:
         writer: the entry to be.
         arrays: "images" (split at random), or "train/images", "test/images" and so on; and the same with "labels".
         labels: labels for "images" that came apart from them.
         what: the source's name, for messages.
+        asked: what is black and what is white; None chooses from the data.
+        columns: the names of the numbers in a row.
 
     Raises:
         UserError: a shape, type, range or number of labels that is not accepted.
@@ -42,18 +54,29 @@ def build(writer: store.Writer, arrays: Mapping[str, Array], labels: Array | Non
             raise UserError(f"{what} has its own splits or labels {sorted(arrays)}; leave the separate labels out.")
         arrays = {**arrays, "labels": labels}
     parts = {key.removesuffix("images"): value for key, value in arrays.items() if key.endswith("images")}
-    shapes = {name: _check(value, f"{what} {name.strip('/')}".strip()) for name, value in parts.items()}
-    if len(set(shapes.values())) > 1:
+    layouts = {name: _layout(value, f"{what} {name.strip('/')}".strip()) for name, value in parts.items()}
+    if len({(layout.shape, layout.axes) for layout in layouts.values()}) > 1:
+        shapes = {name.strip("/"): value.shape for name, value in parts.items()}
         raise UserError(f"{what}: the splits differ in shape or layout: {shapes}.")
+    layout = next(iter(layouts.values()))
     found: list[Array] = []
     for name, images in parts.items():
         given = arrays.get(f"{name}labels")
         if given is not None:
             found.append(_check_labels(given, len(images), f"{what} {name}labels"))
-        for rows in _rows(images, next(iter(shapes.values()))):
-            writer.append(rows)
     if found and len(found) < len(parts):
         raise UserError(f"{what} has labels for some splits only: {sorted(arrays)}.")
+    scale: ranges.Scale | None = None
+    if len(layout.shape) == 3:
+        dtype = np.result_type(*parts.values())
+        scale = ranges.choose(lambda: (c for value in parts.values() for c in _chunks(value)), dtype, what, asked)
+    elif asked:
+        raise UserError(f"{what} is rows of numbers, which have no black and white: leave out --range.")
+    else:
+        ranges.extent((c for value in parts.values() for c in _chunks(value)), what)
+    for images in parts.values():
+        for chunk in _chunks(images):
+            writer.append(_row(chunk, layout, scale))
     codes, classes = encode(np.concatenate(found)) if found else (None, None)
     content = store.digest(*(part for key in sorted(arrays) for part in (key, arrays[key])))
     if list(parts) == [""]:
@@ -61,9 +84,26 @@ def build(writer: store.Writer, arrays: Mapping[str, Array], labels: Array | Non
     else:
         counts = {name.strip("/"): len(images) for name, images in parts.items()}
         splits = given_splits(np.repeat(list(counts), list(counts.values())), what)
-    points = next(iter(parts.values())).ndim == 2
-    how = "points as given; 32-bit float" if points else "size as given; 8 bit"
-    return writer.finish(content, how, splits, codes, classes=classes, attributes=None, report=[], unreadable=[])
+    report = [layout.said] if layout.said else []
+    report += [scale.chosen] if scale and scale.chosen else []
+    plain = "points" if layout.shape == (2,) else "rows of numbers"
+    how = f"size as given; {bits(scale)}" if scale else f"{plain} as given; 32-bit float"
+    meta = {"classes": classes, "attributes": None, "report": report, "unreadable": [], **facts(scale)}
+    meta["columns"] = None if columns is None else list(columns)
+    return writer.finish(content, how, splits, codes, **meta)
+
+
+def bits(scale: ranges.Scale) -> str:
+    """The depth of the rows, and the range if it is not that of bytes, in words."""
+    plain = (scale.low, scale.high) == (0, 255)
+    return f"{scale.bits} bit" + ("" if plain else f", {scale.low:.9g} to {scale.high:.9g} is black to white")
+
+
+def facts(scale: ranges.Scale | None) -> dict[str, Any]:
+    """What an entry of the cache keeps of a scale: range, levels and columns."""
+    if scale is None:
+        return {"range": None, "levels": None, "columns": None}
+    return {"range": [scale.low, scale.high], "levels": scale.levels, "columns": None}
 
 
 def read(path: Path) -> dict[str, Array]:
@@ -133,9 +173,86 @@ def label_values(labels: Labels, files: Sequence[str] | None, what: str) -> Arra
         raise UserError(f"the label file {str(path)!r} does not exist.")
     if path.suffix.lower() == ".npy":
         return read(path)["images"]
+    if files is None and path.suffix.lower() == ".csv":
+        return _column(path)
     if files is None or path.suffix.lower() not in (".csv", ".txt"):
         raise UserError(f"labels {str(path)!r}: give a .npy of whole numbers, or for a folder a .csv (file,label).")
     return _from_csv(path, files, what)
+
+
+def read_table(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """What `build` takes, float32 rows, and the names of the columns, of a `.csv` or `.tsv` with a header.
+
+    Raises:
+        UserError: no header or rows; a cell that is no number, by its column and row.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        table = csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        names = tuple(name.strip() for name in next(table, ()))
+        if not names or all(_number(name) is not None for name in names):
+            raise UserError(f"{path} has no header: let its first line name the columns.")
+        rows = []
+        for number, row in enumerate(table, 2):
+            if not row:
+                continue
+            if len(row) != len(names):
+                raise UserError(
+                    f"{path} line {number} has {len(row)} cells, and the header names {len(names)} columns."
+                )
+            values = [_number(cell) for cell in row]
+            if None in values:
+                at = values.index(None)
+                what = f"is {row[at]!r}, no number" if row[at].strip() else "is empty"
+                raise UserError(f"{path} line {number}: column {names[at]!r} {what}; leave the column or the row out.")
+            rows.append(values)
+    if not rows:
+        raise UserError(f"{path} has a header and no rows.")
+    return {"images": np.array(rows, np.float32)}, names
+
+
+def _number(cell: str) -> float | None:
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None]:
+    """The labels of `files` in a `metadata.csv` or `.jsonl` with file_name, and their column; None if there is none.
+
+    Raises:
+        UserError: a file without its line.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        try:
+            csv_rows = path.suffix == ".csv"
+            rows = list(csv.DictReader(lines)) if csv_rows else [json.loads(line) for line in lines if line.strip()]
+        except ValueError as error:
+            raise UserError(f"{path} is no JSON line by line: {error}.") from error
+    known = ("label", "labels", "class", "target", "category")
+    column = next((name for name in known if rows and name in rows[0]), None)
+    if column is None or "file_name" not in rows[0]:
+        return None, None
+    found = {str(row.get("file_name")): row.get(column) for row in rows}
+    if missing := next((name for name in files if found.get(name) in (None, "")), None):
+        raise UserError(f"{path} has no {column} for {missing!r}: add its line, or remove the file {path.name}.")
+    values = [str(found[name]) for name in files]
+    try:
+        return np.array([int(value) for value in values]), column
+    except ValueError:
+        return np.array(values), column
+
+
+def _column(path: Path) -> Array:
+    """The labels of an array's rows: the last cell of each line, after a header if its cell is "label"."""
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        cells = [row[-1].strip() for row in csv.reader(lines) if row]
+    cells = cells[1:] if cells and cells[0].lower() in ("label", "labels", "class", "target", "y") else cells
+    try:
+        return np.array([int(cell) for cell in cells])
+    except ValueError:
+        return np.array(cells)
 
 
 def _from_csv(path: Path, files: Sequence[str], what: str) -> Array:
@@ -172,52 +289,46 @@ def _check_labels(labels: Array, n: int, what: str) -> Array:
     return labels.astype(np.int64) if labels.dtype.kind in "bu" else labels
 
 
-def _check(images: Array, what: str) -> tuple[int, ...] | str:
-    """The rows' shape (H, W, C), or "points"; refuses what cannot be images."""
-    shape, kind = images.shape, images.dtype.kind
-    if not (images.dtype in (bool, np.uint8, np.uint16) or kind == "f"):
-        raise UserError(f"{what}: {images.dtype} values; convert to uint8 (0 to 255), uint16 or float (0 to 1).")
+@dataclass(frozen=True)
+class _Layout:
+    """How an array holds its rows: their `shape`, (H, W, C) or (d,), and the `axes` that bring C last."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...] | None = None
+    said: str = ""
+
+
+def _layout(images: Array, what: str) -> _Layout:
+    """The layout of an array; refuses what can be neither images nor rows of numbers."""
+    shape = images.shape
+    if images.dtype.kind not in "biuf":
+        raise UserError(f"{what}: {images.dtype} values; numbers are needed.")
     if 0 in shape:
         raise UserError(f"{what}: shape {shape} holds nothing.")
-    if kind == "f":
-        _check_range(images, what)
-    if len(shape) == 2 and shape[1] == 2 and kind == "f":
-        return "points"
     if len(shape) == 2:
-        raise UserError(f"{what}: shape {shape} is rows of numbers; reshape to (N, height, width).")
+        return _Layout(shape[1:])
     if len(shape) == 3 and (shape[2] in (1, 3) or shape[0] in (1, 3)):
         raise UserError(f"{what}: shape {shape} could be one image or many; reshape to (N, height, width, channels).")
     if len(shape) == 3:
-        return (*shape[1:], 1)
-    if len(shape) == 4:
-        first, last = shape[1] in (1, 3), shape[3] in (1, 3)
-        if first and last:
-            raise UserError(f"{what}: shape {shape} has its channels first or last; which cannot be told.")
-        if first or last:
-            return (*shape[2:], shape[1]) if first else shape[1:]
-    raise UserError(f"{what}: shape {shape}; accepted are (N, H, W), (N, C, H, W) and (N, H, W, C), C = 1 or 3.")
+        return _Layout((*shape[1:], 1))
+    if len(shape) != 4:
+        raise UserError(f"{what}: shape {shape}; accepted are (N, H, W), (N, C, H, W), (N, H, W, C) and (N, d).")
+    first, last = shape[1], shape[3]
+    if first == last:
+        raise UserError(f"{what}: shape {shape} has its channels first or last; which cannot be told.")
+    channels, place = min((first, "first"), (last, "last"))
+    usual = {1, 3, 4} & {first, last} == {channels}
+    said = "" if usual else f"shape {shape}: {channels} channels, which come {place}, were taken from the smaller side"
+    return _Layout(shape[1:], None, said) if place == "last" else _Layout((*shape[2:], first), (0, 2, 3, 1), said)
 
 
-def _check_range(images: Array, what: str) -> None:
-    low, high = np.inf, -np.inf
-    for start in range(0, len(images), store.CHUNK):
-        chunk = images[start : start + store.CHUNK]
-        if not np.isfinite(chunk).all():
-            row = start + int(np.flatnonzero(~np.isfinite(chunk.reshape(len(chunk), -1)).all(axis=1))[0])
-            raise UserError(f"{what}: image {row} has values that are not numbers (NaN or infinity); remove it.")
-        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-    if images.ndim > 2 and not (low >= 0 and high <= 1):
-        remedy = "(x + 1) / 2" if low >= -1 and high <= 1 else "x / 255" if low >= 0 and high <= 255 else "rescaling"
-        raise UserError(f"{what}: float values from {low:g} to {high:g}, expected 0 to 1: try {remedy}.")
+def _chunks(values: Array) -> Iterator[Array]:
+    for start in range(0, len(values), store.CHUNK):
+        yield values[start : start + store.CHUNK]
 
 
-def _rows(images: Array, shape: tuple[int, ...] | str) -> Iterator[Array]:
-    for start in range(0, len(images), store.CHUNK):
-        chunk = images[start : start + store.CHUNK]
-        if shape == "points":
-            yield chunk.astype(np.float32)
-        elif chunk.ndim == 3:
-            yield pixels.quantise(chunk)[..., None]
-        else:
-            last = chunk.shape[1:] == shape
-            yield pixels.quantise(chunk if last else chunk.transpose(0, 2, 3, 1))
+def _row(chunk: Array, layout: _Layout, scale: ranges.Scale | None) -> Array:
+    if scale is None:
+        return chunk.astype(np.float32)
+    chunk = scale(chunk)
+    return chunk.reshape(len(chunk), *layout.shape) if layout.axes is None else chunk.transpose(layout.axes)

@@ -2,57 +2,69 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import amat, arrays, folder, pixels, sources, store
+from ganvas.data import amat, arrays, folder, pixels, python, ranges, sources, store
 from ganvas.errors import UserError, unknown
 
-if TYPE_CHECKING:
-    import torch
-
 Array = NDArray[Any]
-Given = Callable[[], dict[str, Array]]
+Given = Callable[[], dict[str, Array] | tuple[dict[str, Array], tuple[str, ...] | None]]
+LIMIT_SEED = 20060728
 BINARISE_SEED = 20080620
 LARGEST = 4096
 _BINARISED = "each level drawn once as black or white with that probability"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
     """One part of a data set.
 
     Attributes:
-        images: uint8 (N, H, W, C), 0 to 255, a memory map; points are float32 (N, 2).
+        images: uint8 or uint16 (N, H, W, C), a memory map: 0 is black, and 255 or 65535 white; or rows of numbers,
+            float32 (N, d), in the source's units.
         labels: int64 (N,), indices into the data set's classes; (N, A) where it has A attributes; None without labels.
+        names: of the source's files, (N,) text, a memory map; None where rows come from no files.
+        order: int64 (N,), each row's place in the source; None where it isn't known.
     """
 
     images: Array
     labels: NDArray[np.int64] | None
+    names: Array | None = None
+    order: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        labels = "" if self.labels is None else ", labelled"
+        return f"<Split of {len(self):,}: {self.images.dtype} {self.images.shape[1:]}{labels}>"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Dataset:
-    """Images or points that are ready to train on.
+    """Images or rows of numbers that are ready to train on.
 
     Attributes:
         name: the registered name, the folder's or file's stem, or "array".
         source: what `load` takes to give the same again: the name, the absolute path, or "array:..." (in the cache).
         splits: "train", "validation", "test".
-        shape: (C, H, W), or (2,) for points.
+        shape: (C, H, W), or (d,) for rows of numbers.
         classes: the names of the label values.
         attributes: the names of the label columns.
         fingerprint: SHA-256, in hex, of content and preparation.
-        report: what was left out or ignored, a line each.
+        report: what was chosen, left out or ignored, a line each.
         preparation: how the images were made, in a sentence.
+        range: what became 0 and 1, in the source's units: (0, 255) of plain bytes; None for rows of numbers.
+        levels: distinct equidistant levels that the source can have; None for floats.
+        columns: the names of the numbers in a row.
     """
 
     name: str
@@ -64,15 +76,24 @@ class Dataset:
     fingerprint: str
     report: tuple[str, ...]
     preparation: str
+    range: tuple[float, float] | None = None
+    levels: int | None = None
+    columns: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {len(part):,}" for name, part in self.splits.items())
+        return f"<Dataset {self.name}: {' x '.join(map(str, self.shape))}; {parts}>"
 
 
 def load(
-    source: str | Path | Array | torch.Tensor,
+    source: Any,
     *,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     binarise: bool = False,
     labels: arrays.Labels | None = None,
+    range: tuple[float, float] | None = None,
+    limit: int | None = None,
     strict: bool = False,
     progress: bool = True,
 ) -> Dataset:
@@ -80,13 +101,17 @@ def load(
 
     Args:
         source: a registered name; a folder or zip of images (`train` and `test` subfolders are the splits, other
-            subfolders the classes); a `.npy`, `.npz` or `.amat` file, or a folder of `.amat` files, one a split; an
-            array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W) of uint8, uint16, or floats from 0 to 1; float
-            points (N, 2).
-        size: side, or (height, width): each image is scaled to cover this, then centre-cropped. None leaves it.
-        channels: 1 or 3. None leaves the images as they are.
+            subfolders the classes); an image file; a `.npy`, `.npz` or `.amat` file, or a folder of `.amat` files, one
+            a split; a `.csv` or `.tsv` of numbers with a header; an array or tensor (N, H, W), (N, H, W, C) or
+            (N, C, H, W) of any numbers, or rows of numbers (N, d); (X, y), a dict of splits, a list of pictures or
+            paths, a torch or Hugging Face data set, a DataLoader, a data frame; or a `Dataset`.
+        size: side, or (height, width): each image is scaled to cover this, then centre-cropped. None leaves it, or
+            chooses one for files of different sizes.
+        channels: 1, 3, or 4 (with transparency). None leaves the images as they are; a folder with any colour is 3.
         binarise: each pixel is drawn once: 255 with the probability level / 255, else 0. The draw is always the same.
         labels: for a folder or zip a CSV file of lines file,label; for these and arrays N numbers, as array or `.npy`.
+        range: what is black and what is white, in the source's units. None chooses from the data, and reports it.
+        limit: rows of train, at most, and the same share of the other splits; evenly over the classes, by a fixed seed.
         strict: stop at a file that cannot be read, instead of leaving it out and reporting it.
         progress: show progress on stderr, if that is a terminal.
 
@@ -94,17 +119,30 @@ def load(
         UserError: an unknown source, or one that cannot be prepared as asked; says why, and the remedy.
     """
     wanted = _size(size)
-    if channels not in (None, 1, 3):
-        raise UserError(f"channels is {channels!r}; 1 (grey) or 3 (colour) are possible.")
+    asked = ranges.checked(range)
+    if channels not in (None, 1, 3, 4):
+        raise UserError(f"channels is {channels!r}; 1 (grey), 3 (colour) or 4 (with transparency) are possible.")
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit}: it takes at least 1 row.")
     remarks: list[str] = []
+    if isinstance(source, Dataset):
+        source = source.source
     if not isinstance(source, str | Path):
         name = "array"
-        given = _numpy(source)
-        entry = _from_arrays("array", lambda: {"images": given}, labels, store.digest(given))
+        found = python.read(source)
+        if isinstance(found, folder.Files):
+            labels = labels if found.labels is None else found.labels
+            entry = folder.from_files(found, "the list", wanted, channels, labels, strict, progress, asked)
+        else:
+            given, columns = found
+            digests = store.digest(*(part for key in sorted(given) for part in (key, given[key])), repr(columns))
+            entry = _from_arrays("array", lambda: (given, columns), labels, digests, asked)
         source = f"array:{entry.key[:16]}"
     elif isinstance(source, str) and (source in sources.names() or source.startswith("array:")):
         if labels is not None:
             raise UserError(f"{source!r} has its own labels; leave the separate labels out.")
+        if asked and not source.startswith("array:"):  # an entry of the cache was made in its range
+            raise UserError(f"{source!r} has its own range; leave out --range {asked[0]:g} {asked[1]:g}.")
         name = source.split(":")[0]
         entry = _again(source) if name == "array" else sources.build_entry(source, progress)
     else:
@@ -115,34 +153,59 @@ def load(
             error = unknown("data set", path.name, sources.names())
             raise UserError(f"{error} A path to a folder, zip, .npy or .npz also does, but there is no {source!r}.")
         if path.is_dir() and (tables := sorted(path.glob("*.amat"))):
-            entry = _from_files(str(path), tables, amat.read, labels)
+            entry = _from_files(str(path), tables, amat.read, labels, asked)
         elif path.is_dir() or suffix == ".zip":
-            entry, remarks = folder.build_entry(path, wanted, channels, labels, strict, progress)
+            entry, remarks = folder.build_entry(path, wanted, channels, labels, strict, progress, asked)
         elif suffix in (".npy", ".npz"):
-            entry = _from_files(str(path), [path], lambda paths: arrays.read(paths[0]), labels)
+            entry = _from_files(str(path), [path], lambda paths: arrays.read(paths[0]), labels, asked)
         elif suffix == ".amat":
-            entry = _from_files(str(path), [path], amat.read, labels)
+            entry = _from_files(str(path), [path], amat.read, labels, asked)
+        elif suffix in (".csv", ".tsv"):
+            entry = _from_files(str(path), [path], lambda paths: arrays.read_table(paths[0]), labels, asked)
+        elif suffix in folder.suffixes():
+            entry = folder.from_files(folder.one(path), str(path), wanted, channels, labels, strict, progress, asked)
         else:
-            raise UserError(f"{source!r} is neither a folder nor a .zip, .npy, .npz or .amat file.")
-    return _dataset(name, source, _derived(entry, name, wanted, channels, binarise, progress), remarks)
+            known = "a folder, nor a .zip, .npy, .npz, .amat, .csv or .tsv file, nor an image"
+            raise UserError(f"{source!r} is neither {known}.")
+    return _dataset(name, source, _derived(entry, name, wanted, channels, binarise, limit, progress), remarks)
 
 
 def describe(dataset: Dataset) -> list[tuple[str, str]]:
     """The (field, value) pairs that `ganvas data show` prints."""
     splits = dataset.splits
     stored = sum(part.images.nbytes + (0 if part.labels is None else part.labels.nbytes) for part in splits.values())
-    kind = "points in the plane" if len(dataset.shape) == 1 else "channels x height x width"
+    kind = "channels x height x width" if len(dataset.shape) == 3 else "numbers a row"
+    kind = "points in the plane" if dataset.shape == (2,) else kind
     lines = [
         ("name", dataset.name),
         ("source", dataset.source),
         ("splits", ", ".join(f"{name} {len(part):,}" for name, part in splits.items())),
         ("shape", f"{' x '.join(map(str, dataset.shape))} ({kind})"),
+        *_range_lines(dataset),
         *_label_lines(dataset),
         ("preparation", dataset.preparation),
         ("fingerprint", dataset.fingerprint),
+        ("duplicates", _duplicates(dataset)),
         ("size on disk", f"{stored / 1e6:,.1f} MB"),
     ]
     return lines + [("report", line) for line in dataset.report]
+
+
+def _duplicates(dataset: Dataset) -> str:
+    seen: Counter[bytes] = Counter()
+    for part in dataset.splits.values():
+        for row in part.images:
+            seen[hashlib.blake2b(row.tobytes(), digest_size=16).digest()] += 1
+    again = sum(seen.values()) - len(seen)
+    return f"{again:,} rows are copies of others, to the last bit" if again else "none"
+
+
+def _range_lines(dataset: Dataset) -> list[tuple[str, str]]:
+    if dataset.range is None:
+        return [("columns", ", ".join(dataset.columns))] if dataset.columns else []
+    low, high = dataset.range
+    levels = "" if dataset.levels is None else f", {dataset.levels:,} levels"
+    return [("range", f"{low:.7g} is black, {high:.7g} is white{levels}")]
 
 
 def _label_lines(dataset: Dataset) -> list[tuple[str, str]]:
@@ -174,29 +237,29 @@ def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return pair
 
 
-def _numpy(values: Any) -> Array:
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.float() if values.is_floating_point() else values  # NumPy has no bfloat16
-    array = np.asarray(values)
-    if array.dtype == object:
-        raise UserError(f"{type(values).__name__} is no array of numbers, nor a name or path.")
-    return array
-
-
-def _from_arrays(what: str, read: Given, labels: arrays.Labels | None, manifest: str) -> store.Entry:
+def _from_arrays(
+    what: str, read: Given, labels: arrays.Labels | None, manifest: str, asked: ranges.Range | None
+) -> store.Entry:
     values = None if labels is None else arrays.label_values(labels, None, what)
     content = [] if values is None else [values]
-    return store.entry(
-        store.digest("arrays", manifest, *content), lambda writer: arrays.build(writer, read(), values, what)
-    )
+
+    def build(writer: store.Writer) -> str:
+        found = read()
+        given, columns = found if isinstance(found, tuple) else (found, None)
+        return arrays.build(writer, given, values, what, asked, columns)
+
+    return store.entry(store.digest("arrays", manifest, repr(asked), *content), build)
 
 
 def _from_files(
-    what: str, paths: list[Path], read: Callable[[list[Path]], dict[str, Array]], labels: arrays.Labels | None
+    what: str,
+    paths: list[Path],
+    read: Callable[[list[Path]], dict[str, Array] | tuple[dict[str, Array], tuple[str, ...] | None]],
+    labels: arrays.Labels | None,
+    asked: ranges.Range | None,
 ) -> store.Entry:
     manifest = "; ".join(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths)
-    return _from_arrays(what, lambda: read(paths), labels, manifest)
+    return _from_arrays(what, lambda: read(paths), labels, manifest, asked)
 
 
 def _again(source: str) -> store.Entry:
@@ -210,47 +273,91 @@ def _again(source: str) -> store.Entry:
 
 
 def _derived(
-    entry: store.Entry, name: str, size: tuple[int, int] | None, channels: int | None, binarise: bool, progress: bool
+    entry: store.Entry,
+    name: str,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    binarise: bool,
+    limit: int | None,
+    progress: bool,
 ) -> store.Entry:
     """The entry whose rows are those of `entry` with what is still to be changed."""
     splits = entry.splits()
     shape = splits["train"][0].shape[1:]
-    if len(shape) == 1:
-        if size or channels or binarise:
-            raise UserError(f"{name!r} is points, not images: leave out size, channels and binarise.")
-        return entry
+    if len(shape) == 1 and (size or channels or binarise):
+        kind = "points" if shape == (2,) else "rows of numbers"
+        raise UserError(f"{name!r} is {kind}, not images: leave out size, channels and binarise.")
     size = None if size == shape[:2] else size
-    channels = None if channels == shape[2] else channels
-    steps = [pixels.fitting(size)] if size else []
-    steps += [{1: "made grey", 3: "grey repeated as colour"}[channels]] if channels else []
+    channels = None if len(shape) == 3 and channels == shape[2] else channels
+    limit = None if limit is not None and limit >= len(splits["train"][0]) else limit
+    steps = [f"at most {limit:,} rows to train on"] if limit else []
+    steps += [pixels.fitting(size)] if size else []
+    steps += [{1: "made grey", 3: "made colour", 4: "given transparency"}[channels]] if channels else []
+    if channels == 3 and shape[2] == 1:
+        steps[-1] = "grey repeated as colour"
     steps += [_BINARISED] if binarise else []
     if not steps:
         return entry
+    share = limit / len(splits["train"][0]) if limit else 1.0
+    kept = {split: _share(labels, len(images), share, place) for place, (split, (images, labels)) in
+            enumerate(splits.items())}  # fmt: skip
 
     def build(writer: store.Writer) -> str:
-        total = sum(len(images) for images, _ in splits.values())
+        total = sum(map(len, kept.values()))
         for rows in store.tracked(_chunks(), -(-total // store.CHUNK), f"preparing {name}", progress):
             writer.append(rows)
-        bounds = {split: np.arange(*limits) for split, limits in entry.meta["splits"].items()}
-        labels = [labels for _, labels in splits.values() if labels is not None]
-        meta = {key: entry.meta[key] for key in ("classes", "attributes", "report", "unreadable")}
+        ends = np.cumsum([len(rows) for rows in kept.values()]).tolist()
+        bounds = {split: np.arange(start, end) for split, start, end in zip(kept, [0, *ends], ends, strict=False)}
+        labels = [labels[kept[split]] for split, (_, labels) in splits.items() if labels is not None]
+        names, order = (_gathered(entry, kind, kept) for kind in ("names", "order"))
+        own = ("classes", "attributes", "report", "unreadable", "range", "levels", "columns")
+        meta = {key: entry.meta[key] for key in own}
         how = "; then ".join([entry.preparation, *steps])
-        return writer.finish(entry.key, how, bounds, np.concatenate(labels) if labels else None, **meta)
+        found = np.concatenate(labels) if labels else None
+        return writer.finish(entry.key, how, bounds, found, names=names, order=order, **meta)
 
     def _chunks() -> Any:
-        for place, (images, _) in enumerate(splits.values()):
+        for place, (split, (images, _)) in enumerate(splits.items()):
             random = np.random.default_rng([BINARISE_SEED, place])
-            for start in range(0, len(images), store.CHUNK):
-                rows = pixels.convert(np.asarray(images[start : start + store.CHUNK]), size, channels)
+            for start in range(0, len(kept[split]), store.CHUNK):
+                rows = np.asarray(images[kept[split][start : start + store.CHUNK]])
+                rows = pixels.convert(rows, size, channels) if len(shape) == 3 else rows
                 if binarise:
-                    rows = (random.random(rows.shape, np.float32) * 255 < rows).astype(np.uint8) * np.uint8(255)
+                    top = np.iinfo(rows.dtype).max
+                    rows = (random.random(rows.shape, np.float32) * top < rows).astype(np.uint8) * np.uint8(255)
                 yield rows
 
     return store.entry(store.digest("derived", entry.key, *steps), build)
 
 
+def _share(labels: Array | None, n: int, share: float, place: int) -> NDArray[np.int64]:
+    """A share of n rows, at least one, in their order: drawn by a fixed seed, evenly over the classes."""
+    if share >= 1:
+        return np.arange(n)
+    drawn = np.random.default_rng([LIMIT_SEED, place]).permutation(n)
+    count = max(1, round(n * share))
+    if labels is not None and labels.ndim == 1:  # by place within its class, as a share of the class
+        sizes, seen = np.bincount(labels), Counter[int]()
+        places = []
+        for row in drawn.tolist():
+            label = int(labels[row])
+            places.append((seen[label] + 0.5) / sizes[label])
+            seen[label] += 1
+        drawn = drawn[np.argsort(places, kind="stable")]
+    return np.sort(drawn[:count])
+
+
+def _gathered(entry: store.Entry, kind: str, kept: dict[str, NDArray[np.int64]]) -> Array | None:
+    parts = [(entry.extra(kind, split), rows) for split, rows in kept.items()]
+    found = [part[rows] for part, rows in parts if part is not None]
+    return np.concatenate(found) if found else None
+
+
 def _dataset(name: str, source: str, entry: store.Entry, remarks: list[str]) -> Dataset:
-    splits = {split: Split(images, labels) for split, (images, labels) in entry.splits().items()}
+    splits = {
+        split: Split(images, labels, entry.extra("names", split), entry.extra("order", split))
+        for split, (images, labels) in entry.splits().items()
+    }
     shape = splits["train"].images.shape[1:]
     classes, attributes = entry.meta["classes"], entry.meta["attributes"]
     return Dataset(
@@ -263,4 +370,7 @@ def _dataset(name: str, source: str, entry: store.Entry, remarks: list[str]) -> 
         fingerprint=entry.key,
         report=(*entry.meta["report"], *remarks),
         preparation=entry.preparation,
+        range=None if entry.meta["range"] is None else tuple(entry.meta["range"]),
+        levels=entry.meta["levels"],
+        columns=None if entry.meta["columns"] is None else tuple(entry.meta["columns"]),
     )

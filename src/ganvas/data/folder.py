@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import io
 import os
 import warnings
 import zipfile
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import arrays, pixels, store
+from ganvas.data import arrays, pixels, ranges, store
 from ganvas.errors import UserError
 
-SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"])
+# what Pillow opens by a program beside it, by a plug-in that it hasn't, or only in part
+NO_IMAGES = frozenset([".eps", ".ps", ".wmf", ".emf", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr"])
+LARGEST = 64  # side that is chosen for images of different sizes, at most
 ZIP_MEMBER = 2**29  # bytes of one file in a zip
 ZIP_RATIO, ZIP_FREE = 100, 2**30  # a zip may hold 100 times its size, and 1 GiB whatever its size
 
-Decoded = tuple[bytes, pixels.Pixels | str]  # the file's digest, and its pixels or why there are none
+Decoded = tuple[bytes, list[pixels.Pixels] | str]  # the file's digest, and its images' pixels or why there are none
+Pages = list[pixels.Page]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What every image becomes: `size` (None: it is), `channels`, and the scale of the samples."""
+
+    size: tuple[int, int] | None
+    channels: int
+    scale: ranges.Scale
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,17 @@ class Files:
     manifest: str
     ignored: dict[str, int]
     read: Callable[[str], bytes]
+    labels: NDArray[Any] | None = None  # one a file, where they came with the files
+    alone: bool = False  # a file that was named itself: all its images are to be tested
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """The endings of files that the installed Pillow opens as images."""
+    from PIL import Image
+
+    Image.init()
+    return frozenset(end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN) - NO_IMAGES
 
 
 def build_entry(
@@ -44,29 +71,70 @@ def build_entry(
     labels: arrays.Labels | None,
     strict: bool,
     progress: bool,
+    asked: ranges.Range | None = None,
 ) -> tuple[store.Entry, list[str]]:
     """The cache's entry for the folder or zip at `path`, decoded now unless done before; and remarks on the path.
 
     Raises:
-        UserError: no images, sizes or channels that differ and are not stated, labels that do not match; with `strict`
-            also the first file that cannot be read.
+        UserError: no images, labels that do not match, a range that holds no data; with `strict` also the first file
+            that cannot be read.
     """
     files = _zipped(path) if path.is_file() else _in_folder(path)
     if not files.names:
-        looked = " ".join(sorted(SUFFIXES))
-        raise UserError(f"{path} holds no images: {sum(files.ignored.values())} other files, none ending in {looked}.")
-    values = None if labels is None else arrays.labels_of(labels, files.names, str(path))
+        kinds = _kinds(files.ignored)
+        raise UserError(f"{path} holds no images: {sum(files.ignored.values())} other files{kinds and f' ({kinds})'}.")
+    remarks = []
+    if labels is None and path.is_dir() and (table := _metadata(path)):
+        labels, column = arrays.metadata(table, files.names)
+        remarks = [f"labels are the column {column!r} of {table.name}"] if column else []
+    entry = from_files(files, str(path), size, channels, labels, strict, progress, asked)
+    kinds = _kinds(files.ignored)
+    return entry, remarks + ([f"files that are not images were ignored: {kinds}"] if kinds else [])
+
+
+def _metadata(path: Path) -> Path | None:
+    names = ("metadata.csv", "metadata.jsonl")
+    return next((path / name for name in names if (path / name).is_file()), None)
+
+
+def one(path: Path) -> Files:
+    """A single image file."""
+    status = path.stat()
+    return Files((path.name,), repr((status.st_size, status.st_mtime_ns)), {}, lambda _: path.read_bytes(), alone=True)
+
+
+def from_files(
+    files: Files,
+    what: str,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    labels: arrays.Labels | None,
+    strict: bool,
+    progress: bool,
+    asked: ranges.Range | None,
+) -> store.Entry:
+    """The cache's entry for image files wherever they are; as `build_entry`."""
+    values = None if labels is None else arrays.labels_of(labels, files.names, what)
     given = "" if values is None else store.digest(values if values.dtype.kind != "U" else "\n".join(values.tolist()))
-    manifest = store.digest("folder", str(path), files.manifest, repr((size, channels)), given)
-    entry = store.entry(manifest, lambda writer: _build(writer, files, path, size, channels, values, strict, progress))
+    manifest = store.digest("folder", what, files.manifest, repr((size, channels, asked)), given)
+    entry = store.entry(
+        manifest, lambda writer: _build(writer, files, what, size, channels, values, strict, progress, asked)
+    )
     if strict and entry.meta["unreadable"]:
         raise _strict(*entry.meta["unreadable"][0])
-    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(files.ignored.items()))
-    return entry, [f"files that are not images were ignored: {kinds}"] if kinds else []
+    return entry
 
 
-def read(paths: Sequence[Path], size: tuple[int, int], channels: int) -> tuple[list[Path], pixels.Pixels]:
+def read(
+    paths: Sequence[Path], size: tuple[int, int], channels: int, asked: ranges.Range | None = None
+) -> tuple[list[Path], pixels.Pixels]:
     """The image files at `paths`, and those in folders there, decoded into memory.
+
+    Args:
+        paths: files, or folders.
+        size: (height, width) that each is fitted to.
+        channels: 1, 3 or 4.
+        asked: the range of wide samples; None chooses, as for a data set of these files.
 
     Returns:
         A PNG's name for each, relative to the folder that it was found in, and the pixels (N, H, W, C).
@@ -80,74 +148,197 @@ def read(paths: Sequence[Path], size: tuple[int, int], channels: int) -> tuple[l
             raise UserError(f"there is no {str(path)!r}; give image files, or folders of them.")
         names = _in_folder(path).names if path.is_dir() else (path.name,)
         if not names:
-            raise UserError(f"{path} holds no images: no file in it ends in {' '.join(sorted(SUFFIXES))}.")
+            raise UserError(f"{path} holds no images: no file in it ends as Pillow's images do.")
         for name in names:
             place = path / name if path.is_dir() else path
             if (other := places.setdefault(Path(name).with_suffix(".png"), place)) != place:
                 raise UserError(f"{str(other)!r} and {str(place)!r} have one name: rename one, or give them apart.")
     files = Files(tuple(map(str, places.values())), "", {}, lambda name: Path(name).read_bytes())
-    rows = []
-    with closing(_decoded(files, size, channels)) as decoded:
-        for name, (_, row) in zip(files.names, decoded, strict=True):
-            if isinstance(row, str):
-                raise UserError(f"{name!r} cannot be read: {row}.")
-            rows.append(row)
-    return list(places), np.stack(rows)
+    shown: list[Path] = []
+    rows: list[pixels.Pixels] = []
+    for label, found in zip(places, _read(files, size, channels, asked), strict=True):
+        rows += found
+        several = len(found) > 1
+        shown += [label.with_stem(f"{label.stem}-{i}") if several else label for i in range(len(found))]
+    return shown, np.stack(rows)
+
+
+def read_files(files: Files, size: tuple[int, int], channels: int, asked: ranges.Range | None = None) -> pixels.Pixels:
+    """The images of `files` in memory, (N, H, W, C); as `read`."""
+    return np.stack([row for found in _read(files, size, channels, asked) for row in found])
+
+
+def pictures(images: Sequence[Any]) -> Files:
+    """PIL images as files in memory, by their number."""
+
+    def encoded(name: str) -> bytes:
+        image, out = images[int(name)], io.BytesIO()
+        kind = "png" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else "tiff"
+        image.save(out, kind)
+        return out.getvalue()
+
+    names = tuple(f"{i:07d}" for i in range(len(images)))
+    manifest = store.digest(*(part for name in names for part in (name, encoded(name))))
+    return Files(names, manifest, {}, encoded)
+
+
+def listed(paths: Sequence[Path]) -> Files:
+    """Image files by a list of their paths, in this order.
+
+    Raises:
+        UserError: one that isn't there.
+    """
+    if missing := next((path for path in paths if not path.is_file()), None):
+        raise UserError(f"there is no file {str(missing)!r} in the list of {len(paths):,} paths.")
+    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return Files(tuple(str(path) for path in paths), repr(facts), {}, lambda name: Path(name).read_bytes())
+
+
+def _read(
+    files: Files, size: tuple[int, int], channels: int, asked: ranges.Range | None
+) -> Iterator[list[pixels.Pixels]]:
+    with closing(_surveyed(files)) as seen:
+        pages = [page for _, found in seen if not isinstance(found, str) for page in found]
+    form = Form(size, channels, pixels.scale_of(pages, "the images", asked))
+    if not _any_wide(pages):  # bytes as they are, then in the range that was asked for
+        form = Form(size, channels, ranges.Scale())
+    with closing(_decoded(files, form)) as decoded:
+        for name, (_, found) in zip(files.names, decoded, strict=True):
+            if isinstance(found, str):
+                raise UserError(f"{name!r} cannot be read: {found}.")
+            scale = dataclasses.replace(pixels.scale_of(pages, "the images", asked), bits=8)
+            yield found if _any_wide(pages) or asked is None else [scale(row.astype(np.int64)) for row in found]
 
 
 def _build(
     writer: store.Writer,
     files: Files,
-    path: Path,
+    what: str,
     size: tuple[int, int] | None,
     channels: int | None,
     labels: NDArray[Any] | None,
     strict: bool,
     progress: bool,
+    asked: ranges.Range | None,
 ) -> str:
+    n = len(files.names)
+    with closing(_surveyed(files)) as surveyed:
+        tracked = store.tracked(surveyed, n, f"looking at {what}", progress)
+        pages = [found for _, found in tracked if not isinstance(found, str)]
+    flat = [page for found in pages for page in found]
+    form, chosen = _form(flat, what, size, channels, asked)
     content = hashlib.sha256()
     kept: list[int] = []
+    names: list[str] = []
     unreadable: list[tuple[str, str]] = []
-    first: pixels.Pixels | None = None
-    with closing(_decoded(files, size, channels)) as decoded:
-        for index, (sha, row) in enumerate(store.tracked(decoded, len(files.names), f"decoding {path.name}", progress)):
+    shape: tuple[int, ...] = ()
+    top = 0
+    with closing(_decoded(files, form)) as decoded:
+        for index, (sha, found) in enumerate(store.tracked(decoded, n, f"decoding {what}", progress)):
             name = files.names[index]
             content.update(store.digest(name, sha).encode())
-            if isinstance(row, str):
-                unreadable.append((name, row))
+            if isinstance(found, str):
+                unreadable.append((name, found))
                 if strict:
-                    raise _strict(name, row)
+                    raise _strict(name, found)
                 continue
-            first = row if first is None else first
-            if row.shape != first.shape:
-                raise _differ(files.names[kept[0]], first.shape, name, row.shape)
-            kept.append(index)
-            writer.append(row[None])
-    if first is None:
+            kept += [index] * len(found)
+            names += [f"{name}#{i}" if len(found) > 1 else name for i in range(len(found))]
+            for row in found:
+                shape, top = row.shape, max(top, int(row.max()))
+                writer.append(row[None])
+    if not kept:
         why = ": ".join(unreadable[0])
-        raise UserError(f"{path}: none of the {len(files.names):,} images can be read; the first: {why}.")
+        raise UserError(f"{what}: none of the {n:,} images can be read; the first: {why}.")
+    scale, table = form.scale, None
+    if not _any_wide(flat):
+        scale = dataclasses.replace(pixels.scale_of(flat, what, asked), bits=8)
+        if asked is None and ranges.dark(top):
+            scale = ranges.Scale(0, top, top + 1, 8, f"values from 0 to {top} of 255, stretched to black and white")
+        table = None if scale == ranges.Scale() else scale(np.arange(256))
+    chosen += [scale.chosen] if scale.chosen else []
+    several = len(kept) - len(set(kept))
+    if several:
+        chosen.append(f"every page of a TIFF is an image: {len(kept):,} of {len(set(kept)):,} files")
 
-    splits, folders, remarks = _layout([files.names[index] for index in kept], str(path))
+    refused = "; ".join(f"{name} was left out: {reason}" for name, reason in unreadable[:3])
+    folders, remarks = None, list[str]()
+    if files.alone:
+        nothing = np.arange(0)
+        splits = {"train": nothing, "validation": nothing, "test": np.arange(len(kept))}
+    else:
+        splits, folders, remarks = _layout(names, what, refused and f"{refused}.")
     values = folders if labels is None else labels[kept]
     codes, classes = (None, None) if values is None else arrays.encode(values)
     if codes is not None and classes is not None:
         content.update(store.digest(codes, *classes).encode())
-    fitted = f"size as it is, {first.shape[0]} x {first.shape[1]}" if size is None else pixels.fitting(size)
-    how = f"{fitted}; {'grey' if first.shape[2] == 1 else 'colour'}; {pixels.WHITE}; 8 bit"
-    report = _report(unreadable, len(files.names)) + remarks
-    meta = {"classes": classes, "attributes": None, "report": report, "unreadable": unreadable}
-    return writer.finish(content.hexdigest(), how, splits, codes, **meta)
+    fitted = f"size as it is, {shape[0]} x {shape[1]}" if form.size is None else pixels.fitting(form.size)
+    laid = pixels.WHITE if shape[2] < 4 else "transparency kept"
+    how = f"{fitted}; {pixels.KINDS[shape[2]]}; {laid}; {arrays.bits(scale)}"
+    report = _report(unreadable, n) + chosen + remarks
+    meta: dict[str, Any] = {"classes": classes, "attributes": None, "report": report, "unreadable": unreadable}
+    meta |= arrays.facts(scale)
+    return writer.finish(content.hexdigest(), how, splits, codes, names=np.array(names), table=table, **meta)
 
 
-def _decoded(files: Files, size: tuple[int, int] | None, channels: int | None) -> Generator[Decoded, None, None]:
-    """Decodes in threads (Pillow lets go of the interpreter's lock), in order, a few files ahead of the reader."""
+def _form(
+    pages: Pages, what: str, size: tuple[int, int] | None, channels: int | None, asked: ranges.Range | None
+) -> tuple[Form, list[str]]:
+    """What these images become, and a line on each choice that was made for them."""
+    chosen = []
+    sizes = Counter(page.size for page in pages)
+    if size is None and len(sizes) > 1:
+        side = round(float(np.median([min(page.size) for page in pages])))
+        side = side if side < 32 else min(LARGEST, 32 * round(side / 32))
+        size = (side, side)
+        smallest, largest = min(sizes, key=np.prod), max(sizes, key=np.prod)
+        chosen.append(
+            f"{len(sizes):,} sizes from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} (height x width): "
+            f"--size {side} was chosen"
+        )
+    colours = sum(page.colour for page in pages)
+    if channels is None:
+        channels = 3 if colours else 1
+        if 0 < colours < len(pages):
+            chosen.append(f"{len(pages) - colours:,} grey images among {colours:,} in colour became red = green = blue")
+    scale = pixels.scale_of(pages, what, asked)
+    if 0 < sum(bool(page.wide) for page in pages) < len(pages):
+        chosen.append("images of 8 bits beside wider ones: 0 to 255 of these is black to white")
+    if not _any_wide(pages):  # bytes are read as they are, and stretched when they are laid out
+        return Form(size, channels, ranges.Scale()), chosen
+    return Form(size, channels, scale), chosen
+
+
+def _any_wide(pages: Pages) -> bool:
+    return any(page.wide for page in pages)
+
+
+def _kinds(ignored: dict[str, int]) -> str:
+    return ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
+
+
+def _surveyed(files: Files) -> Generator[tuple[bytes, Pages | str], None, None]:
+    return _in_threads(files, pixels.survey)
+
+
+def _decoded(files: Files, form: Form) -> Generator[Decoded, None, None]:
+    def decode(data: bytes) -> list[pixels.Pixels]:
+        pages = pixels.count(data)
+        return [pixels.decode(data, form.size, form.channels, page, form.scale) for page in range(pages)]
+
+    return _in_threads(files, decode)
+
+
+def _in_threads(files: Files, ask: Callable[[bytes], T]) -> Generator[tuple[bytes, T | str], None, None]:
+    """Asks in threads (Pillow lets go of the interpreter's lock), in order, a few files ahead of the reader."""
     from PIL import Image, UnidentifiedImageError
 
-    def decode(name: str) -> Decoded:
+    def decode(name: str) -> tuple[bytes, T | str]:
         data = b""
+        result: T | str
         try:
             data = files.read(name)
-            result: pixels.Pixels | str = pixels.decode(data, size, channels)
+            result = ask(data)
         except Exception as error:  # Pillow's decoders raise SyntaxError, struct.error, IndexError and others
             result = str(error) or type(error).__name__
             if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
@@ -160,7 +351,7 @@ def _decoded(files: Files, size: tuple[int, int] | None, channels: int | None) -
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")  # odd metadata is no reason to leave an image out, or to write over the bar
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        ahead: deque[Future[Decoded]] = deque()
+        ahead: deque[Future[tuple[bytes, T | str]]] = deque()
         try:
             for name in files.names:
                 ahead.append(pool.submit(decode, name))
@@ -223,13 +414,15 @@ def _hidden(name: str) -> bool:
 
 def _is_image(name: str, ignored: Counter[str]) -> bool:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each of a million files is slow
-    if _hidden(name) or suffix in SUFFIXES:
+    if _hidden(name) or suffix in suffixes():
         return not _hidden(name)
     ignored[suffix or "no suffix"] += 1
     return False
 
 
-def _layout(names: Sequence[str], what: str) -> tuple[dict[str, NDArray[np.int64]], NDArray[Any] | None, list[str]]:
+def _layout(
+    names: Sequence[str], what: str, why: str
+) -> tuple[dict[str, NDArray[np.int64]], NDArray[Any] | None, list[str]]:
     """What the folders say: the splits, the class of each file (or None), and remarks for the report."""
     parts = [name.split("/") for name in names]
     tops = {part[0].lower() for part in parts if len(part) > 1}
@@ -242,7 +435,7 @@ def _layout(names: Sequence[str], what: str) -> tuple[dict[str, NDArray[np.int64
             )
         splits, parts = arrays.given_splits(split_of, what), [part[1:] for part in parts]
     else:
-        splits = store.random_splits(len(names), what)
+        splits = store.random_splits(len(names), what, why)
     nested = sum(len(part) > 1 for part in parts)
     folders = {part[0] for part in parts if len(part) > 1}
     if len(folders) < 2 or nested < len(parts):
@@ -250,15 +443,6 @@ def _layout(names: Sequence[str], what: str) -> tuple[dict[str, NDArray[np.int64
         remark = f"no classes: {len(parts) - nested} images lie beside the {len(folders)} subfolders"
         return splits, None, [remark] if stray else []
     return splits, np.array([part[0] for part in parts]), []
-
-
-def _differ(one: str, was: tuple[int, ...], other: str, now: tuple[int, ...]) -> UserError:
-    if was[2] != now[2]:
-        kinds = {1: "grey", 3: "in colour"}
-        what = f"{one!r} is {kinds[was[2]]} and {other!r} is {kinds[now[2]]}"
-        return UserError(f"{what}: say which you want with --channels 1 or --channels 3.")
-    sizes = f"{one!r} is {was[0]} x {was[1]} and {other!r} is {now[0]} x {now[1]} (height x width)"
-    return UserError(f"{sizes}: say which size you want, for example --size 64.")
 
 
 def _strict(name: str, reason: str) -> UserError:

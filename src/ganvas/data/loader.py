@@ -15,12 +15,17 @@ def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """Rows of a split as a model takes them.
 
     Args:
-        images: uint8 (N, H, W, C), or float32 points (N, 2).
-        device: where the tensor goes; images travel as bytes.
+        images: uint8 or uint16 (N, H, W, C), or rows of numbers, float32 (N, d).
+        device: where the tensor goes; images travel as they are kept.
 
     Returns:
-        float32 (N, C, H, W) in [0, 1], channels last in memory, or the points (N, 2).
+        float32 (N, C, H, W) in [0, 1], channels last in memory, or the rows (N, d).
     """
+    if images.dtype == np.uint16:  # few of torch's operations know it
+        rows = torch.from_numpy(np.require(images, requirements=["C", "W"]).view(np.int16)).to(
+            device, non_blocking=True
+        )
+        return rows.permute(0, 3, 1, 2).int().bitwise_and_(65535).float().div_(65535)
     rows = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device, non_blocking=True)
     return rows.permute(0, 3, 1, 2).float().div_(255) if rows.dtype == torch.uint8 else rows.float()
 
@@ -50,6 +55,8 @@ class Batches:
         world: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
+        if not len(split):
+            raise UserError("there are no training images: give a folder or an array of at least 3.")
         if batch_size > len(split):
             raise UserError(
                 f"--batch-size {batch_size} is larger than the {len(split)} training images: take --batch-size "

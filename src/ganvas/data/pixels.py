@@ -1,18 +1,48 @@
-"""From an encoded image or an array to 8-bit rows of one size: pure functions."""
+"""From an encoded image or an array to rows of 8 or 16 bits of one size: pure functions."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganvas.data import ranges
+from ganvas.errors import UserError
+
 if TYPE_CHECKING:
     from PIL import Image
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[Any]
 WHITE = "transparency laid on white"
+TOPS = {8: 255, 16: 65535}
+KINDS = {1: "grey", 3: "colour", 4: "colour with transparency"}
+_PHOTOMETRIC, _BITS, _ORIENTATION = 262, 258, 0x0112
+
+
+@dataclass(frozen=True)
+class Page:
+    """What an image of a file is, before it is fitted.
+
+    Attributes:
+        size: (height, width), upright.
+        colour: whether it is no grey.
+        mode: as Pillow calls it.
+        wide: "" for samples of 8 bits, "i" for wider whole numbers, "f" for floats.
+        low: its smallest sample, if it is wide.
+        high: its largest.
+    """
+
+    size: tuple[int, int]
+    colour: bool
+    mode: str
+    wide: str = ""
+    low: float = 0.0
+    high: float = 255.0
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -32,79 +62,190 @@ def fitting(size: tuple[int, int]) -> str:
     return f"each image scaled (Lanczos) so that it covers {size[0]} x {size[1]}, then centre-cropped"
 
 
-def decode(data: bytes, size: tuple[int, int] | None = None, channels: int | None = None) -> Pixels:
-    """The image file `data` as (H, W, C) bytes: upright, 8 bit, grey (C = 1) or colour (C = 3), the first frame.
+def survey(data: bytes) -> list[Page]:
+    """The images of a file, from its header: one, or every page of a TIFF. Wide samples are read, for their range.
+
+    Raises:
+        Exception: what Pillow raises for a file that it cannot read; ValueError for a bomb, or samples that are NaN.
+    """
+    found = []
+    with _opened(data) as image:
+        for number in range(_pages(image)):
+            image.seek(number)
+            w, h = image.size[::-1] if image.getexif().get(_ORIENTATION, 1) >= 5 else image.size
+            if _is_wide(image):
+                values = _wide(image)
+                if not np.isfinite(values).all():
+                    raise ValueError("samples that are not numbers (NaN or infinity)")
+                kind = "f" if image.mode == "F" else "i"
+                found.append(Page((h, w), False, image.mode, kind, float(values.min()), float(values.max())))
+            else:
+                found.append(Page((h, w), not _is_grey(image, data), image.mode))
+    return found
+
+
+def count(data: bytes) -> int:
+    """How many images a file has: the pages of a TIFF, else one."""
+    with _opened(data) as image:
+        return _pages(image)
+
+
+def scale_of(pages: list[Page], what: str, asked: ranges.Range | None = None) -> ranges.Scale:
+    """One scale for the wide images among `pages`, or the plain one of bytes."""
+    wide = [page for page in pages if page.wide]
+    if not wide:
+        return ranges.Scale() if asked is None else ranges.integers(0, 255, what, asked, bytes_=True)
+    low, high = min(page.low for page in wide), max(page.high for page in wide)
+    if all(page.wide == "i" for page in wide):
+        return ranges.depth(low, high, what, asked)
+    return ranges.floats(low, high, what, asked)
+
+
+def decode(
+    data: bytes,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    page: int = 0,
+    scale: ranges.Scale | None = None,
+) -> Pixels:
+    """An image of the file `data` as (H, W, C), upright: uint8, or uint16 where `scale` has 16 bits.
 
     Args:
         data: a file of any format that Pillow reads.
         size: (height, width) to fit to; None leaves it.
-        channels: 1 or 3; None takes 1 for a grey file, 3 for one in colour.
+        channels: 1, 3, or 4 (with transparency, else it is laid on white); None takes 1 for grey, 3 for colour.
+        page: which image of the file.
+        scale: of wide samples, and the bits of the result; None: what fits this image.
 
     Raises:
-        Exception: what Pillow raises for a file that it cannot read; ValueError for samples of unknown range, and
-            for a decompression bomb.
+        Exception: what Pillow raises for a file that it cannot read; ValueError for a decompression bomb.
     """
     from PIL import Image, ImageOps
+
+    scale = scale or scale_of(survey(data)[page : page + 1], "the image")
+    with _opened(data) as image:
+        image.seek(page)
+        wide = _is_wide(image)
+        if size is not None:  # a JPEG is decoded at 1/2, 1/4 or 1/8 where twice the pixels needed are left
+            least = 2 * max(size) / min(image.size)
+            image.draft(None, (max(1, int(image.size[0] * least)), max(1, int(image.size[1] * least))))
+        if wide:
+            turned = ImageOps.exif_transpose(Image.fromarray(_wide(image).astype(np.float32)))
+            values = np.asarray(turned if size is None else fit(turned, size))[..., None]
+            rows = scale(values)
+            return _channels(rows, channels or 1)
+        grey = _is_grey(image, data)
+        ImageOps.exif_transpose(image, in_place=True)
+        flat = image.convert("RGBA") if channels == 4 else _flat(image, grey)
+    if channels in (1, 3):
+        flat = flat.convert("L" if channels == 1 else "RGB")
+    if size is not None:
+        flat = fit(flat, size)
+    pixels: Pixels = np.asarray(flat)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if scale.bits == 16:  # beside wide images, or in a range that was asked for
+        return pixels.astype(np.uint16) * np.uint16(257)
+    return pixels
+
+
+def convert(rows: Pixels, size: tuple[int, int] | None, channels: int | None) -> Pixels:
+    """Rows (N, H, W, C), uint8 or uint16, with the number of channels changed, then each row fitted to `size`.
+
+    Raises:
+        UserError: from or to a number of channels that has no colours.
+    """
+    from PIL import Image
+
+    if channels is not None:
+        rows = _channels(rows, channels)
+    if size in (None, rows.shape[1:3]):
+        return rows
+    assert size is not None
+    plain = rows.dtype == np.uint8 and rows.shape[3] in (1, 3)
+    if plain:
+        made = [np.asarray(fit(Image.fromarray(row[:, :, 0] if row.shape[2] == 1 else row), size)) for row in rows]
+        return np.stack(made).reshape(len(rows), *size, -1)
+    out: Pixels = np.empty((len(rows), *size, rows.shape[3]), rows.dtype)
+    top = np.iinfo(rows.dtype).max
+    for at, row in enumerate(rows):  # Pillow's own resize of 16 bits is wrong in one byte order
+        for channel in range(row.shape[2]):
+            image = Image.fromarray(np.ascontiguousarray(row[:, :, channel], np.float32))
+            out[at, :, :, channel] = np.rint(np.asarray(fit(image, size)).clip(0, top))
+    return out
+
+
+def to_bytes(rows: Pixels) -> NDArray[np.uint8]:
+    """Rows of a split, uint8 or uint16, as bytes to be looked at."""
+    if rows.dtype == np.uint16:
+        return ((rows.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return rows.astype(np.uint8, copy=False)
+
+
+def _channels(rows: Pixels, channels: int) -> Pixels:
+    """Rows (..., C) with another number of channels."""
+    now = rows.shape[-1]
+    if now == channels:
+        return rows
+    if now not in (1, 3, 4):
+        raise UserError(f"images of {now} channels can't be given {channels}: leave --channels out.")
+    top = np.iinfo(rows.dtype).max
+    if now == 1 and channels in (3, 4):
+        rows = np.repeat(rows, 3, axis=-1)
+    if channels == 4:
+        return np.concatenate([rows, np.full_like(rows[..., :1], top)], -1)
+    if now == 4:  # laid on white
+        alpha = rows[..., 3:].astype(np.float64) / top
+        rows = np.rint(rows[..., :3] * alpha + top * (1 - alpha)).astype(rows.dtype)
+    if channels == 1:  # Pillow's weights, rounded as it rounds
+        weights = np.array([19595, 38470, 7471], np.uint64)
+        rows = ((rows.astype(np.uint64) @ weights + 0x8000) >> np.uint64(16)).astype(rows.dtype)[..., None]
+    return rows
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    from PIL import Image
 
     with Image.open(io.BytesIO(data)) as image:
         w, h = image.size
         if Image.MAX_IMAGE_PIXELS is not None and w * h > Image.MAX_IMAGE_PIXELS:
             raise ValueError(f"refused as a decompression bomb: {w} x {h} pixels")
-        if size is not None:  # a JPEG is decoded at 1/2, 1/4 or 1/8 where twice the pixels needed are left
-            scale = 2 * max(size) / min(w, h)
-            image.draft(None, (max(1, int(w * scale)), max(1, int(h * scale))))
-        ImageOps.exif_transpose(image, in_place=True)
-        flat = _eight_bit(image)
-    if channels is not None:
-        flat = flat.convert("L" if channels == 1 else "RGB")
-    if size is not None:
-        flat = fit(flat, size)
-    pixels: Pixels = np.asarray(flat)
-    return pixels.reshape(*pixels.shape[:2], -1)
+        yield image
 
 
-def convert(rows: Pixels, size: tuple[int, int] | None, channels: int | None) -> Pixels:
-    """Rows (N, H, W, C) with the number of channels changed, then each row fitted to `size`."""
-    from PIL import Image
-
-    if channels == 3 and rows.shape[3] == 1:
-        rows = np.repeat(rows, 3, axis=3)
-    if size in (None, rows.shape[1:3]) and channels in (None, rows.shape[3]):
-        return rows
-    out = []
-    for row in rows:
-        image = Image.fromarray(row[:, :, 0] if row.shape[2] == 1 else row)
-        image = image.convert("L") if channels == 1 else image
-        out.append(np.asarray(image if size is None else fit(image, size)))
-    pixels: Pixels = np.stack(out)
-    return pixels.reshape(*pixels.shape[:3], -1)
+def _pages(image: Image.Image) -> int:
+    return getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
 
 
-def quantise(values: NDArray[Any]) -> Pixels:
-    """Samples of any accepted type as bytes: bool, uint8, uint16 (0 to 65535), float (0 to 1)."""
-    if values.dtype == bool:
-        return values.astype(np.uint8) * np.uint8(255)
-    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if values.dtype.kind == "f":
-        return np.rint(values.astype(np.float32) * 255).astype(np.uint8)
-    return values.astype(np.uint8, copy=False)
+def _is_wide(image: Image.Image) -> bool:
+    return image.mode == "F" or image.mode.startswith("I")
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _wide(image: Image.Image) -> NDArray[Any]:
+    """The samples (H, W) as float64 numbers, dark to light, a transparent level laid on white."""
+    values: NDArray[Any] = np.asarray(image).astype(np.float64)
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow turns 8 bits over, not these
+        bits = tags.get(_BITS, (16,))[0]
+        values = 2.0**bits - 1 - values if image.mode.startswith("I;16") else -values
+    level = image.info.get("transparency")
+    if isinstance(level, int):
+        values = np.where(values == level, 65535, values)
+    return values
+
+
+def _is_grey(image: Image.Image, data: bytes) -> bool:
+    if image.mode in ("P", "PA"):
+        red, green, blue = np.reshape(image.getpalette("RGB") or [], (-1, 3)).T
+        return bool((red == green).all() and (green == blue).all())
+    # Pillow opens a PNG of 16-bit grey with alpha as RGBA: depth and colour type stand at these bytes
+    return image.mode in ("1", "L", "LA", "La") or (image.format == "PNG" and data[24:26] == b"\x10\x04")
+
+
+def _flat(image: Image.Image, grey: bool) -> Image.Image:
     """The image in mode L or RGB."""
     from PIL import Image
 
-    if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion clips these
-        values = np.asarray(image)
-        top = 1 if image.mode == "F" else 65535
-        if not (values.min() >= 0 and values.max() <= top):
-            raise ValueError(f"samples from {values.min()} to {values.max()}, expected 0 to {top}")
-        return Image.fromarray(quantise(values if image.mode == "F" else values.astype(np.uint16)))
-    grey = image.mode in ("1", "L", "LA", "La")
-    if image.mode in ("P", "PA"):
-        red, green, blue = np.reshape(image.getpalette("RGB") or [], (-1, 3)).T
-        grey = bool((red == green).all() and (green == blue).all())
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

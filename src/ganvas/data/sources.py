@@ -61,6 +61,8 @@ def build_entry(name: str, progress: bool) -> store.Entry:
         content = store.digest(*(part for pair in made.splits.values() for part in pair if part is not None))
         splits = {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(made.splits)}
         meta: dict[str, Any] = {"classes": made.classes, "attributes": made.attributes, "report": [], "unreadable": []}
+        plain = next(iter(made.splits.values()))[0].ndim == 4
+        meta |= {"range": [0, 255] if plain else None, "levels": 256 if plain else None, "columns": None}
         return writer.finish(content, made.preparation, splits, labels, **meta)
 
     return store.entry(f"named {name}", build)

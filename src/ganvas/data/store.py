@@ -1,6 +1,7 @@
 """The cache: prepared data sets as folders of plain arrays, built aside and renamed into place.
 
-    <cache>/sets/<key>/          images.npy labels.npy meta.json: the entry; the key is of content and preparation
+    <cache>/sets/<key>/          images.npy labels.npy names.npy order.npy meta.json: the entry; its key is of content
+                                 and preparation
     <cache>/index/<manifest>     the key, so that a second start need not read 20,000 files again
     <cache>/building/<manifest>  what one process is writing now, under the lock of the same name
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from ganvas.errors import UserError
 
-FORMAT = 1  # counted up when the meaning of an entry changes: old entries are then no longer found
+FORMAT = 2  # counted up when the meaning of an entry changes: old entries are then no longer found
 ORDER_SEED = 20140610
 CHUNK = 512  # rows that are in memory at a time
 
@@ -55,14 +56,15 @@ def digest(*parts: str | bytes | Array) -> str:
     return sha.hexdigest()
 
 
-def random_splits(n: int, what: str) -> dict[str, NDArray[np.int64]]:
+def random_splits(n: int, what: str, why: str = "") -> dict[str, NDArray[np.int64]]:
     """80 / 10 / 10 by a permutation that depends on `n` alone; at least one row each.
 
     Raises:
-        UserError: fewer than 3 rows.
+        UserError: fewer than 3 rows; `why` says what became of the others.
     """
     if n < 3:
-        raise UserError(f"{what} has {n} usable images; at least 3 are needed, one each to train, validate and test.")
+        found = f"{what} has {n} usable images; at least 3 are needed, one each to train, validate and test."
+        raise UserError(f"{found} {why}".strip())
     order = np.random.default_rng([ORDER_SEED, n]).permutation(n)
     tenth = max(1, round(n / 10))
     return {"train": order[2 * tenth :], "validation": order[tenth : 2 * tenth], "test": order[:tenth]}
@@ -103,6 +105,12 @@ class Entry:
             for name, (start, stop) in self.meta["splits"].items()
         }
 
+    def extra(self, name: str, split: str) -> Array | None:
+        """The "names" or "order" of a split's rows, mapped; None where there are none."""
+        path = self.folder / f"{name}.npy"
+        start, stop = self.meta["splits"][split]
+        return np.load(path, mmap_mode="r")[start:stop] if path.exists() else None
+
 
 class Writer:
     """Takes rows as they come and, when their number is known, lays them out split by split.
@@ -128,6 +136,10 @@ class Writer:
         preparation: str,
         splits: Mapping[str, NDArray[np.int64]],
         labels: NDArray[np.int64] | None = None,
+        *,
+        names: Array | None = None,
+        order: NDArray[np.int64] | None = None,
+        table: Array | None = None,
         **meta: object,
     ) -> str:
         """Writes the entry's files and returns its key.
@@ -137,24 +149,32 @@ class Writer:
             preparation: how they were made, as a sentence.
             splits: the rows of each split, as indices in the order of arrival.
             labels: (count,) or (count, A), in the order of arrival.
+            names: of the source's files, (count,), in the order of arrival.
+            order: each row's place in the source, (count,); None: rows arrive in the source's order.
+            table: what each byte becomes, (256,); None leaves them.
             meta: what else to keep, as JSON.
         """
-        order = np.concatenate(list(splits.values()))
+        rows = np.concatenate(list(splits.values()))
         size = self._dtype.itemsize * int(np.prod(self._shape))
         with (self.folder / "images.npy").open("wb") as out:
-            header = {"descr": self._dtype.str, "fortran_order": False, "shape": (len(order), *self._shape)}
+            header = {"descr": self._dtype.str, "fortran_order": False, "shape": (len(rows), *self._shape)}
             np.lib.format.write_array_header_1_0(out, header)
-            for row in order.tolist():
+            changed = None if table is None else table.astype(np.uint8).tobytes()
+            for row in rows.tolist():
                 self._file.seek(row * size)
-                out.write(self._file.read(size))
+                read = self._file.read(size)
+                out.write(read if changed is None else read.translate(changed))
             written = out.tell()
             _sync(out)
         self._file.close()
         (self.folder / "rows").unlink()
-        if labels is not None:
-            with (self.folder / "labels.npy").open("wb") as out:
-                np.save(out, labels[order].astype(np.int64))
-                _sync(out)
+        places = np.arange(self.count) if order is None else order
+        kept = {"labels": labels, "names": names, "order": places}
+        for name, values in kept.items():
+            if values is not None:
+                with (self.folder / f"{name}.npy").open("wb") as out:
+                    np.save(out, values[rows] if name == "names" else values[rows].astype(np.int64))
+                    _sync(out)
         ends = np.cumsum([len(rows) for rows in splits.values()]).tolist()
         bounds = dict(zip(splits, zip([0, *ends], ends, strict=False), strict=True))
         key = digest(f"format {FORMAT}", content, preparation)
@@ -205,7 +225,9 @@ def entry(manifest: str, build: Callable[[Writer], str]) -> Entry:
 
 def find(prefix: str) -> Entry | None:
     """The entry whose key starts with `prefix`, if there is exactly one."""
-    found = [path for path in (root() / "sets").glob(f"{prefix}*") if prefix.isalnum()]
+    if not isinstance(prefix, str) or not prefix.isalnum():  # it may come from a file that a person changed
+        return None
+    found = list((root() / "sets").glob(f"{prefix}*"))
     return Entry(found[0]) if len(found) == 1 else None
 
 

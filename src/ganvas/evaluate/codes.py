@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
-from ganvas.data import Dataset
+from ganvas.data import Dataset, Split
 from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
 from ganvas.files import replace
@@ -16,28 +21,67 @@ from ganvas.models.base import CHUNK
 
 
 def write_codes(path: Path, model: Model, dataset: Dataset) -> Path:
-    """Write an .npz that is never whole in memory: for each split float32 codes (N, latent_dim), and its labels.
+    """Write the codes of each split, with what leads back to its images; never whole in memory.
+
+    An .npz holds for each split float32 codes (N, latent_dim), and as SPLIT_labels, SPLIT_names, SPLIT_order and
+    classes what the data set knows. A .csv has a line an image: split, name, label, order, z0, z1, ...
 
     Args:
-        path: of the file, which is written aside and renamed.
+        path: of the file, .npz or .csv, which is written aside and renamed.
         model: one that encodes.
         dataset: whose images it takes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, lambda part: _write(part, model, dataset))
+    write = _write_csv if path.suffix.lower() == ".csv" else _write
+    replace(path, lambda part: write(part, model, dataset))
     return path
+
+
+def _codes(model: Model, split: Split, name: str) -> Iterator[tuple[slice, NDArray[Any]]]:
+    starts = range(0, len(split), CHUNK)
+    for start in tracked(starts, len(starts), f"encoding {name}", True):
+        rows = slice(start, start + CHUNK)
+        yield rows, model.encode(to_tensor(split.images[rows], model.device)).cpu().numpy().astype("<f4")
+
+
+def _write_csv(path: Path, model: Model, dataset: Dataset) -> None:
+    columns = ["label"] if dataset.attributes is None else list(dataset.attributes)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["split", "name", *columns, "order", *(f"z{i}" for i in range(model.config.latent_dim))])
+        for name, split in dataset.splits.items():
+            for rows, codes in _codes(model, split, name):
+                n = len(codes)
+                names = [""] * n if split.names is None else split.names[rows].tolist()
+                order = [""] * n if split.order is None else split.order[rows].tolist()
+                labels = [[""] * len(columns)] * n
+                if split.labels is not None:
+                    labels = [_label(row, dataset) for row in split.labels[rows]]
+                lines = zip(names, labels, order, codes, strict=True)
+                table.writerows([name, file, *label, at, *map(str, code)] for file, label, at, code in lines)
+
+
+def _label(row: Any, dataset: Dataset) -> list[Any]:
+    if np.ndim(row):
+        return list(row.tolist())
+    return [dataset.classes[row] if dataset.classes else int(row)]
 
 
 def _write(path: Path, model: Model, dataset: Dataset) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, split in dataset.splits.items():
-            starts = range(0, len(split), CHUNK)
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(split), model.config.latent_dim)}
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 npy.write_array_header_1_0(file, header)
-                for start in tracked(starts, len(starts), f"encoding {name}", True):
-                    codes = model.encode(to_tensor(split.images[start : start + CHUNK], model.device))
-                    file.write(codes.cpu().numpy().astype("<f4").tobytes())
-            if split.labels is not None:
-                with archive.open(f"{name}_labels.npy", "w", force_zip64=True) as file:
-                    npy.write_array(file, split.labels, allow_pickle=False)
+                for _, codes in _codes(model, split, name):
+                    file.write(codes.tobytes())
+            for kind, values in (("labels", split.labels), ("names", split.names), ("order", split.order)):
+                if values is not None:
+                    _put(archive, f"{name}_{kind}", values)
+        if dataset.classes is not None:
+            _put(archive, "classes", np.array(dataset.classes))
+
+
+def _put(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        npy.write_array(file, np.asarray(values), allow_pickle=False)

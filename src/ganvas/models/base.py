@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -107,27 +106,15 @@ class Model(nn.Module):
         """Images as the model takes them, checked.
 
         Args:
-            images: float (N, *shape) in [0, 1], or uint8 of 0 ... 255; a tensor or an array; one image may come alone.
+            images: (N, *shape), or with channels last, floats in [0, 1], uint8 or uint16; a tensor, array, PIL image,
+                path or list of these, see `ganvas.data.reading.read_rows`; one image may come alone.
 
         Raises:
             UserError: another shape, another range, or NaN.
         """
-        x = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images, order="C"))
-        x = x.to(self.device)
-        x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
-        if x.dim() == len(self.shape):
-            x = x[None]
-        if tuple(x.shape[1:]) != self.shape:
-            raise UserError(
-                f"images of shape {tuple(x.shape)}: this model takes (N, {', '.join(map(str, self.shape))})."
-            )
-        if not torch.isfinite(x).all():
-            raise UserError("the images hold NaN or infinite values.")
-        if len(self.shape) == 3 and x.numel() and (x.min() < 0 or x.max() > 1):
-            raise UserError(
-                f"image values from {x.min():.3g} to {x.max():.3g}: floats must be in [0, 1] (or uint8 in 0 ... 255)."
-            )
-        return x
+        from ganvas.data.reading import read_rows
+
+        return read_rows(images, self.shape).to(self.device)
 
     @contextmanager
     def asked(self) -> Iterator[None]:

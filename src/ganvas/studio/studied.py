@@ -292,6 +292,9 @@ def _trained_on(run: Any, model: Model) -> Dataset | None:
         fingerprint=entry.key,
         report=(),
         preparation=entry.preparation,
+        range=tuple(meta["range"]) if meta.get("range") else None,
+        levels=meta.get("levels"),
+        columns=tuple(meta["columns"]) if meta.get("columns") else None,
     )
 
 

@@ -64,7 +64,8 @@ class Run:
 
         own = self.recipe.data
         binarise = binarise or own.binarise
-        return load(own.source, size=own.size, channels=own.channels, binarise=binarise, labels=own.labels)
+        how: dict[str, Any] = {"size": own.size, "channels": own.channels, "labels": own.labels}
+        return load(own.source, **how, range=own.range, limit=own.limit, binarise=binarise)
 
     @property
     def state(self) -> dict[str, Any]:

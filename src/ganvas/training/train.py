@@ -48,6 +48,8 @@ def train(
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     labels: Any = None,
+    range: tuple[float, float] | None = None,
+    limit: int | None = None,
     binarise: bool = False,
     strict: bool = False,
     epochs: int | None = None,
@@ -72,8 +74,10 @@ def train(
         recipe: the name of a recipe, see `ganvas recipes`.
         data: a named data set, a folder, a zip, .npy, .npz, an array or a tensor.
         size: height and width that images are scaled and cropped to.
-        channels: 1 makes images grey, 3 makes them colour.
+        channels: 1 makes images grey, 3 makes them colour, 4 keeps transparency.
         labels: a file of labels for a folder or zip, see `ganvas.data.load`.
+        range: what is black and what is white, in the data's units; by default as the data says.
+        limit: training images, at most, and the same share of the others.
         binarise: draw every pixel once as black or white.
         strict: stop at a file that can't be read.
         epochs: passes over the data; the recipe's own by default, as the next ones.
@@ -101,7 +105,8 @@ def train(
     where = engine.choose_device(device)
     if tensorboard and find_spec("tensorboard") is None:
         raise UserError("--tensorboard needs the extra: pip install 'ganvas[tensorboard]'.")
-    dataset = load(data, size=size, channels=channels, binarise=binarise, labels=labels, strict=strict)
+    how: dict[str, Any] = {"size": size, "channels": channels, "binarise": binarise, "labels": labels}
+    dataset = load(data, **how, range=range, limit=limit, strict=strict)
     facts = Facts.of(dataset)
     given = {"facts": facts} if "facts" in inspect.signature(RECIPES[recipe]).parameters else {}
     made: Recipe = build(RECIPES[recipe], {**given, **settings})
@@ -130,6 +135,8 @@ def train(
         "source": dataset.source,
         "size": (size, size) if isinstance(size, int) else size,
         "channels": channels,
+        "range": range,
+        "limit": limit,
         "binarise": binarise,
         "labels": str(Path(labels).absolute()) if isinstance(labels, str | Path) else None,
     }

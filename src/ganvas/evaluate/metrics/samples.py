@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
+
 from ganvas.data import load
 from ganvas.data.loader import to_tensor
 from ganvas.data.sources import GAUSSIANS
@@ -159,7 +161,7 @@ def parzen(subject: Subject) -> Iterator[Figure]:
         raise NotApplicableError("a Parzen window takes images; for points there are the modes.")
     samples = subject.draw(PARZEN_SAMPLES)
     validation = subject.dataset.splits["validation"].images[:PARZEN_VALIDATION]
-    found = window(samples / 255, validation / 255, subject.real.images / 255)
+    found = window(*(rows / np.iinfo(rows.dtype).max for rows in (samples, validation, subject.real.images)))
     note = f"the protocol takes {PARZEN_SAMPLES:,} samples" if len(samples) < PARZEN_SAMPLES else ""
     protocol = f"sigma {found['sigma']:.2g} chosen on {len(validation):,} validation images"
     value, error = found["log_likelihood"], found["standard_error"]

@@ -20,7 +20,7 @@ from ganvas.recipes import RECIPES
 from ganvas.registry import Registry, build, parameters
 
 FAULTS = Registry("fault")
-DATA = ("size", "channels", "labels", "binarise")
+DATA = ("size", "channels", "labels", "range", "limit", "binarise")
 TRAINING = ("epochs", "batch_size", "schedule", "patience", "seed", "device", "precision")
 # Every model begins with faults that pass: nothing is named in this share of the steps, at least and at most these.
 WARM_UP, FEWEST, MOST = 0.2, 200, 3000

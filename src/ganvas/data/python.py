@@ -1,0 +1,145 @@
+"""What a Python program holds as data: arrays, pairs, splits, lists, data sets of other libraries, data frames."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganvas.data import folder
+from ganvas.data.arrays import SPLITS
+from ganvas.errors import UserError
+
+Array = NDArray[Any]
+Found = tuple[dict[str, Array], tuple[str, ...] | None]  # what `arrays.build` takes, and the names of columns
+
+
+def read(source: Any) -> Found | folder.Files:
+    """What `arrays.build` takes, with the names of columns; or image files, which may be in memory.
+
+    Args:
+        source: an array or tensor; (X, y); {"train": X, "test": (X, y), ...}; a list of PIL images, arrays or paths; a
+            torch `Dataset` or `DataLoader`; a Hugging Face `Dataset` or `DatasetDict`; a pandas `DataFrame`. Libraries
+            are known by what their objects offer; none is imported.
+
+    Raises:
+        UserError: none of these, or one that holds nothing.
+    """
+    if isinstance(source, Mapping):
+        return _splits(source)
+    if hasattr(source, "to_numpy") and hasattr(source, "columns"):
+        return _frame(source)
+    if hasattr(source, "batch_sampler") and hasattr(source, "dataset"):  # a DataLoader, whose order is not the data's
+        return read(source.dataset)
+    if isinstance(source, tuple) and len(source) == 2 and np.ndim(source[0]) > 1 and np.ndim(source[1]) in (1, 2):
+        return {"images": _array(source[0]), "labels": _array(source[1])}, None
+    if hasattr(source, "tensors") and not hasattr(source, "detach"):
+        return read(tuple(source.tensors)) if len(source.tensors) == 2 else read(source.tensors[0])
+    if isinstance(source, list | tuple):
+        return _list(source)
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "__array__"):
+        return _map(source)
+    return {"images": _array(source)}, None
+
+
+def _splits(source: Mapping[Any, Any]) -> Found:
+    found: dict[str, Array] = {}
+    names: set[tuple[str, ...] | None] = set()
+    for key, value in source.items():
+        split = SPLITS.get(str(key).lower())
+        if split is None:
+            raise UserError(f"split {key!r} of {sorted(map(str, source))}; name them train, validation and test.")
+        part = read(value)
+        if isinstance(part, folder.Files):
+            part = _stacked(part)
+        found |= {f"{split}/{kind}": rows for kind, rows in part[0].items()}
+        names.add(part[1])
+    if not found:
+        raise UserError("the dict of splits is empty: give at least train and test.")
+    return found, names.pop() if len(names) == 1 else None
+
+
+def _stacked(files: folder.Files) -> Found:
+    """Images in memory that are of one size, as an array."""
+    from ganvas.data import pixels
+
+    rows = [pixels.decode(files.read(name)) for name in files.names]
+    if len(shapes := {row.shape for row in rows}) > 1:
+        raise UserError(f"images of {sorted(shapes)} in a dict of splits: give a folder, or images of one size.")
+    return {"images": np.stack(rows), **({} if files.labels is None else {"labels": files.labels})}, None
+
+
+def _frame(frame: Any) -> Found:
+    for name in frame.columns:
+        column = frame[name].to_numpy()
+        if column.dtype.kind not in "biuf":
+            raise UserError(f"column {str(name)!r} of the data frame is {column.dtype}, no numbers: leave it out.")
+        if column.dtype.kind == "f" and not np.isfinite(column).all():
+            row = int(np.flatnonzero(~np.isfinite(column))[0])
+            raise UserError(f"column {str(name)!r} of the data frame is empty in row {row}: leave the row or it out.")
+    return {"images": frame.to_numpy().astype(np.float32)}, tuple(map(str, frame.columns))
+
+
+def _list(parts: Sequence[Any]) -> Found | folder.Files:
+    if not len(parts):
+        raise UserError("the list is empty: give images, or the paths of their files.")
+    if all(isinstance(part, str | Path) for part in parts):
+        return folder.listed([Path(part).expanduser().absolute() for part in parts])
+    if all(_is_picture(part) for part in parts):
+        return folder.pictures(parts)
+    shapes = {np.shape(part) for part in parts}
+    if len(shapes) > 1:
+        raise UserError(f"a list of {len(parts):,} arrays of shapes {sorted(shapes)[:3]}: all must have one.")
+    return {"images": np.stack([_array(part) for part in parts])}, None
+
+
+def _map(source: Any) -> Found | folder.Files:
+    """A map-style data set: of images, of (image, label), or of dicts with an image and perhaps a label."""
+    if not len(source):
+        raise UserError(f"{type(source).__name__} is empty: it has no images.")
+    rows = [source[i] for i in range(len(source))]
+    labels: list[Any] | None = None
+    if isinstance(rows[0], Mapping):
+        image, label = _columns(source, rows[0])
+        labels = [row[label] for row in rows] if label else None
+        rows = [row[image] for row in rows]
+    elif isinstance(rows[0], list | tuple) and len(rows[0]) == 2:
+        rows, labels = [row[0] for row in rows], [row[1] for row in rows]
+    found = _list(rows)
+    if labels is None:
+        return found
+    values = np.array([int(label) if np.ndim(label) == 0 and not isinstance(label, str) else label for label in labels])
+    if isinstance(found, folder.Files):
+        return dataclasses.replace(found, labels=values)
+    return {**found[0], "labels": values}, None
+
+
+def _columns(source: Any, row: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The names of the column of images, and of that of labels."""
+    image = next((name for name, value in row.items() if _is_picture(value)), None)
+    image = image or next((name for name, value in row.items() if np.ndim(value) >= 2), None)
+    if image is None:
+        raise UserError(f"{type(source).__name__} has columns {sorted(row)}, and none holds images.")
+    known = ("label", "labels", "class", "target", "fine_label", "coarse_label")
+    return image, next((name for name in known if name in row), None)
+
+
+def _is_picture(value: Any) -> bool:
+    return hasattr(value, "getexif") and hasattr(value, "mode")
+
+
+def _array(values: Any) -> Array:
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values  # NumPy has no bfloat16
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # NumPy's own words speak of inhomogeneous shapes
+        raise UserError(f"{type(values).__name__} is no array: its parts differ in shape.") from error
+    if array.dtype == object:
+        raise UserError(f"{type(values).__name__} is no array of numbers, nor a name or path.")
+    return array

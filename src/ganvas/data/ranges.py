@@ -1,0 +1,166 @@
+"""Which numbers are black and white: the range of a source's values, and the 8 or 16 bits that keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganvas.errors import UserError
+
+Array = NDArray[Any]
+Range = tuple[float, float]
+ROUNDING = 1e-4  # floats that rounding put this far outside 0 to 1
+DARK = 64  # bytes that are nowhere above it are levels of their own, such as 0 to 16
+DEPTHS = (255, 1023, 4095, 16383, 65535)  # tops of 8, 10, 12, 14 and 16 bits
+EXACT = {2: 0.15, 4: 2e-3, 8: 2e-3}  # how near, in levels, a float of so many bytes lies to k / 255
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A range, and what keeps it.
+
+    Attributes:
+        low: what becomes 0, in the source's units.
+        high: what becomes 1.
+        levels: distinct equidistant levels that the source can have; None for floats.
+        bits: 8 or 16, of the rows that are kept.
+        chosen: a line on what was chosen; empty where nothing was.
+    """
+
+    low: float = 0.0
+    high: float = 255.0
+    levels: int | None = 256
+    bits: int = 8
+    chosen: str = ""
+
+    def __call__(self, values: Array) -> Array:
+        """Values of the source as uint8 (0 to 255) or uint16 (0 to 65535); those outside the range are clipped."""
+        if values.dtype == np.uint8 and (self.low, self.high, self.bits) == (0, 255, 8):
+            return values
+        top, dtype = (255, np.uint8) if self.bits == 8 else (65535, np.uint16)
+        scaled = (values.astype(np.float64) - self.low) * (top / (self.high - self.low))
+        found: Array = np.rint(scaled.clip(0, top)).astype(dtype)
+        return found
+
+
+def checked(asked: Any) -> Range | None:
+    """What `range=` was given, as two floats.
+
+    Raises:
+        UserError: no two numbers, or the first is not the smaller.
+    """
+    if asked is None:
+        return None
+    try:
+        low, high = (float(value) for value in asked)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"range is {asked!r}; give two numbers, what is black and what is white: --range 0 255."
+        ) from None
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise UserError(f"--range {low:g} {high:g}: the first must be the smaller, and both finite: --range 0 255.")
+    return low, high
+
+
+def choose(chunks: Callable[[], Iterable[Array]], dtype: np.dtype[Any], what: str, asked: Range | None) -> Scale:
+    """The scale of values that come in chunks, from their type and their smallest and largest value.
+
+    Args:
+        chunks: the values, from the start at each call.
+        dtype: of the source.
+        what: the source, for messages.
+        asked: the range that a person states; None chooses.
+
+    Raises:
+        UserError: values that are not finite, or an asked range that holds none of them.
+    """
+    low, high = extent(chunks(), what)
+    if dtype.kind == "f":
+        scale = floats(low, high, what, asked)
+        near = EXACT.get(dtype.itemsize, 2e-3)
+        if asked is None and all(_whole(chunk, scale, near) for chunk in chunks()):
+            return Scale(scale.low, scale.high, 256, 8, scale.chosen)
+        return scale
+    if dtype.kind == "b" and asked is None:
+        return Scale(0, 1, 2, 8)
+    return integers(low, high, what, asked, bytes_=dtype == np.uint8 or dtype.itemsize > 2 or dtype.kind == "i")
+
+
+def extent(chunks: Iterable[Array], what: str) -> Range:
+    """The smallest and largest value.
+
+    Raises:
+        UserError: one that is not finite.
+    """
+    low, high, start = np.inf, -np.inf, 0
+    for chunk in chunks:
+        if chunk.dtype.kind == "f" and not np.isfinite(chunk).all():
+            row = start + int(np.flatnonzero(~np.isfinite(chunk.reshape(len(chunk), -1)).all(axis=1))[0])
+            raise UserError(f"{what}: image {row} has values that are not numbers (NaN or infinity); remove it.")
+        low, high, start = min(low, float(chunk.min())), max(high, float(chunk.max())), start + len(chunk)
+    return low, high
+
+
+def integers(low: float, high: float, what: str, asked: Range | None, *, bytes_: bool) -> Scale:
+    """The scale of whole numbers from `low` to `high`; `bytes_`: 0 to 255 where they fit and pass DARK."""
+    if asked:
+        return _asked(low, high, asked, what, whole=True)
+    if bytes_ and low >= 0 and (DARK < high <= 255 or high == 0):
+        return Scale()
+    return _scale(low, high, whole=True)
+
+
+def depth(low: float, high: float, what: str, asked: Range | None) -> Scale:
+    """The scale of image files of 16-bit samples: of the fewest bits that hold the largest; of others the data's."""
+    if asked or low < 0 or high > DEPTHS[-1]:
+        return integers(low, high, what, asked, bytes_=False)
+    top = next(top for top in DEPTHS if high <= top)
+    if top == DEPTHS[-1]:
+        return Scale(0, top, top + 1, 16)
+    said = f"values up to {high:g} in files of 16 bits: 0 to {top} is taken as black to white; --range chooses"
+    return Scale(0, top, top + 1, 16, said)
+
+
+def dark(high: float) -> bool:
+    """Whether bytes that reach `high` would be nearly black."""
+    return 0 < high <= DARK
+
+
+def floats(low: float, high: float, what: str, asked: Range | None) -> Scale:
+    """The scale of floats from `low` to `high`."""
+    if asked:
+        return _asked(low, high, asked, what, whole=False)
+    if low >= -ROUNDING and high <= 1 + ROUNDING:
+        return Scale(0, 1, None, 16)
+    if low >= -1 - ROUNDING and high <= 1 + ROUNDING:
+        return Scale(-1, 1, None, 16, f"values from {low:.7g} to {high:.7g}: -1 to 1 is taken as black to white")
+    if low >= 0 and DARK < high <= 255:
+        return Scale(0, 255, None, 16, f"values from {low:.7g} to {high:.7g}: 0 to 255 is taken as black to white")
+    return _scale(low, high, whole=False)
+
+
+def _asked(low: float, high: float, asked: Range, what: str, *, whole: bool) -> Scale:
+    if asked[0] > high or asked[1] < low:
+        raise UserError(
+            f"{what}: --range {asked[0]:g} {asked[1]:g} holds none of its values, which go from {low:.7g} to "
+            f"{high:.7g}; take --range {low:.7g} {high:.7g}, or part of it."
+        )
+    found = _scale(*asked, whole=whole and all(float(value).is_integer() for value in asked))
+    said = f"values from {low:.7g} to {high:.7g}; {asked[0]:g} to {asked[1]:g} is black to white, as asked"
+    return Scale(found.low, found.high, found.levels, found.bits, said)
+
+
+def _scale(low: float, high: float, *, whole: bool) -> Scale:
+    high = low + 1 if high <= low else high
+    levels = int(high - low) + 1 if whole and high - low <= 65535 else None
+    bits = 8 if levels and levels <= 256 else 16
+    return Scale(low, high, levels, bits, f"values from {low:.7g} to {high:.7g}, stretched to black and white")
+
+
+def _whole(values: Array, scale: Scale, near: float) -> bool:
+    levels = (values.astype(np.float64) - scale.low) * (255 / (scale.high - scale.low))
+    return bool((np.abs(levels - np.rint(levels)) <= near).all())

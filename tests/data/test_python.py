@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
+
+from ganvas.data import load
+from ganvas.errors import UserError
+
+random = np.random.default_rng(0)
+images = random.integers(0, 256, (20, 6, 5, 3), np.uint8)
+labels = np.arange(20) % 2
+
+
+class Pairs:
+    """A map-style data set."""
+
+    def __init__(self, rows: list) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> object:
+        return self.rows[i]
+
+
+def tensors() -> TensorDataset:
+    import torch
+
+    return TensorDataset(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+def pictures() -> list[Image.Image]:
+    return [Image.fromarray(image) for image in images]
+
+
+def rows(dataset) -> set[bytes]:
+    return {image.tobytes() for part in dataset.splits.values() for image in part.images}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (images, labels),
+        lambda: {"train": (images[:15], labels[:15]), "test": (images[15:], labels[15:])},
+        tensors,
+        lambda: DataLoader(tensors(), batch_size=3, shuffle=True),
+        lambda: Pairs(list(zip(pictures(), labels.tolist(), strict=True))),
+        lambda: Pairs([{"image": p, "label": k} for p, k in zip(pictures(), labels.tolist(), strict=True)]),
+    ],
+)
+def test_images_with_labels(make):
+    dataset = load(make())
+    assert dataset.shape == (3, 6, 5) and dataset.classes == ("0", "1") and rows(dataset) == rows(load(images))
+    for part in dataset.splits.values():
+        for image, label in zip(part.images, part.labels, strict=True):
+            assert labels[[(image == other).all() for other in images].index(True)] == label
+    assert rows(load(dataset)) == rows(dataset) and load(dataset.source).fingerprint == dataset.fingerprint
+
+
+def test_lists_and_frames(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    assert rows(load(pictures())) == rows(load(list(images))) == rows(load(images))
+    paths = [tmp_path / f"{i:02d}.png" for i in range(20)]
+    for path, picture in zip(paths, pictures(), strict=True):
+        picture.save(path)
+    dataset = load(paths)
+    assert rows(dataset) == rows(load(images)) and dataset.splits["test"].names[0] in map(str, paths)
+    frame = pandas.DataFrame({"a": np.arange(9.0), "b": 1, "c": 2.5})
+    assert load(frame).columns == ("a", "b", "c") and load(frame).shape == (3,)
+    with pytest.raises(UserError, match=r"column 'd' of the data frame is .*, no numbers"):
+        load(frame.assign(d="word"))
+    with pytest.raises(UserError, match="column 'a' of the data frame is empty in row 0"):
+        load(frame.replace({"a": {0.0: np.nan}}))
+
+
+def test_labels_of_an_array_in_a_csv(tmp_path):
+    np.save(tmp_path / "x.npy", images)
+    (tmp_path / "y.csv").write_text("row,label\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(20)))
+    assert load(tmp_path / "x.npy", labels=tmp_path / "y.csv").classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ([], "the list is empty"),
+        ({}, "the dict of splits is empty"),
+        ({"holdout": images}, "split 'holdout'"),
+        (["nowhere.png"], "there is no file"),
+        ([images[0], images[0, :3]], "all must have one"),
+        (Pairs([]), "is empty"),
+        (Pairs([{"text": "a"}]), "none holds images"),
+    ],
+)
+def test_what_is_no_data(source, says):
+    with pytest.raises(UserError, match=says):
+        load(source)
