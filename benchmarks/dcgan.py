@@ -13,8 +13,20 @@ from common import CACHE, OURS, PEERS, Row, child, interleave, serve
 
 WARM = 5  # moves of the discriminator before the clock starts; a row of metrics each time
 NETS = {
-    "DCGAN 64 x 64, 64 filters, kernel 4": {"recipe": "dcgan", "filters": 64, "kernel": 4, "moves": 1},
-    "DCGAN 64 x 64, the published net": {"recipe": "dcgan", "filters": 128, "kernel": 5, "moves": 1},
+    "DCGAN 64 x 64, 64 filters, kernel 4": {
+        "recipe": "dcgan",
+        "loss": "non-saturating",
+        "filters": 64,
+        "kernel": 4,
+        "moves": 1,
+    },
+    "DCGAN 64 x 64, the published net": {
+        "recipe": "dcgan",
+        "loss": "non-saturating",
+        "filters": 128,
+        "kernel": 5,
+        "moves": 1,
+    },
     "WGAN 64 x 64, 64 filters, kernel 4, n_critic 5": {"recipe": "wgan", "filters": 64, "kernel": 4, "moves": 5},
 }
 
@@ -78,7 +90,7 @@ def speed(
 
     @RECIPES.register
     def timed(filters: int, kernel: Any) -> Recipe:
-        made = dcgan(filters=filters, kernel=kernel)
+        made = dcgan(loss="non-saturating", filters=filters, kernel=kernel)
         if recipe == "wgan":
             made = wgan(filters=filters, kernel=kernel, n_critic=moves, warm_up=False)
         return dataclasses.replace(made, training=dataclasses.replace(made.training, log_every=WARM // moves))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ganvas import Run
 
 VAE = {"recipe": "vae", "latent_dim": 2, "batch_size": 128}
-DCGAN = {"recipe": "dcgan", "data": "mnist", "filters": 16, "batch_size": 64}
+DCGAN = {"recipe": "dcgan", "loss": "non-saturating", "data": "mnist", "filters": 16, "batch_size": 64}
 SAMPLES = 10_000
 
 

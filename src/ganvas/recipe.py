@@ -28,12 +28,14 @@ class Facts:
         shape: of one example, (C, H, W) or (d,).
         n: training examples.
         black_and_white: whether nearly all pixels are black or white.
+        variance: of the values in [0, 1], summed over an example: the squared length at which examples differ.
         chosen: what was chosen and why, a line each.
     """
 
     shape: tuple[int, ...] = (1, 28, 28)
     n: int = 50_000
     black_and_white: bool = True
+    variance: float = 52.7
     chosen: list[str] = dataclasses.field(default_factory=list, compare=False)
 
     @classmethod
@@ -42,12 +44,13 @@ class Facts:
         import numpy as np
 
         images = dataset.splits["train"].images
-        share = 0.0
-        if len(dataset.shape) == 3:
-            seen = np.asarray(images[np.linspace(0, len(images) - 1, min(len(images), LOOKED)).astype(int)])
-            top = np.iinfo(seen.dtype).max
-            share = float(((seen <= EDGE * top) | (seen >= (1 - EDGE) * top)).mean())
-        return cls(dataset.shape, len(images), share >= ALMOST_ALL and dataset.shape[0] == 1)
+        seen = np.asarray(images[np.linspace(0, len(images) - 1, min(len(images), LOOKED)).astype(int)])
+        if len(dataset.shape) == 1:
+            return cls(dataset.shape, len(images), False, float(seen.var(0).sum()))
+        top = np.iinfo(seen.dtype).max
+        share = float(((seen <= EDGE * top) | (seen >= (1 - EDGE) * top)).mean())
+        variance = float(seen.astype(np.float32).var(0).sum()) / top**2
+        return cls(dataset.shape, len(images), share >= ALMOST_ALL and dataset.shape[0] == 1, variance)
 
     @property
     def images(self) -> bool:

@@ -93,7 +93,7 @@ def test_the_published_gan_is_the_released_codes() -> None:
 
 def test_the_dcgan_is_the_published_one() -> None:
     """Radford et al. 2015, section 4: Adam with 2e-4 and beta1 0.5, batches of 128, tanh, 100 uniform numbers."""
-    common, recipe = RECIPES["dcgan"](), RECIPES["dcgan"](paper=True)
+    common, recipe = RECIPES["dcgan"](loss="non-saturating"), RECIPES["dcgan"](paper=True)
     assert common.model.generator == common.model.discriminator == DCGAN(filters=64, kernel=4)
     assert recipe.model.generator == recipe.model.discriminator == DCGAN(filters=128, kernel=5)
     assert (common.model.prior, recipe.model.prior) == (Normal(), Uniform(bound=1.0))
@@ -215,3 +215,17 @@ def test_fewer_images_are_seen_more_often() -> None:
     assert Facts((3, 64, 64), 46).epochs(250_000, 300) == 300
     assert Facts((3, 64, 64), 5000).epochs(250_000, 300) == 50
     assert Facts((3, 64, 64), 10**7).epochs(250_000, 300) == 1
+
+
+def test_a_dcgan_is_steadied_unless_its_loss_is_given() -> None:
+    facts = Facts((3, 64, 64), 800, False, 400.0)
+    recipe = build(RECIPES["dcgan"], {"facts": facts})
+    names = {kind(type(technique)) for technique in recipe.model.techniques}
+    assert recipe.model.loss == "relativistic" and names == {"r1", "ema", "augment"}
+    assert recipe.training.schedule == "cosine" and recipe.training.epochs == 500
+    r1 = next(technique for technique in recipe.model.techniques if kind(type(technique)) == "r1")
+    assert r1.weight == 1.0  # 6.5e-4 of the variance in [-1, 1], 4 x 400, to a digit
+    many = build(RECIPES["dcgan"], {"facts": Facts((3, 64, 64), 80_000, False, 400.0), "r1": 0.0})
+    assert {kind(type(technique)) for technique in many.model.techniques} == {"ema"}
+    plain = build(RECIPES["dcgan"], {"facts": facts, "loss": "non-saturating"})
+    assert plain.model.techniques == () and plain.training.schedule == "constant"

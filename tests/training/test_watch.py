@@ -269,7 +269,7 @@ ILL: dict[str, tuple[str, dict[str, Any], dict[str, float]]] = {
         {"separation": 1, "discriminator_held_out": 0.999, "discriminator_fake": 0.001},
     ),
     "vanishing generator gradient": ("gan", {"loss": "minimax"}, {"gradient_share": 1e-4}),
-    "mode collapse": ("dcgan", {}, {"spread": 0.1, "recall": 0.0}),
+    "mode collapse": ("dcgan", {"loss": "non-saturating"}, {"spread": 0.1, "recall": 0.0}),
     "memorising": ("autoencoder", {}, {"explained_train": 0.95, "explained_held_out": 0.2}),
 }
 WELL = {

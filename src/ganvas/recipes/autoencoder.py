@@ -28,9 +28,9 @@ def _latent_dim(facts: Facts, small: int) -> int:
 
 @RECIPES.register
 def autoencoder(
-    facts: Facts | None = None,
     latent_dim: int | None = None,
     net: Net | None = None,
+    facts: Facts | None = None,
 ) -> Recipe:
     """Autoencoder: a code of any size and the image back from it (lecture row L2).
 
@@ -52,11 +52,11 @@ def autoencoder(
 
 @RECIPES.register
 def denoising_autoencoder(
-    facts: Facts | None = None,
     latent_dim: int | None = None,
     noise: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian",
     level: float = 0.5,
     net: Net | None = None,
+    facts: Facts | None = None,
 ) -> Recipe:
     """Denoising autoencoder: noise on the input, the clean image on the output (lecture row L3).
 

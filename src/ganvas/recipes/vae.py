@@ -10,7 +10,6 @@ from ganvas.recipes.nets import length, net_for
 
 @RECIPES.register
 def vae(
-    facts: Facts | None = None,
     latent_dim: int | None = None,
     likelihood: Literal["bernoulli", "gaussian"] | None = None,
     beta: float = 1.0,
@@ -19,6 +18,7 @@ def vae(
     hidden: tuple[int, ...] | None = None,
     scale: float | None = None,
     fit: int | None = None,
+    facts: Facts | None = None,
 ) -> Recipe:
     """Variational autoencoder (lecture rows L4 to L7). What is not said is chosen from the data.
 

@@ -44,7 +44,7 @@ def trained(lab: Lab, seed: int) -> Any:
     """
     filters, epochs = lab.pick(quick=(32, 6), full=(64, 25))
     size = {"size": SIZE, "filters": filters, "batch_size": 64, "epochs": epochs}
-    return lab.train("dcgan", data="avatars", ema=0.999, seed=seed, **size).model
+    return lab.train("dcgan", data="avatars", loss="non-saturating", ema=0.999, seed=seed, **size).model
 
 
 @functools.cache

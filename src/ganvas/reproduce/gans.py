@@ -360,7 +360,7 @@ def dcgan_epochs(lab: Lab) -> Outcome:
         for seed in seeds:
             grids = []
             for place, epochs in enumerate(distances):
-                run = lab.train("dcgan", data=name, seed=seed, epochs=epochs, filters=filters)
+                run = lab.train("dcgan", data=name, loss="non-saturating", seed=seed, epochs=epochs, filters=filters)
                 model: Any = run.model
                 samples = model.sample(n, seed=1)
                 distances[epochs].append(frechet_distance(real, represent(samples)))

@@ -178,7 +178,14 @@ def stacked_digits(lab: Lab) -> Outcome:
     """
     from ganvas.reproduce import drawing
 
-    settings: dict[str, Any] = {"filters": 64, "ema": 0.999, "r1": 1.0, "lr": 2e-3, "schedule": "cosine"}
+    settings: dict[str, Any] = {
+        "loss": "non-saturating",
+        "filters": 64,
+        "ema": 0.999,
+        "r1": 1.0,
+        "lr": 2e-3,
+        "schedule": "cosine",
+    }
     epochs, snapshots = lab.pick(quick=(1, 2), full=(28, 6))
     runs = [
         lab.train("dcgan", data=STACKED, seed=seed, epochs=epochs, batch_size=256, snapshots=snapshots, **settings)

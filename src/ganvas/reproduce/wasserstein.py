@@ -193,7 +193,8 @@ def trained(lab: Lab, recipe: str, generator: str, seed: int) -> Run:
     epochs = lab.pick(quick=1, full=5) * (5 if recipe == "wgan" else 1)
     size = {"size": SIZE, "filters": lab.pick(quick=16, full=32), "batch_size": 64, "epochs": epochs}
     snapshots = lab.pick(quick=10, full=20) if generator == "dcgan" else None
-    quick = {"warm_up": False} if lab.quick and recipe == "wgan" else {}
+    quick: dict[str, Any] = {"warm_up": False} if lab.quick and recipe == "wgan" else {}
+    quick |= {"loss": "non-saturating"} if recipe == "dcgan" else {}
     return lab.train(recipe, data="mnist", generator=generator, snapshots=snapshots, seed=seed, **size, **quick)
 
 
