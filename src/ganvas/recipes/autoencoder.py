@@ -13,10 +13,8 @@ Net = Literal["mlp", "dcgan", "residual"]
 def _training(facts: Facts, net: Any) -> Training:
     from ganvas.nets.mlp import MLP
 
-    dense = isinstance(net, MLP)
-    optimizer = Optimizer(lr=1e-3) if dense else Optimizer(name="muon", lr=2e-3)
-    epochs, batch_size = length(facts, dense)
-    turns = {"autoencoder": Turn(optimizer=optimizer)}
+    epochs, batch_size = length(facts, isinstance(net, MLP))
+    turns = {"autoencoder": Turn(optimizer=Optimizer(lr=1e-3))}
     return Training(turns=turns, epochs=epochs, batch_size=batch_size, schedule="cosine")
 
 

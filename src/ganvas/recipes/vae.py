@@ -62,11 +62,9 @@ def vae(
         net=made,
         fit=fit,
     )
-    # Muon reaches in a minute what takes Adam two, where the nets are of convolutions; on small MLPs it is the slower.
-    optimizer = Optimizer(lr=1e-3) if dense else Optimizer(name="muon", lr=2e-3)
     epochs, batch_size = length(facts, dense)
     training = Training(
-        turns={"vae": Turn(optimizer=optimizer)}, epochs=epochs, batch_size=batch_size, schedule="cosine"
+        turns={"vae": Turn(optimizer=Optimizer(lr=1e-3))}, epochs=epochs, batch_size=batch_size, schedule="cosine"
     )
     return Recipe(name="vae", model=model, training=training)
 
