@@ -229,3 +229,11 @@ def test_a_dcgan_is_steadied_unless_its_loss_is_given() -> None:
     assert {kind(type(technique)) for technique in many.model.techniques} == {"ema"}
     plain = build(RECIPES["dcgan"], {"facts": facts, "loss": "non-saturating"})
     assert plain.model.techniques == () and plain.training.schedule == "constant"
+
+
+@pytest.mark.parametrize("given", [{"clip": 0.01}, {"gradient_penalty": 10.0}, {"minibatch_discrimination": 20}])
+def test_a_default_gives_way_to_what_is_given(given: dict[str, Any]) -> None:
+    recipe = RECIPES["dcgan"](**given)
+    names = {kind(type(technique)) for technique in recipe.model.techniques}
+    assert names == {"ema", next(iter(given)).replace("_", "-")}
+    FAMILIES[type(recipe.model)](recipe.model, (3, 16, 16))

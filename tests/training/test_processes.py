@@ -21,7 +21,7 @@ def train(out: Path, processes: int, *flags: str) -> Run:
     "flags",
     [
         ("vae", "--epochs", "2"),
-        ("dcgan", "--size", "16", "--filters", "8", "--epochs", "3"),
+        ("dcgan", "--loss", "non-saturating", "--size", "16", "--filters", "8", "--epochs", "3"),
     ],
     ids=["vae", "dcgan"],
 )

@@ -10,6 +10,7 @@ from ganvas.recipes.techniques import Techniques, chosen
 FEW = 10_000  # training images from which on a discriminator has enough of them without augmentation
 # Weight of R1 over the variance of images in [-1, 1]: a gradient is one over a length, so the weight is one squared.
 PENALTY = 6.5e-4
+INSTEAD_OF_R1 = ("clip", "gradient_penalty", "minibatch_discrimination")  # techniques that it can't stand beside
 
 
 @RECIPES.register
@@ -53,13 +54,14 @@ def dcgan(
     if steady:
         loss = facts.choose("loss", loss, "relativistic", "with it a GAN learns at a high rate")
         weight = float(f"{PENALTY * 4 * facts.variance:.1g}")
-        defaults["r1"] = facts.choose("r1", techniques.get("r1"), weight, "from the variance of the images")
+        if not any(techniques.get(name) for name in INSTEAD_OF_R1):
+            defaults["r1"] = facts.choose("r1", techniques.get("r1"), weight, "from the variance of the images")
         defaults["ema"] = facts.choose("ema", techniques.get("ema"), 0.999, "samples come from an average of G")
         if facts.images and facts.n < FEW and not techniques.get("augment"):
             defaults["augment"] = facts.choose("augment", None, True, f"{facts.n:,} training images")
     filters, kernel = filters or (128 if paper else 32 if steady else 64), kernel or (5 if paper else 4)
     model = GAN(
-        latent_dim=latent_dim or (64 if steady else 100),
+        latent_dim=(64 if steady else 100) if latent_dim is None else latent_dim,
         generator=make(generator, filters, kernel),
         discriminator=DCGAN(filters=filters, kernel=kernel),
         prior=Uniform() if paper else Normal(),
