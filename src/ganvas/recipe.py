@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 RECIPES = Registry("recipe")
 T = TypeVar("T")
-LOOKED = 500  # training images that are looked at for black and white
+LOOKED, NUMBERS = 500, 20_000_000  # training images that are looked at, and numbers in them, at most
 EDGE, ALMOST_ALL = 0.05, 0.85  # levels so near to black or white, and their share, in images that are black and white
 
 
@@ -44,7 +44,8 @@ class Facts:
         import numpy as np
 
         images = dataset.splits["train"].images
-        seen = np.asarray(images[np.linspace(0, len(images) - 1, min(len(images), LOOKED)).astype(int)])
+        most = min(len(images), LOOKED, max(2, NUMBERS // images[0].size))
+        seen = np.asarray(images[np.linspace(0, len(images) - 1, most).astype(int)])
         if len(dataset.shape) == 1:
             return cls(dataset.shape, len(images), False, float(seen.var(0).sum()))
         top = np.iinfo(seen.dtype).max

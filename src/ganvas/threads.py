@@ -35,14 +35,23 @@ class Cores(NamedTuple):
 
 def cores() -> Cores:
     """The cores granted to this process, and those of them that are free, watched for a tenth of a second."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    granted = max(1, min(len(allowed), quota()))
-    if granted == 1:
+    allowed, most = affinity(), granted()
+    if most == 1:
         return Cores(1, 1)
     before = busy_ticks(allowed)
     time.sleep(LOOK)
     used = (busy_ticks(allowed) - before) / (LOOK * os.sysconf("SC_CLK_TCK")) if before else 0.0
-    return Cores(granted, max(1, min(granted, round(len(allowed) - used))))
+    return Cores(most, max(1, min(most, round(len(allowed) - used))))
+
+
+def affinity() -> set[int]:
+    """The cores that this process may run on."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def granted() -> int:
+    """How many of them its control group pays for; at least 1."""
+    return max(1, min(len(affinity()), quota()))
 
 
 def quota(root: Path = Path("/sys/fs/cgroup")) -> int:

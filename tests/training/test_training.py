@@ -240,6 +240,8 @@ def test_minutes_set_the_length_and_the_schedule(tmp_path: Path) -> None:
     assert any(line.startswith("length: ") and line.endswith("(0.1 min)") for line in run.data["chosen"])
     with pytest.raises(UserError, match="--minutes 0: it takes a number above 0"):
         ganvas.train("vae", data="digits", minutes=0, out=tmp_path / "other")
+    with pytest.raises(UserError, match="--minutes 1 and --epochs 3 both say how long"):
+        ganvas.train("vae", data="digits", minutes=1, epochs=3, out=tmp_path / "other")
 
 
 def test_fewer_minutes_than_an_epoch_are_steps(tmp_path: Path) -> None:

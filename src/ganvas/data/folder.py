@@ -199,15 +199,14 @@ def _read(
 ) -> Iterator[list[pixels.Pixels]]:
     with closing(_surveyed(files)) as seen:
         pages = [page for _, found in seen if not isinstance(found, str) for page in found]
-    form = Form(size, channels, pixels.scale_of(pages, "the images", asked))
-    if not _any_wide(pages):  # bytes as they are, then in the range that was asked for
-        form = Form(size, channels, ranges.Scale())
+    scale, wide = pixels.scale_of(pages, "the images", asked), _any_wide(pages)
+    form = Form(size, channels, scale if wide else ranges.Scale())  # bytes as they are, then in the range asked for
+    of_bytes = dataclasses.replace(scale, bits=8)
     with closing(_decoded(files, form)) as decoded:
         for name, (_, found) in zip(files.names, decoded, strict=True):
             if isinstance(found, str):
                 raise UserError(f"{name!r} cannot be read: {found}.")
-            scale = dataclasses.replace(pixels.scale_of(pages, "the images", asked), bits=8)
-            yield found if _any_wide(pages) or asked is None else [scale(row.astype(np.int64)) for row in found]
+            yield found if wide or asked is None else [of_bytes(row.astype(np.int64)) for row in found]
 
 
 def _build(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
-from ganvas.recipes.nets import length, net_for
+from ganvas.recipes.nets import latent_dim_for, length, net_for
 
 Net = Literal["mlp", "dcgan", "residual"]
 
@@ -18,12 +18,6 @@ def _training(facts: Facts, net: Any) -> Training:
     return Training(turns=turns, epochs=epochs, batch_size=batch_size, schedule="cosine")
 
 
-def _latent_dim(facts: Facts, small: int) -> int:
-    if not facts.images:
-        return max(1, min(small, facts.shape[0] // 2))
-    return small if facts.small else 128
-
-
 @RECIPES.register
 def autoencoder(
     latent_dim: int | None = None,
@@ -33,7 +27,7 @@ def autoencoder(
     """Autoencoder: a code of any size and the image back from it (lecture row L2).
 
     Args:
-        latent_dim: size of the code (default: 32 of small grey images, else 128)
+        latent_dim: size of the code (default: 32 of small grey images, else 64 or 128)
         net: of the encoder and the decoder (default: mlp of small grey images, else residual)
 
     Example:
@@ -43,7 +37,7 @@ def autoencoder(
 
     facts = facts or Facts()
     made = net_for(facts, net)
-    latent_dim = facts.choose("latent_dim", latent_dim, _latent_dim(facts, 32), facts.size)
+    latent_dim = latent_dim_for(facts, latent_dim, small=32)
     model = Autoencoder(latent_dim=latent_dim, net=made)
     return Recipe(name="autoencoder", model=model, training=_training(facts, made))
 
@@ -59,7 +53,7 @@ def denoising_autoencoder(
     """Denoising autoencoder: noise on the input, the clean image on the output (lecture row L3).
 
     Args:
-        latent_dim: size of the code (default: 128)
+        latent_dim: size of the code (default: 128, or 64 in colour up to 32 x 32)
         noise: kind of noise on the input
         level: its standard deviation, or the share of pixels it spoils
         net: of the encoder and the decoder (default: mlp of small grey images, else residual)
@@ -71,6 +65,6 @@ def denoising_autoencoder(
 
     facts = facts or Facts()
     made = net_for(facts, net)
-    latent_dim = facts.choose("latent_dim", latent_dim, _latent_dim(facts, 128), facts.size)
+    latent_dim = latent_dim_for(facts, latent_dim, small=128)
     model = DenoisingAutoencoder(latent_dim=latent_dim, noise=noise, level=level, net=made)
     return Recipe(name="denoising-autoencoder", model=model, training=_training(facts, made))

@@ -28,6 +28,16 @@ def net_for(facts: Facts, name: str | None, hidden: tuple[int, ...] | None = Non
     return Residual(filters=32) if name == "residual" else NETS[name]()
 
 
+def latent_dim_for(facts: Facts, given: int | None, small: int) -> int:
+    """The size of the code; None: `small` of small grey images, 64 of others up to 32 x 32, 128 of larger ones.
+
+    Of rows of numbers it is half of these, at most `small`.
+    """
+    most = max(facts.shape[1:], default=0)
+    chosen = min(small, max(1, facts.shape[0] // 2)) if not facts.images else 64 if most <= 32 else 128
+    return facts.choose("latent_dim", given, small if facts.images and facts.small else chosen, facts.size)
+
+
 def length(facts: Facts, dense: bool) -> tuple[int, int]:
     """Epochs and batch size: 30 epochs of 50,000 images, and of fewer more, so that enough steps are made."""
     if dense:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
-from ganvas.recipes.nets import length, net_for
+from ganvas.recipes.nets import latent_dim_for, length, net_for
 
 
 @RECIPES.register
@@ -51,7 +51,7 @@ def vae(
     why = "nearly all pixels are black or white" if facts.black_and_white else "the data are not black and white"
     chosen = facts.choose("likelihood", likelihood, "bernoulli" if facts.black_and_white else "gaussian", why)
     sigma: float | Literal["shared"] | None = "shared" if scale is None else scale or None
-    latent_dim = facts.choose("latent_dim", latent_dim, _latent_dim(facts), facts.size)
+    latent_dim = latent_dim_for(facts, latent_dim, small=20)
     # A mixture of so many normals needs some codes for each.
     fit = 0 if dense and fit is None else facts.choose("fit", fit, min(100, facts.n // 20), "P(z) after training")
     model = VAE(
@@ -67,9 +67,3 @@ def vae(
         turns={"vae": Turn(optimizer=Optimizer(lr=1e-3))}, epochs=epochs, batch_size=batch_size, schedule="cosine"
     )
     return Recipe(name="vae", model=model, training=training)
-
-
-def _latent_dim(facts: Facts) -> int:
-    if not facts.images:
-        return max(1, min(16, facts.shape[0] // 2))
-    return 20 if facts.small else 64 if max(facts.shape[1:]) <= 32 else 128

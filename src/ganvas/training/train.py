@@ -10,6 +10,7 @@ import math
 import platform
 import secrets
 import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 
 import ganvas
+from ganvas import threads
 from ganvas.data import Dataset, load
 from ganvas.errors import UserError, unknown
 from ganvas.files import write_text
@@ -101,6 +103,8 @@ def train(
     Raises:
         UserError: before training starts, for a setting that can't work; while it goes, for a loss that is not finite.
     """
+    if minutes is not None and epochs is not None:
+        raise UserError(f"--minutes {minutes:g} and --epochs {epochs} both say how long: leave one of them away.")
     build(RECIPES[recipe], _known(recipe, settings))  # refuses what can't be before any data is read
     where = engine.choose_device(device)
     if tensorboard and find_spec("tensorboard") is None:
@@ -144,7 +148,7 @@ def train(
     accelerator = engine.make_accelerator(where)
     if minutes is not None:
         steps = plan(Game(make_model(made, dataset, where), made, dataset, accelerator), minutes)
-        made = dataclasses.replace(made, training=_replace(made.training, steps | {"schedule": "cosine"}))
+        made = dataclasses.replace(made, training=_replace(made.training, steps | {"schedule": schedule or "cosine"}))
     game = Game(make_model(made, dataset, where), made, dataset, accelerator)
     _begin_with(game)
     if minutes is not None:
@@ -178,11 +182,14 @@ def plan(game: Game, minutes: float) -> dict[str, int]:
     if not minutes > 0:
         raise UserError(f"--minutes {minutes:g}: it takes a number above 0.")
     game.model.train()
-    game.play()
-    began, first = time.monotonic(), game.step
-    while (spent := time.monotonic() - began) < min(TRIAL, 6 * minutes) or game.step < first + 3:
+    clock = partial(engine.on_main, game.accelerator, time.monotonic)  # one clock: all processes stop at one step
+    with torch.random.fork_rng(devices=[]):
         game.play()
-    steps = max(1, int(minutes * 60 * TRAINING_SHARE * (game.step - first) / spent))
+        began, spent = clock(), 0.0
+        while spent < min(TRIAL, 6 * minutes) or game.step < 4:
+            game.play()
+            spent = clock() - began
+    steps = max(1, int(minutes * 60 * TRAINING_SHARE * (game.step - 1) / spent))
     epochs = steps / game.epoch_steps
     return {"epochs": int(epochs)} if epochs >= 5 else {"epochs": math.ceil(epochs), "steps": steps}
 
@@ -198,8 +205,9 @@ def resume(path: str | Path, report: Report = quiet) -> Run:
         raise UserError(f"{run.path} is finished: there is nothing to resume.")
     recipe = run.recipe
     where = engine.choose_device(recipe.training.device)
-    # Sums over other numbers of threads differ in their last digits.
-    torch.set_num_threads(run.data.get("machine", {}).get("threads", torch.get_num_threads()))
+    # Sums over other numbers of threads differ in their last digits; more threads than cores only slow each other.
+    if began_with := run.data.get("machine", {}).get("threads"):
+        torch.set_num_threads(min(began_with, threads.granted()))
     dataset = run.dataset()
     if dataset.fingerprint != run.data["fingerprint"]:
         raise UserError(f"the data of {run.path} has changed: {recipe.data.source} is not what it was trained on.")
