@@ -25,7 +25,8 @@ from ganvas.errors import UserError
 
 # what Pillow opens by a program beside it, by a plug-in that it hasn't, or only in part
 NO_IMAGES = frozenset([".eps", ".ps", ".wmf", ".emf", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr"])
-LARGEST = 64  # side that is chosen for images of different sizes, at most
+LARGEST = 64  # side that is chosen for images of different sizes, at most, and for large ones
+LARGE = 128  # the longer side above which images are made smaller, unless a size is given
 ZIP_MEMBER = 2**29  # bytes of one file in a zip
 ZIP_RATIO, ZIP_FREE = 100, 2**30  # a zip may hold 100 times its size, and 1 GiB whatever its size
 
@@ -295,6 +296,9 @@ def _form(
             f"{len(sizes):,} sizes from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} (height x width): "
             f"--size {side} was chosen"
         )
+    elif size is None and max(there := next(iter(sizes), (0, 0))) > LARGE:
+        size = (round(there[0] * LARGEST / min(there)), round(there[1] * LARGEST / min(there)))
+        chosen.append(f"{there[0]} x {there[1]} is large: --size {size[0]} {size[1]} was chosen")
     colours = sum(page.colour for page in pages)
     if channels is None:
         channels = 3 if colours else 1

@@ -30,8 +30,8 @@ def vae(
         net: of the encoder and the decoder (default: mlp of small grey images, else residual)
         hidden: units of the mlp's hidden layers, from the image inwards (default: 500 500)
         scale: standard deviation of the Gaussian; 0: one for each value, by the decoder (default: one, learned)
-        fit: normals of a mixture that becomes P(z) after training, fitted to the codes; 0: none (default: 0 with the
-            mlp, else 100)
+        fit: normals of a mixture that becomes P(z) after training, fitted to the codes; 0: none (default: 0 of the
+            mlp with bernoulli, else 100)
 
     Example:
         ganvas train vae --data mnist --latent-dim 2
@@ -53,7 +53,8 @@ def vae(
     sigma: float | Literal["shared"] | None = "shared" if scale is None else scale or None
     latent_dim = latent_dim_for(facts, latent_dim, small=20)
     # A mixture of so many normals needs some codes for each.
-    fit = 0 if dense and fit is None else facts.choose("fit", fit, min(100, facts.n // 20), "P(z) after training")
+    plain = dense and chosen == "bernoulli"  # the lecture's, whose codes lie near enough to N(0, I)
+    fit = 0 if plain and fit is None else facts.choose("fit", fit, min(100, facts.n // 20), "P(z) after training")
     model = VAE(
         latent_dim=latent_dim,
         likelihood=Bernoulli() if chosen == "bernoulli" else Gaussian(scale=sigma),

@@ -84,8 +84,9 @@ def train(
         strict: stop at a file that can't be read.
         epochs: passes over the data; the recipe's own by default, as the next ones.
         batch_size: images a move, over all processes.
-        minutes: how long it may take, instead of epochs: the steps that fit are measured before it starts, and the
-            rate falls to 0 by their end.
+        minutes: how long it may take, instead of epochs: the steps that fit are measured before it starts, the rate
+            falls to 0 by their end, and it stops early where the validation loss has not become better for a quarter
+            of them.
         lr: learning rate of every player.
         schedule: of the learning rate, "constant" or "cosine".
         patience: epochs without a better validation loss before it stops.
@@ -148,7 +149,8 @@ def train(
     accelerator = engine.make_accelerator(where)
     if minutes is not None:
         steps = plan(Game(make_model(made, dataset, where), made, dataset, accelerator), minutes)
-        made = dataclasses.replace(made, training=_replace(made.training, steps | {"schedule": schedule or "cosine"}))
+        steps |= {"schedule": schedule or "cosine", "patience": patience or max(20, steps["epochs"] // 4)}
+        made = dataclasses.replace(made, training=_replace(made.training, steps))
     game = Game(make_model(made, dataset, where), made, dataset, accelerator)
     _begin_with(game)
     if minutes is not None:
@@ -171,7 +173,7 @@ def train(
     return _finish(game, Run(engine.on_main(game.accelerator, start)), report, tensorboard)
 
 
-def plan(game: Game, minutes: float) -> dict[str, int]:
+def plan(game: Game, minutes: float) -> dict[str, Any]:
     """How many steps fit into so many minutes, as settings of `Training`: found by playing a game that is thrown away.
 
     Whole epochs where there are five of them, so that the last validation is of the model at the end.
