@@ -1,8 +1,8 @@
 """Six sets that nobody here made, by one bare command each, beside the previous release's default.
 
-    python benchmarks/own_images.py --measure         how many steps 10 minutes hold: on two cores that nothing else uses
-    python benchmarks/own_images.py                   every run that has no result yet; go on with the same command
-    python benchmarks/own_images.py --write           docs/own-images.md from the results
+    python benchmarks/own_images.py --measure    how many steps 10 minutes hold; nothing else may run beside it
+    python benchmarks/own_images.py              every run that has no result yet; go on with the same command
+    python benchmarks/own_images.py --write      docs/own-images.md from the results
 
 A run is played to the length that was measured, so that other work beside it costs time and not quality.
 """
@@ -73,10 +73,10 @@ def emoji(folder: Path) -> None:
 
 
 # Pictures of photographs, textures and cells; not those of letters, phantoms and boards.
-PICTURES = (
-    "astronaut brick camera cell chelsea coffee coins grass gravel hubble_deep_field ihc moon motorcycle_left retina "
-    "rocket"
-).split()
+PICTURES = {
+    *("astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field"),
+    *("ihc", "moon", "motorcycle_left", "retina", "rocket"),
+}
 
 
 def patches(folder: Path) -> None:
@@ -166,7 +166,7 @@ def sides(name: str) -> list[str]:
 
 
 def data(name: str, who: str) -> Path:
-    """What `--data` is given. The previous release gets what it can read: bytes of the size that we chose, in a file."""
+    """What `--data` is given; the previous release gets what it can read: bytes of the size that we chose."""
     folder = CACHE / "sets" / name
     if not folder.exists():
         part = folder.with_suffix(".part")

@@ -6,26 +6,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganvas import explore
+    from ganvas import data, explore
     from ganvas.models import load
+    from ganvas.notebook import show
     from ganvas.training.run import Run
     from ganvas.training.train import resume, train
 
 __version__ = "0.1.0"
-__all__ = ["Run", "explore", "load", "resume", "train"]
+__all__ = ["Run", "data", "explore", "load", "resume", "show", "train"]
 
 _HOMES = {
     "train": "ganvas.training.train",
     "resume": "ganvas.training.train",
     "Run": "ganvas.training.run",
     "load": "ganvas.models",
+    "show": "ganvas.notebook",
 }
 
 
 def __getattr__(name: str) -> Any:
     """The public names, loaded when they are first asked for: `import ganvas` alone imports no torch."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    if name == "explore":
-        return import_module("ganvas.explore")
-    raise AttributeError(f"module 'ganvas' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'ganvas' has no attribute {name!r}; it has {', '.join(__all__)}")
+    import_module("ganvas.threads").settle()  # before torch is imported, which reads it once
+    return getattr(import_module(_HOMES[name]), name) if name in _HOMES else import_module(f"ganvas.{name}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -25,8 +25,17 @@ from ganvas.models.base import CHUNK
 from ganvas.priors import Distribution, Normal
 from ganvas.randomness import Draw, order
 
+__all__ = [
+    *("prior", "sample_codes", "as_codes", "manifold", "path", "interpolate", "arithmetic", "pixel_arithmetic"),
+    *("direction", "turn", "neighbours", "attributes", "wanted", "analogy", "Examples", "labelled", "judged"),
+]
+
 BLOCK = 2**22  # numbers that `neighbours` holds at a time: 16 MB, twice as fast on a CPU as 64
 SPARE = 4
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def prior(model: Any) -> Distribution:

@@ -34,6 +34,21 @@ def test_every_recipe_trains_to_a_run_that_can_be_read(recipe: str, tmp_path: Pa
     assert list((run.path / ("samples" if recipe in ("vae", "gan") else "reconstructions")).glob("*.png"))
 
 
+def test_a_recipe_object_and_a_data_set_are_taken_wherever_a_name_is(tmp_path: Path) -> None:
+    from ganvas.data import load
+
+    data = load("digits", limit=200)
+    named = ganvas.train("vae", data=data, latent_dim=3, out=tmp_path / "named", epochs=2, batch_size=50, seed=4)
+    again = ganvas.train(named.recipe, out=tmp_path / "again")
+    assert again.recipe == named.recipe and again.dataset().fingerprint == data.fingerprint
+    assert torch.equal(again.sample(4), named.sample(4))
+    longer = ganvas.train(again.recipe, data="digits", epochs=3, out=tmp_path / "longer")
+    assert longer.state["steps"] == 3 * (len(longer.dataset().splits["train"]) // 50)
+    with pytest.raises(UserError, match=r"latent_dim: a Recipe has its settings; give the name 'vae'"):
+        ganvas.train(named.recipe, latent_dim=4, out=tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+
+
 def test_a_gan_learns_points(tmp_path: Path) -> None:
     points = np.random.default_rng(0).normal(3.0, 0.1, (600, 2)).astype(np.float32)
     run = ganvas.train("gan", data=points, epochs=60, batch_size=50, out=tmp_path / "run", lr=1e-3)

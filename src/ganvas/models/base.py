@@ -65,6 +65,23 @@ class Model(nn.Module):
             )
         return super().__getattr__(name)
 
+    def __call__(self, *values: Any, **named: Any) -> Any:
+        """`forward(images, draw)`, the loss and its parts, which the training asks for."""
+        if len(values) + len(named) < 2:
+            here = ", ".join(verb for verb in VERBS if hasattr(type(self), verb))
+            raise UserError(f"a model is asked by its verbs: {here}. To call it gives its loss, of (images, draw).")
+        return super().__call__(*values, **named)
+
+    def __repr__(self) -> str:
+        numbers = sum(weight.numel() for weight in self.parameters())
+        code = f"latent_dim {self.config.latent_dim}, " if hasattr(self.config, "latent_dim") else ""
+        return f"<{type(self.config).__name__} of {' x '.join(map(str, self.shape))}: {code}{numbers:,} parameters>"
+
+    def _repr_html_(self) -> str:
+        from ganvas import notebook
+
+        return notebook.of_model(self)
+
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""

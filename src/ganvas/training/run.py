@@ -16,7 +16,10 @@ from ganvas.models import MODELS, Model, load
 from ganvas.recipe import Recipe, from_json
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ganvas.data import Dataset
+    from ganvas.training.watch import Finding
 
 
 class Run:
@@ -30,6 +33,18 @@ class Run:
         self.path = Path(path)
         if not (self.path / "recipe.json").is_file():
             raise UserError(f"{self.path} is no run: it has no recipe.json.")
+
+    def __repr__(self) -> str:
+        recipe, state = self.recipe, self.state
+        said = [f"{state['state']} at step {state['step']:,}" + (f" of {state['steps']:,}" if "steps" in state else "")]
+        test = state.get("test") or {}
+        said += [f"test {name} {test[name]:.4g}" for name in ("elbo", "loss") if name in test][:1]
+        return f"<Run {self.path}: {recipe.name} on {Path(recipe.data.source).stem}, {', '.join(said)}>"
+
+    def _repr_html_(self) -> str:
+        from ganvas import notebook
+
+        return notebook.of_run(self)
 
     @property
     def recipe(self) -> Recipe:
@@ -45,6 +60,31 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl."""
         return [json.loads(line) for line in self._whole_lines()]
+
+    @property
+    def history(self) -> Any:
+        """The metrics as a `pandas.DataFrame`, a row for each step and split.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise UserError("run.history is a pandas data frame: pip install pandas, or take run.metrics.") from error
+        return DataFrame(self.metrics)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What the watch names: what is wrong, with the figures and the remedy."""
+        from ganvas.training.watch import examine
+
+        return examine(self)[0]
+
+    def sample(self, n: int = 64, seed: int = 0) -> Tensor:
+        """`Model.sample` of the trained model: (n, *shape) in [0, 1]."""
+        drawn: Tensor = self.model.sample(n, seed)
+        return drawn
 
     @property
     def snapshots(self) -> dict[int, Path]:

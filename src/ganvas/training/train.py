@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 
 import ganvas
-from ganvas import threads
+from ganvas import notebook, threads
 from ganvas.data import Dataset, load
 from ganvas.errors import UserError, unknown
 from ganvas.files import write_text
@@ -44,15 +44,15 @@ def quiet(step: int, steps: int, row: dict[str, float]) -> None:
 
 
 def train(
-    recipe: str,
+    recipe: str | Recipe,
     *,
-    data: Any = "mnist",
+    data: Any = None,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     labels: Any = None,
     range: tuple[float, float] | None = None,
     limit: int | None = None,
-    binarise: bool = False,
+    binarise: bool | None = None,
     strict: bool = False,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -60,21 +60,21 @@ def train(
     lr: float | None = None,
     schedule: str | None = None,
     patience: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    precision: str = "auto",
+    seed: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
     snapshots: int | None = None,
     init: str | Path | None = None,
     tensorboard: bool = False,
     out: str | Path | None = None,
-    report: Report = quiet,
+    report: Report | None = None,
     **settings: Any,
 ) -> Run:
     """Train a model and return its run.
 
     Args:
-        recipe: the name of a recipe, see `ganvas recipes`.
-        data: a named data set, a folder, a zip, .npy, .npz, an array or a tensor.
+        recipe: the name of a recipe, see `ganvas recipes`; or a `Recipe`, of which what is not given here is taken.
+        data: a named data set, a folder, a file, an array, or what else `ganvas.data.load` takes; "mnist" by default.
         size: height and width that images are scaled and cropped to.
         channels: 1 makes images grey, 3 makes them colour, 4 keeps transparency.
         labels: a file of labels for a folder or zip, see `ganvas.data.load`.
@@ -90,15 +90,15 @@ def train(
         lr: learning rate of every player.
         schedule: of the learning rate, "constant" or "cosine".
         patience: epochs without a better validation loss before it stops.
-        seed: of every draw.
-        device: "auto", "cpu", "cuda", "mps".
-        precision: "auto", "float32" or "bfloat16".
+        seed: of every draw; 0 by default.
+        device: "auto" (the default), "cpu", "cuda", "mps".
+        precision: "auto" (the default), "float32" or "bfloat16".
         snapshots: models that are kept on the way, evenly spaced, see `Run.snapshots`.
         init: a run, or a folder that a model was saved in, whose weights it begins with: another bound, rate or data
             set, the same nets.
         tensorboard: write TensorBoard's event files into the run, too.
         out: the run's folder; by default runs/DATE-RECIPE-DATA-ID.
-        report: called with (step, steps, figures) as it goes.
+        report: called with (step, steps, figures) as it goes; in a notebook a bar by default, else nothing.
         settings: the recipe's own arguments.
 
     Raises:
@@ -106,15 +106,18 @@ def train(
     """
     if minutes is not None and epochs is not None:
         raise UserError(f"--minutes {minutes:g} and --epochs {epochs} both say how long: leave one of them away.")
-    build(RECIPES[recipe], _known(recipe, settings))  # refuses what can't be before any data is read
-    where = engine.choose_device(device)
+    made = _made(recipe, settings)  # refuses what can't be before any data is read
+    own = made.data
+    where = engine.choose_device(device or made.training.device)
     if tensorboard and find_spec("tensorboard") is None:
         raise UserError("--tensorboard needs the extra: pip install 'ganvas[tensorboard]'.")
     how: dict[str, Any] = {"size": size, "channels": channels, "binarise": binarise, "labels": labels}
-    dataset = load(data, **how, range=range, limit=limit, strict=strict)
+    how |= {"range": range, "limit": limit}
+    how = {name: getattr(own, name) if value is None else value for name, value in how.items()}
+    dataset = load(own.source if data is None else data, **how, strict=strict)
     facts = Facts.of(dataset)
-    given = {"facts": facts} if "facts" in inspect.signature(RECIPES[recipe]).parameters else {}
-    made: Recipe = build(RECIPES[recipe], {**given, **settings})
+    if isinstance(recipe, str):
+        made = _made(recipe, settings, facts)
     if batch_size is None and made.training.batch_size > facts.n:
         largest = 1 << (facts.n.bit_length() - 1)
         batch_size = facts.choose("batch_size", None, largest, f"there are {facts.n} training images")
@@ -136,16 +139,13 @@ def train(
             for name, turn in training.turns.items()
         }
         training = dataclasses.replace(training, turns=turns)
-    asked = {
+    size, labels = how["size"], how["labels"]
+    asked = how | {
         "source": dataset.source,
         "size": (size, size) if isinstance(size, int) else size,
-        "channels": channels,
-        "range": range,
-        "limit": limit,
-        "binarise": binarise,
         "labels": str(Path(labels).absolute()) if isinstance(labels, str | Path) else None,
     }
-    made = dataclasses.replace(made, arguments=settings, data=_replace(made.data, asked), training=training)
+    made = dataclasses.replace(made, data=_replace(made.data, asked), training=training)
     accelerator = engine.make_accelerator(where)
     if minutes is not None:
         steps = plan(Game(make_model(made, dataset, where), made, dataset, accelerator), minutes)
@@ -165,12 +165,28 @@ def train(
 
     def start() -> Path:
         stamp = datetime.datetime.now().strftime("%Y%m%d")
-        path = Path(out) if out else Path("runs") / f"{stamp}-{recipe}-{dataset.name}-{secrets.token_hex(3)}"
+        path = Path(out) if out else Path("runs") / f"{stamp}-{made.name}-{dataset.name}-{secrets.token_hex(3)}"
         about = {"fingerprint": dataset.fingerprint, "shape": dataset.shape, "preparation": dataset.preparation}
         versions = {"ganvas": ganvas.__version__, "torch": torch.__version__, "python": platform.python_version()}
         return create(path, made, {**about, "chosen": facts.chosen, "versions": versions, "machine": machine()}).path
 
     return _finish(game, Run(engine.on_main(game.accelerator, start)), report, tensorboard)
+
+
+def _made(recipe: str | Recipe, settings: dict[str, Any], facts: Facts | None = None) -> Recipe:
+    """The recipe of that name with these settings, for data of these facts; or the one that is given.
+
+    Raises:
+        UserError: an unknown recipe or setting, a value that is refused, or settings beside a recipe that has its own.
+    """
+    if isinstance(recipe, Recipe):
+        if settings:
+            raise UserError(f"{', '.join(settings)}: a Recipe has its settings; give the name {recipe.name!r} instead.")
+        return recipe
+    function = RECIPES[recipe]
+    given = {"facts": facts} if facts and "facts" in inspect.signature(function).parameters else {}
+    made: Recipe = build(function, {**given, **_known(recipe, settings)})
+    return dataclasses.replace(made, arguments=settings)
 
 
 def plan(game: Game, minutes: float) -> dict[str, Any]:
@@ -196,7 +212,7 @@ def plan(game: Game, minutes: float) -> dict[str, Any]:
     return {"epochs": int(epochs)} if epochs >= 5 else {"epochs": math.ceil(epochs), "steps": steps}
 
 
-def resume(path: str | Path, report: Report = quiet) -> Run:
+def resume(path: str | Path, report: Report | None = None) -> Run:
     """Continue a run from its newest checkpoint, as if it had never stopped.
 
     Raises:
@@ -261,8 +277,12 @@ def _begin_with(game: Game) -> None:
     own.load_state_dict(weights | counts)
 
 
-def _finish(game: Game, run: Run, report: Report, tensorboard: bool) -> Run:
+def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool) -> Run:
     """Play from the newest checkpoint to the end, then measure the best model and store it."""
+    if report is None and notebook.running():
+        with notebook.bar(run.data.get("chosen", ())) as shown:
+            return _finish(game, run, shown, tensorboard)
+    report = report or quiet
     main = game.accelerator.is_main_process
     lock = FileLock(run.path / ".lock")
 

@@ -1,0 +1,172 @@
+"""What a notebook shows of runs, models and images, and of a training that goes on."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from ganvas.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ganvas.models import Model
+    from ganvas.training.run import Run
+
+WIDTH, HEIGHT = 360, 160  # of a curve, in CSS pixels
+COLOURS = {"train": "#8a8f98", "validation": "#d4380d"}
+SHOWN = 32  # samples of a model
+CHANNELS = (1, 3, 4)
+
+
+def show(images: Any, columns: int | None = None) -> Image.Image:
+    """Images as one picture, which a notebook draws; `.save("file.png")` and `.show()` are the picture's own.
+
+    Args:
+        images: (N, C, H, W) or (N, H, W, C), floats in [0, 1] or uint8; a tensor, an array, PIL images, paths; one
+            image may come alone. Points (N, 2) are drawn as dots.
+        columns: in a row; about as many as rows by default.
+
+    Raises:
+        UserError: no images, or some that differ in size, or of another range.
+    """
+    from ganvas import plots
+    from ganvas.data.reading import read_rows
+
+    rows = read_rows(images, _shape(images))
+    if not len(rows):
+        raise UserError("there are no images to show.")
+    picture = plots.grid(rows, columns)
+    return Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+
+
+def _shape(images: Any) -> tuple[int, ...]:
+    """(C, H, W) of images, or (2,) of points; of pictures and files: of the first."""
+    while isinstance(images, list | tuple) and images:
+        images = images[0]
+    if isinstance(images, str | Path):
+        with Image.open(images) as image:
+            return _shape(image)
+    if isinstance(images, Image.Image):
+        return len(images.getbands()) if images.mode in ("L", "RGB", "RGBA") else 3, images.height, images.width
+    shape = tuple(getattr(images, "shape", ()))
+    if len(shape) == 2 and shape[1] == 2:
+        return shape[1:]
+    if len(shape) == 2:
+        return 1, *shape
+    if len(shape) == 3 and shape[0] not in CHANNELS and shape[2] not in CHANNELS:
+        return 1, *shape[1:]
+    if len(shape) in (3, 4):
+        shape = shape[-3:]
+        if shape[0] in CHANNELS:
+            return shape
+        if shape[2] in CHANNELS:
+            return shape[2], *shape[:2]
+    raise UserError(f"images of shape {shape}: show takes (N, C, H, W) or (N, H, W, C), of 1, 3 or 4 channels.")
+
+
+def of_run(run: Run) -> str:
+    """A run as HTML: what it is, curves, test figures, findings, its newest pictures."""
+    rows, state = run.metrics, run.state
+    parts = [_title(repr(run).strip("<>"))]
+    parts += [_curve(rows, name) for name in _curved(rows)]
+    if test := state.get("test"):
+        parts.append(_table({f"test {name}": f"{value:.4g}" for name, value in test.items()}))
+    for finding in run.findings:
+        parts.append(f"<p>{html.escape(str(finding))}</p>")
+    for kind in ("samples", "reconstructions"):
+        if files := sorted((run.path / kind).glob("*.png")):
+            parts.append(f"<figure><figcaption>{kind}</figcaption>{_picture(Image.open(files[-1]))}</figure>")
+    return "<div>" + "".join(parts) + "</div>"
+
+
+def of_model(model: Model) -> str:
+    """A model as HTML: what it is, and samples where it draws any."""
+    parts = [_title(repr(model).strip("<>"))]
+    if hasattr(type(model), "sample") and len(model.shape) == 3 and model.shape[0] in (1, 3, 4):
+        parts.append(_picture(show(model.sample(SHOWN), 8)))
+    return "<div>" + "".join(parts) + "</div>"
+
+
+def _title(text: str) -> str:
+    return f"<p><b>{html.escape(text)}</b></p>"
+
+
+def _table(values: Mapping[str, str]) -> str:
+    cells = "".join(f"<tr><td>{html.escape(name)}</td><td>{value}</td></tr>" for name, value in values.items())
+    return f"<table>{cells}</table>"
+
+
+def _picture(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def _curved(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The figures that are worth a curve: the loss of each player."""
+    names = dict.fromkeys(name for row in rows if row["split"] == "train" for name in row)
+    return [name for name in names if name.rpartition("/")[2] == "loss"]
+
+
+def _curve(rows: Iterable[Mapping[str, Any]], name: str) -> str:
+    """A figure over the epochs as SVG, a line for each split."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if row["split"] in COLOURS and name in row:
+            found.setdefault(row["split"], []).append((row["epoch"], row[name]))
+    points = [point for line in found.values() for point in line]
+    if len(points) < 3:
+        return ""
+    last = max(x for x, _ in points)
+    # The first losses are often far above the rest, which alone is worth looking at.
+    values = sorted(y for _, y in points)
+    low, high = values[0], values[int(0.95 * (len(values) - 1))]
+    scale = (HEIGHT - 40) / (high - low or 1.0)
+    lines = []
+    for split, line in found.items():
+        places = " ".join(
+            f"{40 + (WIDTH - 50) * x / last:.1f},{HEIGHT - 20 - scale * (min(y, high) - low):.1f}" for x, y in line
+        )
+        lines.append(f'<polyline points="{places}" fill="none" stroke="{COLOURS[split]}" stroke-width="1.5"/>')
+    texts = [
+        (40, 12, f"{name} ({', '.join(found)})"),
+        (0, 24, f"{high:.4g}"),
+        (0, HEIGHT - 20, f"{low:.4g}"),
+        (WIDTH - 80, HEIGHT - 4, f"epoch {last:.4g}"),
+    ]
+    written = "".join(f'<text x="{x}" y="{y}">{html.escape(text)}</text>' for x, y, text in texts)
+    style = 'style="font: 10px sans-serif; fill: #8a8f98"'
+    return f'<svg width="{WIDTH}" height="{HEIGHT}" {style}>{"".join(lines)}{written}</svg>'
+
+
+def running() -> bool:
+    """Whether this program runs in a notebook."""
+    shell = sys.modules.get("IPython")
+    return bool(shell and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell")
+
+
+@contextmanager
+def bar(chosen: Sequence[str]) -> Iterator[Callable[[int, int, Mapping[str, float]], None]]:
+    """A report for `train` that moves a bar in the cell's output, below what was chosen."""
+    from IPython import display
+
+    from ganvas.training.progress import words
+
+    lines = "".join(f"<div>{html.escape(line)}</div>" for line in chosen)
+    page: Any = display.HTML
+    handle = display.display(page(f"{lines}<progress></progress>"), display_id=True)  # type: ignore[no-untyped-call]
+
+    def report(step: int, steps: int, figures: Mapping[str, float]) -> None:
+        end = html.escape(f"step {step:,} of {steps:,}  {words(figures)}")
+        handle.update(page(f'{lines}<progress value="{step}" max="{steps}"></progress> {end}'))
+
+    yield report
