@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class Dataset:
         range: what became 0 and 1, in the source's units: (0, 255) of plain bytes; None for rows of numbers.
         levels: distinct equidistant levels that the source can have; None for floats.
         columns: the names of the numbers in a row.
+        how: what `load` was asked for, so that a `Dataset` that it is given is the same again.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Dataset:
     range: tuple[float, float] | None = None
     levels: int | None = None
     columns: tuple[str, ...] | None = None
+    how: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {len(part):,}" for name, part in self.splits.items())
@@ -118,6 +120,11 @@ def load(
     Raises:
         UserError: an unknown source, or one that cannot be prepared as asked; says why, and the remedy.
     """
+    how: dict[str, Any] = {"size": size, "channels": channels, "labels": labels, "range": range, "limit": limit}
+    if isinstance(source, Dataset):
+        how = {name: source.how.get(name) if value is None else value for name, value in how.items()}
+        binarise = binarise or source.how.get("binarise", False)
+        return load(source.source, **how, binarise=binarise, strict=strict, progress=progress)
     wanted = _size(size)
     asked = ranges.checked(range)
     if channels not in (None, 1, 3, 4):
@@ -125,8 +132,6 @@ def load(
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: it takes at least 1 row.")
     remarks: list[str] = []
-    if isinstance(source, Dataset):
-        source = source.source
     if not isinstance(source, str | Path):
         name = "array"
         found = python.read(source)
@@ -138,6 +143,7 @@ def load(
             digests = store.digest(*(part for key in sorted(given) for part in (key, given[key])), repr(columns))
             entry = _from_arrays("array", lambda: (given, columns), labels, digests, asked)
         source = f"array:{entry.key[:16]}"
+        how |= {"labels": None, "range": None}  # which that entry has now
     elif isinstance(source, str) and (source in sources.names() or source.startswith("array:")):
         if labels is not None:
             raise UserError(f"{source!r} has its own labels; leave the separate labels out.")
@@ -167,7 +173,8 @@ def load(
         else:
             known = "a folder, nor a .zip, .npy, .npz, .amat, .csv or .tsv file, nor an image"
             raise UserError(f"{source!r} is neither {known}.")
-    return _dataset(name, source, _derived(entry, name, wanted, channels, binarise, limit, progress), remarks)
+    entry = _derived(entry, name, wanted, channels, binarise, limit, progress)
+    return replace(_dataset(name, source, entry, remarks), how=how | {"binarise": binarise})
 
 
 def describe(dataset: Dataset) -> list[tuple[str, str]]:

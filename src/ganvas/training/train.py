@@ -139,8 +139,9 @@ def train(
             for name, turn in training.turns.items()
         }
         training = dataclasses.replace(training, turns=turns)
-    size, labels = how["size"], how["labels"]
-    asked = how | {
+    size, labels = dataset.how["size"], dataset.how["labels"]
+    asked = {
+        **dataset.how,
         "source": dataset.source,
         "size": (size, size) if isinstance(size, int) else size,
         "labels": str(Path(labels).absolute()) if isinstance(labels, str | Path) else None,
