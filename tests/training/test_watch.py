@@ -25,6 +25,7 @@ from ganvas.data import Dataset, Split, load
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.flags import Command
+from ganvas.likelihoods import Gaussian
 from ganvas.losses import PROBABILISTIC
 from ganvas.models.base import FAMILIES
 from ganvas.models.gan import GAN, GANModel
@@ -97,6 +98,39 @@ def test_explained_is_1_for_the_images_and_0_for_their_mean() -> None:
     assert measure.explained(images, mean, train) == pytest.approx(0)
     error = ((images - 0.5 * images) ** 2).sum() / ((images - mean) ** 2).sum()
     assert measure.explained(images, 0.5 * images, train) == pytest.approx(1 - float(error), rel=1e-5)
+
+
+def test_detail_is_the_squared_difference_of_neighbours() -> None:
+    x = torch.tensor([[[[0.0, 1.0], [0.5, 0.5]]]])
+    assert measure.detail(x) == pytest.approx(((0.5**2 + 0.5**2) / 2) + (1.0**2 + 0) / 2)
+    images = torch.rand(20, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    blurred = torch.nn.functional.avg_pool2d(images, 3, 1, 1)
+    assert measure.detail(blurred) < 0.25 * measure.detail(images)
+
+
+def test_error_over_pca_is_1_for_reconstructions_by_its_components() -> None:
+    made_of = data(300, (1, 8, 8), held_out=60)
+    seen = measure.probe(made_of, 16)
+    pca = PCA(5, svd_solver="full").fit(to_tensor(made_of.splits["train"].images).flatten(1).numpy())
+    flat = seen.held_out.flatten(1).numpy()
+    by_pca = torch.from_numpy(pca.inverse_transform(pca.transform(flat))).view_as(seen.held_out)
+    assert measure.error_over_pca(by_pca, seen, 5) == pytest.approx(1, rel=1e-2)
+    assert measure.error_over_pca(seen.held_out, seen, 5) == 0
+    mean = torch.from_numpy(pca.mean_).view(1, 1, 8, 8).expand_as(seen.held_out)
+    left = ((flat - pca.mean_) ** 2).sum() / ((by_pca.flatten(1).numpy() - flat) ** 2).sum()
+    assert measure.error_over_pca(mean, seen, 5) == pytest.approx(left, rel=1e-2)
+
+
+def test_what_a_likelihood_expects_of_the_data() -> None:
+    seen = measure.probe(data(100, (1, 8, 8)), 16)
+    edges = float(((seen.train <= 0.05) | (seen.train >= 0.95)).float().mean())
+    found = measure.likelihood(VAEModel(VAE(latent_dim=2, net=MLP(hidden=(4,))), (1, 8, 8)), seen, seen.train)
+    assert found == {"black_and_white": pytest.approx(edges)}
+    gaussian = VAE(latent_dim=2, net=MLP(hidden=(4,)), likelihood=Gaussian(scale=0.6))
+    found = measure.likelihood(VAEModel(gaussian, (1, 8, 8)), seen, seen.train + 0.2)
+    assert found == {"scale_over_error": pytest.approx(3, rel=1e-5)}
+    learned = dataclasses.replace(gaussian, likelihood=Gaussian(scale="shared"))
+    assert measure.likelihood(VAEModel(learned, (1, 8, 8)), seen, seen.train) == {}
 
 
 def test_missing_classes_are_those_with_a_fifth_of_their_due() -> None:
@@ -271,12 +305,17 @@ ILL: dict[str, tuple[str, dict[str, Any], dict[str, float]]] = {
     "vanishing generator gradient": ("gan", {"loss": "minimax"}, {"gradient_share": 1e-4}),
     "mode collapse": ("dcgan", {"loss": "non-saturating"}, {"spread": 0.1, "recall": 0.0}),
     "memorising": ("autoencoder", {}, {"explained_train": 0.95, "explained_held_out": 0.2}),
+    "wrong likelihood": ("vae", {"likelihood": "bernoulli"}, {"black_and_white": 0.3}),
+    "underfit": ("autoencoder", {}, {"error_over_pca": 2.5}),
+    "blurred": ("vae", {}, {"detail": 0.05}),
+    "samples unlike the data": ("dcgan", {"loss": "minimax"}, {"recall": 0.0, "coverage": 0.02}),
 }
 WELL = {
     "active_units": 12, "kl": 20, "mutual_information": 5, "aggregate_kl": 0.5, "told_from_reconstructions": 0.7,
     "explained_train": 0.8, "explained_held_out": 0.75, "spread": 0.9, "recall": 0.6, "coverage": 0.8,
     "missing_classes": 0.0, "separation": 0.8, "overfitting": 0.5, "sample_distance": 1.0,
     "discriminator_held_out": 0.7, "discriminator_fake": 0.3, "gradient_share": 0.4, "clipped_share": 0.2, "slope": 1.0,
+    "black_and_white": 0.9, "scale_over_error": 1.2, "error_over_pca": 0.8, "detail": 0.6,
 }  # fmt: skip
 
 
@@ -545,9 +584,9 @@ def test_a_collapse_is_named_while_it_trains_and_afterwards(
 ) -> None:
     monkeypatch.setattr(Watch, "due", lambda self: self.game.step % 50 == 0)
     with caplog.at_level(logging.WARNING, logger="ganvas"):
-        run = ganvas.train("vae", out=tmp_path / "run", epochs=15, beta=200.0, **FAST)
+        run = ganvas.train("vae", out=tmp_path / "run", epochs=15, beta=200.0, fit=0, **FAST)
     told = [line for line in caplog.messages if line.startswith("posterior collapse since step ")]
-    assert len(told) == 1 and "try: ganvas train vae --beta 1 --data digits --epochs 15" in told[0]
+    assert len(told) == 1 and "try: ganvas train vae --beta 1 --fit 0 --data digits --epochs 15" in told[0]
     written = json.loads((run.path / "findings.json").read_text())
     assert [one["name"] for one in written] == ["posterior collapse", "latent loss too high"]
     found, history = examine(run)
@@ -558,6 +597,17 @@ def test_a_collapse_is_named_while_it_trains_and_afterwards(
     again, (look,) = examine(run)
     assert [one.name for one in again] == [one.name for one in found]
     assert look["kl"] == pytest.approx(history[-1]["kl"], rel=0.5) and look["epoch"] == 15
+
+
+def test_a_finished_run_of_a_few_steps_was_trained_too_shortly(tmp_path: Path) -> None:
+    run = ganvas.train("vae", out=tmp_path / "run", epochs=2, **FAST)
+    (found,), _ = examine(run)
+    assert found.name == "trained too shortly" and found.evidence["steps"].value == run.state["step"] < 200
+    epochs = found.arguments["epochs"]
+    assert epochs * run.state["step"] / 2 >= 1000 and f"--epochs {epochs}" in found.remedy
+    rows = [row(step, WELL) for step in (500, 1000)]
+    assert findings(rows, made("vae"), (1, 28, 28), {"state": "finished"}) == []
+    assert findings(rows[:1], made("vae"), (1, 28, 28), {"state": "running"}) == []
 
 
 def test_a_divergence_says_its_name(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import nn
 
 from ganvas.errors import UserError
-from ganvas.nets.layers import BatchNorm
+from ganvas.nets.layers import BatchNorm, Resize
 from ganvas.nets.registry import NETS
 from ganvas.registry import Count, settings
 
@@ -62,12 +62,15 @@ class DCGAN:
         kernel: 5 as in the paper, or 4 as in that example.
         norm: batch norm, not beside the image and not on the head; or none.
         widen: whether filters double, up to 8 times the first (1024 in the paper), or are the same at every layer.
+        up: "transposed" convolutions, or "resize": interpolation and a convolution of 3 x 3, which leave no checker
+            pattern (Odena et al. 2016).
     """
 
     filters: Count = 64
     kernel: Literal[4, 5] = 4
     norm: Literal["batch", "none"] = "batch"
     widen: bool = True
+    up: Literal["transposed", "resize"] = "transposed"
 
     def _filters(self, n: int) -> list[int]:
         """Of n layers, from the image inwards."""
@@ -102,10 +105,14 @@ class DCGAN:
         ]
         for i, (a, b) in enumerate(itertools.pairwise(channels)):
             last = i == n - 1
-            up = nn.ConvTranspose2d(
-                a, b, self.kernel, 2, (self.kernel - 1) // 2, output_padding=self.kernel % 2, bias=bias or last
-            )
-            layers += [up] if last else [up, self._norm(b), nn.ReLU(inplace=True)]
+            height, width = 2 * height, 2 * width
+            if self.up == "resize":
+                layers += [Resize((height, width)), nn.Conv2d(a, b, 3, padding=1, bias=bias or last)]
+            else:
+                padding, more = (self.kernel - 1) // 2, self.kernel % 2
+                up = nn.ConvTranspose2d(a, b, self.kernel, 2, padding, output_padding=more, bias=bias or last)
+                layers.append(up)
+            layers += [] if last else [self._norm(b), nn.ReLU(inplace=True)]
         around = margins(shape)
         if any(around):
             layers.append(nn.ZeroPad2d((-around[0], -around[1], -around[2], -around[3])))  # what is negative is cut off

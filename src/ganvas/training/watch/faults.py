@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganvas.errors import UserError
-from ganvas.recipe import Recipe
+from ganvas.recipe import Facts, Recipe
 from ganvas.recipes import RECIPES
 from ganvas.registry import Registry, build, parameters
 
@@ -25,7 +25,11 @@ TRAINING = ("epochs", "batch_size", "schedule", "patience", "seed", "device", "p
 # Every model begins with faults that pass: nothing is named in this share of the steps, at least and at most these.
 WARM_UP, FEWEST, MOST = 0.2, 200, 3000
 HELD = 0.2  # share of the steps so far over which a fault must have held without a break, in two rows at least
+TOO_SHORT = 20  # a run is too short that is so many times shorter than its recipe's own length
+SHORT = "Every model is poor at first: nothing else can be said of one that has hardly been trained."
 DIVERGED = "divergence: "  # how the message of a run begins that stopped at a number that is not finite
+
+COLLAPSED = {"posterior collapse", "latent loss too high"}
 
 Row = Mapping[str, Any]
 
@@ -65,6 +69,11 @@ VITALS = {
     "explained_train": "share of the variance of training images that reconstructions explain",
     "explained_held_out": "the same of held-out images",
     "generalisation_gap": "the former less the latter",
+    "error_over_pca": "squared error of held-out reconstructions over that of PCA with as many numbers (active units)",
+    "detail": "squared differences of neighbouring pixels in held-out reconstructions, over those in the images",
+    "black_and_white": "share of pixels that are nearly black or white, as a Bernoulli likelihood expects",
+    "scale_over_error": "the fixed scale of a Gaussian likelihood over the error of reconstructions",
+    "steps": "of the whole training",
     "told_from_reconstructions": "how often a nearest neighbour tells samples from reconstructions; 0.5 is chance",
     "spread": "spread of samples over that of training images",
     "sample_distance": "distance from a sample to the nearest training image, over that from held-out images",
@@ -233,6 +242,34 @@ def mode_collapse(recipe: Recipe) -> Sequence[Changes] | None:
     return [*_non_saturating(recipe), *penalty, {"minibatch_discrimination": 100}, _wgan(recipe)]
 
 
+@fault({"black_and_white": at_least(0.6)}, {"scale_over_error": at_most(3)})
+def wrong_likelihood(recipe: Recipe) -> Sequence[Changes]:
+    """P(x given z) can't describe these data: grey levels are no black and white, or reconstructions could be more
+    exact than its scale asks for."""
+    return [{"likelihood": "gaussian", "scale": None}]
+
+
+@fault({"error_over_pca": at_most(1.6)})
+def underfit(recipe: Recipe) -> Sequence[Changes]:
+    """Reconstructions are worse than those of principal components, with as many numbers: the nets have not learned."""
+    return [{"epochs": 4 * recipe.training.epochs}, {"net": "residual"}]
+
+
+@fault({"detail": at_least(0.15)})
+def blurred(recipe: Recipe) -> Sequence[Changes]:
+    """Reconstructions lack the detail of the images: edges and texture are averaged away."""
+    wider = {"latent_dim": 4 * recipe.model.latent_dim} if hasattr(recipe.model, "latent_dim") else {}
+    return [wider, {"epochs": 4 * recipe.training.epochs}]
+
+
+@fault({"recall": at_least(0.02), "coverage": at_least(0.1)})
+def samples_unlike_the_data(recipe: Recipe) -> Sequence[Changes] | None:
+    """No image has a sample near it: the generator has not learned the data yet, or has lost them."""
+    if "generator" not in recipe.training.turns:
+        return None
+    return [*_non_saturating(recipe), {"epochs": 4 * recipe.training.epochs}]
+
+
 @fault({"generalisation_gap": at_most(0.25)}, {"overfitting": at_most(0.85)})
 def memorising(recipe: Recipe) -> Sequence[Changes]:
     """The model, or its discriminator, knows the training images by heart and does much worse on others."""
@@ -305,8 +342,28 @@ def findings(
         return [FAULTS["divergence"].found(int(state["step"]), {}, recipe, shape)]
     history = looks(rows, recipe)
     found = [finding for fault in FAULTS.values() if (finding := fault(history, recipe, shape))]
+    if state and state.get("state") == "finished" and history:
+        found += too_short(history[-1], recipe, shape)
+    names = {finding.name for finding in found}
+    if names & COLLAPSED:  # such a decoder gives one image, which of course is blurred
+        found = [finding for finding in found if finding.name not in ("underfit", "blurred")]
     # Of a model that has diverged nothing else can be said.
     return [finding for finding in found if finding.name == "divergence"] or found
+
+
+def too_short(row: Row, recipe: Recipe, shape: Sequence[int]) -> list[Finding]:
+    """The finding that a finished run is under a twentieth of what its recipe trains by itself, or `FEWEST` steps."""
+    epoch_steps = row["step"] / row["epoch"]
+    function = RECIPES[recipe.name]
+    facts = Facts(tuple(shape), max(1, round(epoch_steps * recipe.training.batch_size)))
+    given = {"facts": facts} if "facts" in inspect.signature(function).parameters else {}
+    own: Recipe = build(function, {**given, **recipe.arguments})
+    enough = max(FEWEST, math.ceil(own.training.epochs * epoch_steps / TOO_SHORT))
+    if row["step"] >= enough:
+        return []
+    taken = changed(recipe, {"epochs": max(own.training.epochs, math.ceil(5 * enough / epoch_steps))})
+    evidence = {"steps": Evidence(row["step"], str(at_least(enough)))}
+    return [Finding("trained too shortly", 0, evidence, SHORT, command(taken), taken)]
 
 
 def remedy(recipe: Recipe, shape: Sequence[int], remedies: Sequence[Changes]) -> dict[str, Any]:

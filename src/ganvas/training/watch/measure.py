@@ -21,12 +21,14 @@ from ganvas.evaluate import posteriors
 from ganvas.evaluate.checks import Floats
 from ganvas.evaluate.coverage import density_coverage, precision_recall
 from ganvas.evaluate.distances import nearest
+from ganvas.likelihoods import Bernoulli
 from ganvas.models import Model
 from ganvas.models.base import fast_products
 from ganvas.models.gan import GANModel, Seen
 from ganvas.models.vae import VAEModel
 from ganvas.nets.layers import BatchNorm
 from ganvas.randomness import Draw
+from ganvas.recipe import EDGE
 from ganvas.techniques import Clip
 
 LOOK = 256  # images of each kind: train, held-out, samples
@@ -50,6 +52,7 @@ class Probe:
         batch_size: of the run: what a discriminator says of an image may depend on its batch.
         axes: centre (D,) and principal axes (D, d) of the training images; None for points.
         reference: features (R, d) of up to 1024 training images.
+        pixels: of the reference, averaged down (R, D); None for points.
         labels: of the reference, int64 (R, A), an attribute a column; None without labels.
     """
 
@@ -59,6 +62,7 @@ class Probe:
     axes: tuple[Tensor, Tensor] | None
     reference: Floats
     labels: NDArray[np.int64] | None
+    pixels: Tensor | None = None
 
     def features(self, images: Tensor) -> Floats:
         """(N, *shape) -> (N, d), float64."""
@@ -81,6 +85,7 @@ def probe(data: Dataset, batch_size: int, device: torch.device | str = "cpu") ->
         axes=axes,
         reference=_project(reference, axes),
         labels=None if split.labels is None else split.labels[rows].reshape(len(rows), -1),
+        pixels=None if axes is None else reference,
     )
 
 
@@ -109,7 +114,13 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
         again = model.reconstruct(probe.train) if hasattr(type(model), "reconstruct") else None
         if again is not None:
             figures["explained_train"] = explained(probe.train, again, probe.train)
-            figures["explained_held_out"] = explained(probe.held_out, model.reconstruct(probe.held_out), probe.train)
+            others = model.reconstruct(probe.held_out)
+            figures["explained_held_out"] = explained(probe.held_out, others, probe.train)
+            if len(model.shape) == 3:
+                figures["detail"] = detail(others) / max(detail(probe.held_out), 1e-12)
+                numbers = figures.get("active_units", getattr(model.config, "latent_dim", 0))
+                figures["error_over_pca"] = error_over_pca(others, probe, max(1, int(numbers)))
+        figures |= likelihood(model, probe, again)
         if hasattr(type(model), "sample"):
             figures |= samples(model.sample(LOOK if len(model.shape) == 3 else POINTS), again, probe)
     if isinstance(model, GANModel):
@@ -121,6 +132,38 @@ def explained(images: Tensor, again: Tensor, train: Tensor) -> float:
     """1 - the squared error of reconstructions over that of the training images' mean: 1 at best, 0 for the mean."""
     centre = train.mean(0, keepdim=True)
     return 1 - float(losses.squared_error(images, again).mean() / losses.squared_error(images, centre).mean())
+
+
+def detail(images: Tensor) -> float:
+    """The mean squared difference of neighbouring pixels of images (N, C, H, W): what blur takes away first."""
+    x = images.float()
+    return float(x.diff(dim=2).square().mean() + x.diff(dim=3).square().mean())
+
+
+def error_over_pca(again: Tensor, probe: Probe, numbers: int) -> float:
+    """Squared error of held-out reconstructions (M, C, H, W) over that of so many principal components.
+
+    Both of images averaged down to a side of at most 32; the components are those of the reference.
+    """
+    if probe.pixels is None:
+        return math.nan
+    centre, axes = principal_axes(probe.pixels, min(numbers, len(probe.pixels) // 2))
+    images, found = _shrink(probe.held_out).cpu() - centre, _shrink(again).cpu() - centre
+    left = images - (images @ axes) @ axes.T
+    return float((found - images).square().sum() / left.square().sum().clamp_min(1e-12))
+
+
+def likelihood(model: Model, probe: Probe, again: Tensor | None) -> dict[str, float]:
+    """Whether the data can be of the likelihood: black and white for Bernoulli, as exact as a fixed scale says."""
+    own = getattr(model.config, "likelihood", None)
+    if again is None or own is None:
+        return {}
+    if isinstance(own, Bernoulli):
+        edges = (probe.train <= EDGE) | (probe.train >= 1 - EDGE)
+        return {"black_and_white": float(edges.float().mean())}
+    if isinstance(scale := getattr(own, "scale", None), float):
+        return {"scale_over_error": scale / max(1e-12, float((again - probe.train).square().mean().sqrt()))}
+    return {}
 
 
 def samples(drawn: Tensor, again: Tensor | None, probe: Probe) -> dict[str, float]:
