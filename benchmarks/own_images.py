@@ -320,7 +320,7 @@ def run(name: str, who: str, seed: int) -> None:
     state = json.loads((out / "state.json").read_text())["state"] if (out / "state.json").exists() else None
     length = ["--epochs", str(epochs)]
     if who == NEW:  # what --minutes adds
-        length += ["--schedule", "cosine", "--patience", str(max(1, epochs // 4))]
+        length += ["--schedule", "cosine"]
     command = ["train", "--resume", str(out)] if state else [*arguments_of(name, who, seed, out), *length]
     if state != "finished":
         print(f"{name}, {who}, seed {seed}: {epochs} epochs", flush=True)

@@ -175,6 +175,7 @@ class Training:
         log_every: steps between rows of metrics, at most an epoch's.
         snapshots: models that are kept on the way, evenly spaced, the last one at the end; None: none.
         init: a run, or a folder that a model was saved in, whose weights it begins with; None: drawn ones.
+        longest: epochs, at most, that a training by the clock takes; None: as many as fit.
     """
 
     turns: dict[str, Turn]
@@ -189,6 +190,7 @@ class Training:
     log_every: Count = 50
     snapshots: Count | None = None
     init: str | None = None
+    longest: Count | None = None
 
 
 @settings

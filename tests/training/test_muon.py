@@ -33,6 +33,29 @@ def test_a_matrix_moves_along_the_orthogonal_matrix_nearest_to_its_gradient() ->
     assert np.abs(seen - np.diag(np.diag(seen))).max() < 0.1
 
 
+def test_a_kernel_is_a_matrix_whatever_its_order_in_memory() -> None:
+    gradient = torch.from_numpy(np.random.default_rng(1).standard_normal((5, 3, 2, 2), np.float32))
+    moved = []
+    for shape, order in (((5, 12), torch.contiguous_format), ((5, 3, 2, 2), torch.channels_last)):
+        kernel = nn.Parameter(torch.zeros(shape).contiguous(memory_format=order))
+        kernel.grad = gradient.view(shape).contiguous(memory_format=order)
+        Muon([kernel], lr=0.1, betas=(0.9, 0.999), eps=1e-8).step()
+        moved.append(kernel.detach().reshape(5, 12))
+    torch.testing.assert_close(*moved)
+
+
+def test_one_gradient_of_any_length_does_not_fill_the_momentum() -> None:
+    """Ten gradients along one axis, one a million times as long along another: the next ten still count."""
+    weight = nn.Parameter(torch.zeros(2, 2))
+    optimizer = Muon([weight], lr=0.1, betas=(0.9, 0.999), eps=1e-8)
+    usual, wild = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, -1e6], [0.0, 0.0]])
+    for gradient in [*[usual] * 10, wild, *[usual] * 10]:
+        weight.grad = gradient.clone()
+        optimizer.step()
+    buffer = optimizer.state[weight]["momentum_buffer"]
+    assert abs(buffer[0, 1]) < 0.2 < buffer[0, 0] and float(optimizer.state[weight]["length"]) < 2
+
+
 def test_all_else_moves_by_adam() -> None:
     ours, theirs = net(), net()
     optimizer = Muon(ours.parameters(), lr=0.01, betas=(0.8, 0.99), eps=1e-4)

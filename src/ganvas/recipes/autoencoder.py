@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
-from ganvas.recipes.nets import latent_dim_for, length, net_for
+from ganvas.recipe import RECIPES, Facts, Recipe
+from ganvas.recipes.nets import latent_dim_for, net_for, training
 
 Net = Literal["mlp", "dcgan", "residual"]
-
-
-def _training(facts: Facts, net: Any) -> Training:
-    from ganvas.nets.mlp import MLP
-
-    epochs, batch_size = length(facts, isinstance(net, MLP))
-    turns = {"autoencoder": Turn(optimizer=Optimizer(lr=1e-3))}
-    return Training(turns=turns, epochs=epochs, batch_size=batch_size, schedule="cosine")
 
 
 @RECIPES.register
 def autoencoder(
     latent_dim: int | None = None,
     net: Net | None = None,
+    optimizer: Literal["adam", "muon"] | None = None,
     facts: Facts | None = None,
 ) -> Recipe:
     """Autoencoder: a code of any size and the image back from it (lecture row L2).
@@ -29,6 +22,7 @@ def autoencoder(
     Args:
         latent_dim: size of the code (default: 32 of small grey images, else 64 or 128)
         net: of the encoder and the decoder (default: mlp of small grey images, else residual)
+        optimizer: muon, whose usual rate is 2e-3, or adam (default: muon with the residual net)
 
     Example:
         ganvas train autoencoder --data mnist --latent-dim 2
@@ -39,7 +33,7 @@ def autoencoder(
     made = net_for(facts, net)
     latent_dim = latent_dim_for(facts, latent_dim, small=32)
     model = Autoencoder(latent_dim=latent_dim, net=made)
-    return Recipe(name="autoencoder", model=model, training=_training(facts, made))
+    return Recipe(name="autoencoder", model=model, training=training(facts, "autoencoder", made, optimizer))
 
 
 @RECIPES.register
@@ -48,6 +42,7 @@ def denoising_autoencoder(
     noise: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian",
     level: float = 0.5,
     net: Net | None = None,
+    optimizer: Literal["adam", "muon"] | None = None,
     facts: Facts | None = None,
 ) -> Recipe:
     """Denoising autoencoder: noise on the input, the clean image on the output (lecture row L3).
@@ -57,6 +52,7 @@ def denoising_autoencoder(
         noise: kind of noise on the input
         level: its standard deviation, or the share of pixels it spoils
         net: of the encoder and the decoder (default: mlp of small grey images, else residual)
+        optimizer: muon, whose usual rate is 2e-3, or adam (default: muon with the residual net)
 
     Example:
         ganvas train denoising-autoencoder --noise masking --level 0.4
@@ -67,4 +63,4 @@ def denoising_autoencoder(
     made = net_for(facts, net)
     latent_dim = latent_dim_for(facts, latent_dim, small=128)
     model = DenoisingAutoencoder(latent_dim=latent_dim, noise=noise, level=level, net=made)
-    return Recipe(name="denoising-autoencoder", model=model, training=_training(facts, made))
+    return Recipe(name="denoising-autoencoder", model=model, training=training(facts, "autoencoder", made, optimizer))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
 from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
+from ganvas.recipes.steady import IMAGES, LATENT_DIM, LOSS, MOST, betas, steadied
 from ganvas.recipes.techniques import Techniques, chosen
-
-FEW = 10_000  # training images from which on a discriminator has enough of them without augmentation
-# Weight of R1 over the variance of images in [-1, 1]: a gradient is one over a length, so the weight is one squared.
-PENALTY = 6.5e-4
-INSTEAD_OF_R1 = ("clip", "gradient_penalty", "minibatch_discrimination")  # techniques that it can't stand beside
 
 
 @RECIPES.register
@@ -50,29 +46,20 @@ def dcgan(
 
     facts = facts or Facts()
     steady = loss is None and not paper and generator == "dcgan"
-    defaults: dict[str, Any] = {}
-    if steady:
-        loss = facts.choose("loss", loss, "relativistic", "with it a GAN learns at a high rate")
-        weight = float(f"{PENALTY * 4 * facts.variance:.1g}")
-        if not any(techniques.get(name) for name in INSTEAD_OF_R1):
-            defaults["r1"] = facts.choose("r1", techniques.get("r1"), weight, "from the variance of the images")
-        defaults["ema"] = facts.choose("ema", techniques.get("ema"), 0.999, "samples come from an average of G")
-        if facts.images and facts.n < FEW and not techniques.get("augment"):
-            defaults["augment"] = facts.choose("augment", None, True, f"{facts.n:,} training images")
+    taken = steadied(facts, techniques) if steady else {}
     filters, kernel = filters or (128 if paper else 32 if steady else 64), kernel or (5 if paper else 4)
     model = GAN(
-        latent_dim=(64 if steady else 100) if latent_dim is None else latent_dim,
+        latent_dim=(LATENT_DIM if steady else 100) if latent_dim is None else latent_dim,
         generator=make(generator, filters, kernel),
         discriminator=DCGAN(filters=filters, kernel=kernel),
         prior=Uniform() if paper else Normal(),
-        loss=loss or "non-saturating",
+        loss=loss or (LOSS if steady else "non-saturating"),
         output="linear" if generator == "mlp" else "tanh",
-        techniques=chosen(techniques, **defaults),
+        techniques=chosen(techniques, **taken),
     )
-    penalised = techniques.get("r1", defaults.get("r1"))
-    turn = Turn(optimizer=Optimizer(lr=1e-3 if steady else 2e-4, betas=(0.0, 0.99) if penalised else (0.5, 0.999)))
+    turn = Turn(optimizer=Optimizer(lr=1e-3 if steady else 2e-4, betas=betas(techniques, taken)))
     turns = {"discriminator": turn, "generator": turn}
     if not steady:
         return Recipe(name="dcgan", model=model, training=Training(turns=turns, epochs=10, batch_size=128))
-    training = Training(turns=turns, epochs=facts.epochs(400_000, 2000), batch_size=64, schedule="cosine")
+    training = Training(turns=turns, epochs=facts.epochs(IMAGES, MOST), batch_size=64, schedule="cosine")
     return Recipe(name="dcgan", model=model, training=training)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
-from ganvas.recipes.nets import latent_dim_for, length, net_for
+from ganvas.recipe import RECIPES, Facts, Recipe
+from ganvas.recipes.nets import latent_dim_for, net_for, training
 
 
 @RECIPES.register
@@ -18,6 +18,7 @@ def vae(
     hidden: tuple[int, ...] | None = None,
     scale: float | None = None,
     fit: int | None = None,
+    optimizer: Literal["adam", "muon"] | None = None,
     facts: Facts | None = None,
 ) -> Recipe:
     """Variational autoencoder (lecture rows L4 to L7). What is not said is chosen from the data.
@@ -31,7 +32,8 @@ def vae(
         hidden: units of the mlp's hidden layers, from the image inwards (default: 500 500)
         scale: standard deviation of the Gaussian; 0: one for each value, by the decoder (default: one, learned)
         fit: normals of a mixture that becomes P(z) after training, fitted to the codes; 0: none (default: 0 of the
-            mlp with bernoulli, else 100)
+            mlp with bernoulli and of codes of up to 3, else 100)
+        optimizer: muon, whose usual rate is 2e-3, or adam (default: muon with the residual net)
 
     Example:
         ganvas train vae --data mnist --latent-dim 2
@@ -53,7 +55,8 @@ def vae(
     sigma: float | Literal["shared"] | None = "shared" if scale is None else scale or None
     latent_dim = latent_dim_for(facts, latent_dim, small=20)
     # A mixture of so many normals needs some codes for each.
-    plain = dense and chosen == "bernoulli"  # the lecture's, whose codes lie near enough to N(0, I)
+    # Not of the lecture's nets, whose codes lie near enough to N(0, I), and not where codes are to be seen on a plane.
+    plain = latent_dim <= 3 or (dense and chosen == "bernoulli")
     fit = 0 if plain and fit is None else facts.choose("fit", fit, min(100, facts.n // 20), "P(z) after training")
     model = VAE(
         latent_dim=latent_dim,
@@ -63,8 +66,4 @@ def vae(
         net=made,
         fit=fit,
     )
-    epochs, batch_size = length(facts, dense)
-    training = Training(
-        turns={"vae": Turn(optimizer=Optimizer(lr=1e-3))}, epochs=epochs, batch_size=batch_size, schedule="cosine"
-    )
-    return Recipe(name="vae", model=model, training=training)
+    return Recipe(name="vae", model=model, training=training(facts, "vae", made, optimizer))

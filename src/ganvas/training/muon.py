@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024): momentum, orthogonalised, for the matrices of a net; Adam for all else."""
+"""Muon (Jordan et al. 2024): momentum, orthogonalised, for the matrices and kernels of a net; Adam for all else."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganvas.devices import has_fast_bfloat16
+
+MOMENTUM = 0.95
+QUINTIC = (3.4445, -4.7750, 2.0315)  # a x + b x^3 + c x^5 takes singular values from 0 ... 1 to near 1 in five turns
+LONG = 3.0  # a gradient so many times as long as they were is shortened to that
+
 
 class Muon(torch.optim.Optimizer):
     """A matrix (m, n) moves by 0.2 sqrt(max(m, n)) lr times the orthogonal matrix nearest to its momentum.
 
-    All else moves by Adam. With that factor a move's root mean square is Adam's, and so is the rate (Liu et al. 2025,
-    *Muon is scalable for LLM training*, section 2.2). Each part is torch's own.
+    A kernel (o, i, h, w) is seen as a matrix (o, i h w), as Jordan et al. do. All else moves by torch's Adam. With that
+    factor a move's root mean square is Adam's, and so is the rate (Liu et al. 2025, *Muon is scalable for LLM
+    training*, section 2.2).
+
+    A move has one length whatever the gradient's. So one very long gradient, which fills the momentum for hundreds of
+    steps, would drive a net as far as it can in one direction: it is shortened.
 
     Args:
         parameters: of a player.
@@ -28,26 +38,53 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         super().__init__(parameters, {"lr": lr})
         every = self.param_groups[0]["params"]
-        matrices, others = ([p for p in every if (p.dim() == 2) == flat] for flat in (True, False))
-        self.parts: list[torch.optim.Optimizer] = []
-        if matrices:
-            self.parts.append(torch.optim.Muon(matrices, lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
-        if others:
-            self.parts.append(torch.optim.Adam(others, lr, betas=betas, eps=eps, fused=fused))
+        self.matrices = [p for p in every if p.dim() >= 2]
+        others = [p for p in every if p.dim() < 2]
+        self.adam = torch.optim.Adam(others, lr, betas=betas, eps=eps, fused=fused) if others else None
         self._share()
 
     def _share(self) -> None:
-        for part in self.parts:
-            part.state = self.state
+        if self.adam:
+            self.adam.state = self.state
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
-        for part in self.parts:
-            part.param_groups[0]["lr"] = self.param_groups[0]["lr"]
-            part.step()
+        lr = self.param_groups[0]["lr"]
+        if self.adam:
+            self.adam.param_groups[0]["lr"] = lr
+            self.adam.step()
+        for p in self.matrices:
+            if p.grad is not None:
+                move = orthogonal(self._momentum(p, p.grad).flatten(1))
+                p.add_(move.view(p.shape), alpha=-0.2 * max(move.shape) ** 0.5 * lr)
+
+    def _momentum(self, p: Tensor, gradient: Tensor) -> Tensor:
+        """Nesterov's, of gradients that are not much longer than those before."""
+        length, state = gradient.norm(), self.state[p]
+        if not state:
+            state |= {"momentum_buffer": torch.zeros_like(gradient), "length": length.clone()}
+        usual = state.setdefault("length", length.clone())
+        shorter = (LONG * usual / length.clamp_min(1e-30)).clamp_max(1)
+        usual.lerp_(shorter * length, 1 - MOMENTUM)
+        gradient = gradient * shorter
+        state["momentum_buffer"].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(state["momentum_buffer"], MOMENTUM)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from what `state_dict` gave."""
         super().load_state_dict(state_dict)
         self._share()
+
+
+def orthogonal(x: Tensor) -> Tensor:
+    """About U V^T of a matrix U S V^T, by five Newton-Schulz turns: its singular values become 0.7 to 1.2."""
+    a, b, c = QUINTIC
+    wide = x.mT if x.shape[0] > x.shape[1] else x
+    y = wide / wide.norm().clamp_min(1e-7)
+    y = y.bfloat16() if has_fast_bfloat16(x.device) else y
+    for _ in range(5):
+        square = y @ y.mT
+        y = a * y + (b * square + c * (square @ square)) @ y
+    found: Tensor = y.mT if x.shape[0] > x.shape[1] else y
+    return found.to(x.dtype)

@@ -84,9 +84,8 @@ def train(
         strict: stop at a file that can't be read.
         epochs: passes over the data; the recipe's own by default, as the next ones.
         batch_size: images a move, over all processes.
-        minutes: how long it may take, instead of epochs: the steps that fit are measured before it starts, the rate
-            falls to 0 by their end, and it stops early where the validation loss has not become better for a quarter
-            of them.
+        minutes: how long it may take, instead of epochs: the steps that fit are measured before it starts, and the
+            rate falls to 0 by their end. Few images take less: see `Training.longest`.
         lr: learning rate of every player.
         schedule: of the learning rate, "constant" or "cosine".
         patience: epochs without a better validation loss before it stops.
@@ -150,14 +149,14 @@ def train(
     accelerator = engine.make_accelerator(where)
     if minutes is not None:
         steps = plan(Game(make_model(made, dataset, where), made, dataset, accelerator), minutes)
-        steps |= {"schedule": schedule or "cosine", "patience": patience or max(20, steps["epochs"] // 4)}
-        made = dataclasses.replace(made, training=_replace(made.training, steps))
+        made = dataclasses.replace(made, training=_replace(made.training, steps | {"schedule": schedule or "cosine"}))
     game = Game(make_model(made, dataset, where), made, dataset, accelerator)
     _begin_with(game)
     if minutes is not None:
-        facts.chosen.append(
-            f"length: {game.steps:,} steps, {game.steps / game.epoch_steps:,.1f} epochs ({minutes:g} min)"
-        )
+        why = f"{minutes:g} min"
+        if game.recipe.training.epochs == game.recipe.training.longest:
+            why = f"less than {why}: longer would only overfit {facts.n:,} images"
+        facts.chosen.append(f"length: {game.steps:,} steps, {game.steps / game.epoch_steps:,.1f} epochs ({why})")
     elif epochs is None:
         facts.chosen.append(f"length: {game.recipe.training.epochs} epochs ({facts.n:,} training images)")
     if accelerator.is_main_process:
@@ -190,7 +189,7 @@ def _made(recipe: str | Recipe, settings: dict[str, Any], facts: Facts | None = 
     return dataclasses.replace(made, arguments=settings)
 
 
-def plan(game: Game, minutes: float) -> dict[str, Any]:
+def plan(game: Game, minutes: float) -> dict[str, int]:
     """How many steps fit into so many minutes, as settings of `Training`: found by playing a game that is thrown away.
 
     Whole epochs where there are five of them, so that the last validation is of the model at the end.
@@ -209,7 +208,7 @@ def plan(game: Game, minutes: float) -> dict[str, Any]:
             game.play()
             spent = clock() - began
     steps = max(1, int(minutes * 60 * TRAINING_SHARE * (game.step - 1) / spent))
-    epochs = steps / game.epoch_steps
+    epochs = min(steps / game.epoch_steps, game.recipe.training.longest or math.inf)
     return {"epochs": int(epochs)} if epochs >= 5 else {"epochs": math.ceil(epochs), "steps": steps}
 
 

@@ -67,6 +67,7 @@ VITALS = {
     "aggregate_kl": "KL(Q(z) || P(z)) of the aggregate posterior, nats per latent dimension",
     "beta": "weight of the KL",
     "explained_train": "share of the variance of training images that reconstructions explain",
+    "explained_since": "how much more of it than at the first look",
     "explained_held_out": "the same of held-out images",
     "generalisation_gap": "the former less the latter",
     "error_over_pca": "squared error of held-out reconstructions over that of PCA with as many numbers (active units)",
@@ -183,7 +184,11 @@ def fault(*signs: dict[str, Range]) -> Callable[[Remedies], Fault]:
     return register
 
 
-@fault({"explained_train": at_least(-0.5)}, {"aggregate_kl": at_most(1000)}, {"logit_scale": at_most(100)})
+@fault(
+    {"explained_train": at_least(-0.5), "explained_since": at_least(0.02)},
+    {"aggregate_kl": at_most(1000)},
+    {"logit_scale": at_most(100)},
+)
 def divergence(recipe: Recipe) -> Sequence[Changes]:
     """The losses grow without bound."""
     return [{"lr": _rate(recipe, 10)}]
@@ -309,13 +314,15 @@ def held(history: Sequence[Row], sign: Mapping[str, Range]) -> int | None:
 
 def looks(rows: Sequence[Row], recipe: Recipe) -> list[dict[str, Any]]:
     """The watch's rows, with what follows from them and from the recipe, and whether each is of the warm-up."""
-    found = []
+    found: list[dict[str, Any]] = []
     for row in rows:
         if row["split"] == "watch":
             more: dict[str, Any] = {"warm_up": row["step"] < warm_up(row, recipe)}
             if hasattr(recipe.model, "beta"):
                 more["beta"] = recipe.model.beta
             if "explained_train" in row and "explained_held_out" in row:
+                first = found[0] if found else row
+                more["explained_since"] = row["explained_train"] - first.get("explained_train", 0)
                 more["generalisation_gap"] = row["explained_train"] - row["explained_held_out"]
             found.append({**row, **more})
     return found

@@ -1,0 +1,34 @@
+"""What has steadied GANs since DCGAN, chosen from the data: for recipes whose loss is not given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganvas.recipe import Facts
+    from ganvas.recipes.techniques import Techniques
+
+FEW = 10_000  # training images from which on a discriminator has enough of them without augmentation
+# Weight of R1 over the variance of images in [-1, 1]: a gradient is one over a length, so the weight is one squared.
+PENALTY = 6.5e-4
+INSTEAD_OF_R1 = ("clip", "gradient_penalty", "minibatch_discrimination")  # techniques that it can't stand beside
+LOSS, LATENT_DIM = "relativistic", 64
+IMAGES, MOST = 400_000, 2000  # images that are seen in a training, and passes over them, at most
+
+
+def steadied(facts: Facts, techniques: Techniques) -> dict[str, Any]:
+    """The techniques that are taken unless others say otherwise: R1, an average of G, augmentation of few images."""
+    facts.choose("loss", None, LOSS, "with it a GAN learns at a high rate")
+    weight = float(f"{PENALTY * 4 * facts.variance:.1g}")
+    taken: dict[str, Any] = {}
+    if not any(techniques.get(name) for name in INSTEAD_OF_R1):
+        taken["r1"] = facts.choose("r1", techniques.get("r1"), weight, "from the variance of the images")
+    taken["ema"] = facts.choose("ema", techniques.get("ema"), 0.999, "samples come from an average of G")
+    if facts.images and facts.n < FEW and not techniques.get("augment"):
+        taken["augment"] = facts.choose("augment", None, True, f"{facts.n:,} training images")
+    return taken
+
+
+def betas(techniques: Techniques, taken: dict[str, Any]) -> tuple[float, float]:
+    """Adam's: with R1 no momentum (Mescheder et al. 2018), else that of DCGAN."""
+    return (0.0, 0.99) if techniques.get("r1", taken.get("r1")) else (0.5, 0.999)
