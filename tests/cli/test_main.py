@@ -107,14 +107,14 @@ def test_help_imports_nothing_heavy(words: list[str], absent: tuple[str, ...]) -
         ("train vae again", 2, "'again' is one word too many."),
         ("train vae --data digits --batch-size 0", 1, "batch_size: 0 is refused"),
         ("train --resume", 2, "--resume takes RUN, not nothing."),
-        ("train --resume nowhere", 1, "nowhere is no run"),
+        ("train --resume nowhere", 1, "there is no folder nowhere."),
         ("train --resume nowhere --epochs 3", 2, "unknown flag '--epochs'."),
         ("data show digits --channels 2", 2, "--channels takes 1|3|4, not '2'."),
         ("sample", 2, "`ganvas sample` takes RUN. For example: ganvas sample"),
-        ("sample nowhere", 1, "no model in nowhere"),
+        ("sample nowhere", 1, "there is no folder nowhere."),
         ("sample nowhere -n x", 2, "-n takes INT, not 'x'."),
         ("sample nowhere -n 0", 1, "-n 0: it takes at least 1."),
-        ("show nowhere", 1, "nowhere is no run"),
+        ("show nowhere", 1, "there is no folder nowhere."),
     ],
 )
 def test_refusals(words: str, status: int, says: str, said: Said) -> None:

@@ -122,12 +122,12 @@ def _subject(
 
     from ganvas.data import load
     from ganvas.evaluate.subject import Subject
-    from ganvas.models import load as load_model
+    from ganvas.training import stored
     from ganvas.training.engine import choose_device
 
     how: dict[str, Any] = {"n": n, "draws": k, "seed": seed, "split": split, "spaces": features}
     if any((path / name).exists() for name in ("recipe.json", "config.json", "model/config.json")):
-        model = load_model(path, choose_device(device))
+        model = stored.load(path, choose_device(device))
         return Subject(load_data(path, model, data, binarise, range), model, **how)
     if not path.exists():
         raise UserError(f"there is no {str(path)!r}; give a run, a model's folder, or images.")

@@ -30,7 +30,7 @@ from ganvas.provenance import machine
 from ganvas.recipe import Facts, Recipe
 from ganvas.recipes import RECIPES
 from ganvas.registry import build, parameters
-from ganvas.training import checkpoint, engine
+from ganvas.training import checkpoint, engine, stored
 from ganvas.training.loop import Game, Report, pictures, play, validate
 from ganvas.training.run import Run, create
 
@@ -244,7 +244,7 @@ def _begin_with(game: Game) -> None:
     init = game.recipe.training.init
     if init is None:
         return
-    theirs, own = load_model(init), game.model
+    theirs, own = stored.load(init), game.model
     weights, counts = theirs.state_dict(), {name: own.get_buffer(name) for name in own.counters}
     for counter in theirs.counters:
         del weights[counter]
