@@ -113,6 +113,7 @@ class Game:
         self.window: dict[str, Tensor] = {}
         self.best: float | None = None
         self.best_epoch = 0
+        self.stopped = False  # by patience
 
     def pace(self, config: Optimizer) -> dict[str, float]:
         """What an optimiser's schedule makes of its rate and momentum at this step."""
@@ -172,6 +173,7 @@ class Game:
                 tensors |= {f"optimizer/{name}/{i}/{entry}": t for entry, t in state.items() if isinstance(t, Tensor)}
         tensors |= {f"window/{part}": value for part, value in self.window.items()}
         facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "best_epoch": self.best_epoch}
+        facts["stopped"] = self.stopped
         return tensors, {name: json.dumps(value) for name, value in facts.items()}
 
     def progress(self) -> dict[str, float]:
@@ -183,6 +185,7 @@ class Game:
         self.step, self.seconds, self.best, self.best_epoch = (
             json.loads(facts[name]) for name in ("step", "seconds", "best", "best_epoch")
         )
+        self.stopped = json.loads(facts.get("stopped", "false"))
         self.model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
         device = self.model.device
         self.window = {n.removeprefix("window/"): t.to(device) for n, t in tensors.items() if n.startswith("window/")}
@@ -325,7 +328,7 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
         log = stack.enter_context(Log(run, game.step, tensorboard, main))
         asked = stack.enter_context(stop_on_interrupt())
         watch = Watch(game, run, log.write)
-        while game.step < game.steps:
+        while game.step < game.steps and not game.stopped:
             began = time.monotonic()
             parts = game.play()
             row = game.step % game.log_every == 0
@@ -357,6 +360,7 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
                 if main:
                     pictures(game, run.path, epoch)
                 if "loss" in figures and training.patience and epoch - game.best_epoch >= training.patience:
+                    game.stopped = True
                     break
             now, stop = time.monotonic(), bool(asked)
             game.seconds = now - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from pathlib import Path
@@ -32,8 +33,8 @@ def files(folder: Path) -> list[Path]:
 def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Model:
     """The model in a run's folder, or in one that `Model.save` wrote; nothing in it is unpickled.
 
-    Of a run without model/ it is that of the best checkpoint, else of the newest one that can be read: both are said
-    once, which one is taken and which one is damaged.
+    Of a run without model/ it is that of the best checkpoint, else of the newest one that can be read. It is said once
+    which one is taken where the run is not finished, and which one is damaged.
 
     Raises:
         UserError: no such folder, no model or checkpoint in it, or one that does not fit its settings.
@@ -43,9 +44,14 @@ def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
 
     folder = existing(folder)
     found = files(folder)
-    if not (folder / "recipe.json").is_file() or (found and found[0].parent.name == "model"):
+    if not (folder / "recipe.json").is_file():
         return models.load(folder, device)
     run = Run(folder)
+    if found and found[0].parent.name == "model":
+        with contextlib.suppress(UserError):  # a damaged state.json keeps nobody from the model
+            if run.state["state"] not in ("finished", "new"):
+                _say(f"{folder} trains on and is not finished: its model of before is taken.")
+        return models.load(folder, device)
     for file in found:
         try:
             best = file.parent.name == "best"
