@@ -108,7 +108,8 @@ def test_help_imports_nothing_heavy(words: list[str], absent: tuple[str, ...]) -
         ("train vae --data digits --batch-size 0", 1, "batch_size: 0 is refused"),
         ("train --resume", 2, "--resume takes RUN, not nothing."),
         ("train --resume nowhere", 1, "there is no folder nowhere."),
-        ("train --resume nowhere --epochs 3", 2, "unknown flag '--epochs'."),
+        ("train --resume nowhere --epcohs 3", 2, "unknown flag '--epcohs'. Did you mean --epochs?"),
+        ("train --resume nowhere --lr 3", 2, "unknown flag '--lr'."),
         ("data show digits --channels 2", 2, "--channels takes 1|3|4, not '2'."),
         ("sample", 2, "`ganvas sample` takes RUN. For example: ganvas sample"),
         ("sample nowhere", 1, "there is no folder nowhere."),
@@ -133,7 +134,8 @@ def test_refusals(words: str, status: int, says: str, said: Said) -> None:
         ("denoise dae x.png --noise -1", "--noise -1"),
         ("reconstruct model", "say which images with --data"),
         ("encode vae --data nope", "unknown data set 'nope'"),
-        ("train --resume vae", "is finished"),
+        ("train --resume vae --epochs 1", "--epochs 1: vae has done 1 epoch already; it takes more than that."),
+        ("sample veae", "there is no folder veae. Did you mean vae?"),
         ("train dcgan --resume vae", "is a run of vae, not of dcgan"),
     ],
 )
@@ -148,8 +150,8 @@ def test_a_verb_that_the_model_lacks_is_refused_before_data_is_read(home: Path, 
 
 
 def test_debug_shows_the_traceback(home: Path) -> None:
-    with pytest.raises(UserError, match="is finished"):
-        main(["train", "--debug", "--resume", str(home / "vae")])
+    with pytest.raises(UserError, match="is a run of vae"):
+        main(["train", "gan", "--debug", "--resume", str(home / "vae")])
 
 
 def test_other_processes_than_the_first_are_silent(

@@ -98,7 +98,7 @@ def _resume(folder: Path, recipe: str, epochs: int | None) -> int:
     if epochs is None and run.state["state"] == "finished":
         done = math.ceil(max((row["epoch"] for row in run.metrics), default=run.recipe.training.epochs))
         more = f"ganvas train --resume {folder} --epochs {2 * done}"
-        print(f"{folder} is finished, after {done:,} epochs; to train on: {more}")
+        print(f"{folder} is finished, after {done:,} epoch{'s' * (done != 1)}; to train on: {more}")
         return 0
     return _outcome(progress.watched(lambda report: resume(folder, report, epochs)))
 

@@ -287,9 +287,10 @@ def _prolonged(game: Game, run: Run) -> Callable[[], None]:
     """
     finished, patient = run.state["state"] == "finished", game.stopped
     if game.steps < game.step + finished:
+        epochs, done = game.recipe.training.epochs, game.step / game.epoch_steps
         raise UserError(
-            f"--epochs {game.recipe.training.epochs}: {run.path} has done {game.step / game.epoch_steps:,.4g} epochs "
-            f"already; it takes {'more than that' if finished else 'that many, or more'}."
+            f"--epochs {epochs}: {run.path} has done {done:,.4g} epoch{'s' * (done != 1)} already; "
+            f"it takes {'more than that' if finished else 'that many, or more'}."
         )
     if patient:
         game.stopped, game.best_epoch = False, game.step // game.epoch_steps
