@@ -1,7 +1,9 @@
 """The command line as a whole: help, errors."""
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import ganvas
 from ganvas.cli import VERBS, main, training
 from ganvas.errors import UserError
 from ganvas.flags import Command, flags
@@ -160,3 +163,27 @@ def test_other_processes_than_the_first_are_silent(
     monkeypatch.setenv("RANK", "1")
     assert main(["recipes"]) == 0 and main(["smaple"]) == 1
     assert capsys.readouterr() == ("", "")
+
+
+# Pipes
+
+
+def test_version(said: Said) -> None:
+    assert said("--version") == f"ganvas {ganvas.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["recipes", "--help", "data list", "diagnose {run}", "show {run}", "data show digits", "evaluate {run} -n 20",
+     "compare {run}", "reproduce"],
+)  # fmt: skip
+def test_a_reader_that_is_gone_ends_a_verb_quietly(words: str, home: Path, tmp_path: Path) -> None:
+    """`ganvas VERB | head -1`, where head has gone before anything is printed."""
+    run = shutil.copytree(home / "vae", tmp_path / "vae")
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "ganvas", *words.format(run=run).split()]
+    with os.fdopen(writes, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 141, done.stderr
+    assert "roken pipe" not in done.stderr and "Traceback" not in done.stderr

@@ -156,6 +156,25 @@ def test_tensorboard_and_patience_and_schedule(tmp_path: Path) -> None:
     assert list((run.path / "tensorboard").glob("events.*"))
 
 
+def test_tensorboard_has_the_pictures_of_each_epoch(tmp_path: Path) -> None:
+    import io
+
+    from PIL import Image
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = ganvas.train("vae", out=tmp_path / "run", tensorboard=True, **FAST)
+    seen = EventAccumulator(str(run.path / "tensorboard"), {"images": 0})
+    seen.Reload()
+    assert sorted(seen.Tags()["images"]) == ["reconstructions", "samples"]
+    for name in seen.Tags()["images"]:
+        files = sorted((run.path / name).glob("*.png"))
+        shown = seen.Images(name)
+        assert [event.step for event in shown] == [20, 40, 60]
+        for event, file in zip(shown, files, strict=True):
+            picture = Image.open(io.BytesIO(event.encoded_image_string)).convert("L")
+            assert np.array_equal(np.asarray(picture), np.asarray(Image.open(file).convert("L")))
+
+
 @pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 2), (2, 2)])
 def test_a_warm_up_is_not_carried_over(before: int, after: int, tmp_path: Path) -> None:
     first = ganvas.train("iwae", warmup=before, out=tmp_path / "first", **{**FAST, "epochs": 1})

@@ -17,7 +17,7 @@ from ganvas import __version__, threads
 from ganvas.cli import completion, data, diagnose, evaluate, explore, export, models, reproduce, studio, training
 from ganvas.errors import UserError, unknown
 
-LIGHT = ("recipes", "data list", "data show", "compare")  # verbs that compute nothing
+LIGHT = ("recipes", "data list", "data show")  # verbs that compute nothing
 _FILES = (training, diagnose, evaluate, data, models, explore, export, studio, reproduce)
 VERBS: dict[str, Callable[..., None]] = {name: verb for file in _FILES for name, verb in file.VERBS.items()}
 HELP = f"""usage: ganvas VERB [...]

@@ -11,9 +11,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganvas import plots
@@ -202,21 +204,24 @@ class Game:
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def pictures(game: Game, folder: Path, epoch: int, model: Model | None = None) -> None:
-    """Sample and reconstruction grids of an epoch, always from the same z and images; of `model` or the game's own."""
-    model = model or game.model
+def pictures(game: Game, folder: Path, epoch: int, model: Model | None = None) -> dict[str, NDArray[np.uint8]]:
+    """Sample and reconstruction grids of an epoch, always from the same z and images; of `model` or the game's own.
+
+    They are saved, and returned by the name of their folder, uint8 (H, W, C).
+    """
+    model, drawn = model or game.model, {}
     if hasattr(type(model), "sample"):
-        plots.save(
-            plots.grid(model.sample(100 if len(model.shape) == 3 else 2500)),
-            folder / "samples" / f"epoch-{epoch:04d}.png",
-        )
+        drawn["samples"] = plots.grid(model.sample(100 if len(model.shape) == 3 else 2500))
     if hasattr(type(model), "reconstruct") and len(model.shape) == 3:
         images = to_tensor(game.data.splits["validation"].images[:30], model.device)
         seen = [images]
         if hasattr(type(model), "denoise"):
             seen.append(model.corrupt(images, Draw(0)))
         seen.append(model.reconstruct(seen[-1]))
-        plots.save(plots.rows(*seen), folder / "reconstructions" / f"epoch-{epoch:04d}.png")
+        drawn["reconstructions"] = plots.rows(*seen)
+    for name, picture in drawn.items():
+        plots.save(picture, folder / name / f"epoch-{epoch:04d}.png")
+    return drawn
 
 
 @contextmanager
@@ -269,6 +274,11 @@ class Log:
         if self.board:
             for name, value in figures.items():
                 self.board.add_scalar(f"{split}/{name}", value, step)
+
+    def show(self, step: int, pictures: dict[str, NDArray[np.uint8]]) -> None:
+        """Give TensorBoard pictures, uint8 (H, W, C), by name."""
+        for name, picture in pictures.items() if self.board else ():
+            self.board.add_image(name, picture[..., :3], step, dataformats="HWC")
 
 
 def save(game: Game, run: Run) -> None:
@@ -358,7 +368,7 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
                         if main:
                             game.model.save(run.path / "checkpoints" / "best")
                 if main:
-                    pictures(game, run.path, epoch)
+                    log.show(game.step, pictures(game, run.path, epoch))
                 if "loss" in figures and training.patience and epoch - game.best_epoch >= training.patience:
                     game.stopped = True
                     break
