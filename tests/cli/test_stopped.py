@@ -78,6 +78,14 @@ def test_diagnose_without_a_checkpoint_has_nothing_to_name(stopped: Path, said: 
     assert said("diagnose", "vae").startswith("no fault can be named yet: vae is interrupted at step 5 of 10")
 
 
+def test_show_says_what_can_be_done_with_it(stopped: Path, said: Said) -> None:
+    shown = said("show", "vae")
+    assert "next             ganvas train --resume vae\n                 ganvas sample vae -n 64\n" in shown
+    assert "model folder" not in shown
+    shutil.rmtree(stopped / "vae" / "checkpoints")
+    assert said("show", "vae").endswith("next             ganvas train --resume vae\n")
+
+
 def test_a_studio_opens_it(stopped: Path) -> None:
     import asyncio
 

@@ -131,12 +131,15 @@ def _pictures(run: Run) -> list[tuple[str, Path]]:
 
 
 def _next(run: Run) -> list[tuple[str, str]]:
-    """The commands that one may type after training."""
+    """The commands that one may type next."""
     from ganvas.models.base import FAMILIES
+    from ganvas.training import stored
 
     family = FAMILIES[type(run.recipe.model)]
     ends = {"sample": " -n 64", "reconstruct": "", "denoise": " IMAGES...", "encode": " --out features.npz"}
-    said = [f"ganvas {verb} {run.path}{end}" for verb, end in ends.items() if hasattr(family, verb)]
+    said = [] if run.state["state"] == "finished" else [f"ganvas train --resume {run.path}"]
+    if stored.files(run.path):
+        said += [f"ganvas {verb} {run.path}{end}" for verb, end in ends.items() if hasattr(family, verb)]
     return [("" if i else "next", line) for i, line in enumerate(said)]
 
 
@@ -185,8 +188,8 @@ def show(
             *[(split, progress.words(last[split])) for split in ("train", "validation") if split in last],
             *_test(state),
             *_pictures(it),
-            *([("model folder", it.path / "model"), *_next(it)] if finished else []),
-            *([] if finished else [("next", f"ganvas train --resume {it.path}")]),
+            *([("model folder", it.path / "model")] if finished else []),
+            *_next(it),
         ]
     )
     if nets:
