@@ -1,6 +1,7 @@
 """evaluate, compare."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -135,6 +136,11 @@ def test_compare_evaluates_what_is_not_evaluated(
     assert (vae / "evaluation" / "figures.json").read_bytes() == before
     main(["compare", str(vae), str(dae)])
     assert capsys.readouterr() == (out, "")
+    later = (vae / "evaluation" / "figures.json").stat().st_mtime + 1
+    os.utime(vae / "model" / "model.safetensors", (later, later))  # it was trained on
+    main(["compare", str(vae), str(dae)])
+    said = f"{vae} has another model since it was evaluated: ganvas evaluate {vae}\n"
+    assert capsys.readouterr() == (out, said)
 
 
 def test_a_metric_that_can_t_be_had_is_refused(vae: Path, capsys: pytest.CaptureFixture[str]) -> None:

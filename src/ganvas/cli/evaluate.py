@@ -93,6 +93,9 @@ def compare(
         )
         with contextlib.redirect_stdout(sys.stderr):
             evaluate((run,))
+    for run in runs:
+        if _outdated(run):
+            print(f"{run} has another model since it was evaluated: ganvas evaluate {run}", file=sys.stderr)
     found = {str(run): records.read(run) for run in runs}
     _show(found)
     if out:
@@ -119,6 +122,15 @@ def typed(verb: Callable[..., None], values: Mapping[str, Any]) -> str:
 def _is_model(path: Path) -> bool:
     """Whether a folder is a run or a model, and not images."""
     return any((path / name).exists() for name in ("recipe.json", "config.json", "model/config.json"))
+
+
+def _outdated(run: Path) -> bool:
+    """Whether a run's model was written after its evaluation: it has trained on since."""
+    from ganvas.evaluate import record as records
+    from ganvas.training import stored
+
+    figures, models = run / "evaluation" / records.FILE, stored.files(run)
+    return bool(models) and figures.is_file() and models[0].stat().st_mtime > figures.stat().st_mtime
 
 
 def _subject(
