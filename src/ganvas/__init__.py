@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganvas import data, explore
-    from ganvas.models import load
     from ganvas.notebook import show
     from ganvas.training.run import Run
+    from ganvas.training.stored import load
     from ganvas.training.train import resume, train
 
 __version__ = "0.1.0"
@@ -19,7 +19,7 @@ _HOMES = {
     "train": "ganvas.training.train",
     "resume": "ganvas.training.train",
     "Run": "ganvas.training.run",
-    "load": "ganvas.models",
+    "load": "ganvas.training.stored",
     "show": "ganvas.notebook",
 }
 

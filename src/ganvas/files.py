@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Callable
@@ -9,6 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.errors import UserError
+
+
+def existing(folder: str | os.PathLike[str]) -> Path:
+    """The path of a folder that is there.
+
+    Raises:
+        UserError: it is not; with the name of one beside it that is like it.
+    """
+    path = Path(folder)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise UserError(f"{path} is a file, and no folder.")
+    beside = [each.name for each in path.parent.iterdir() if each.is_dir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    raise UserError(f"there is no folder {path}." + (f" Did you mean {path.with_name(near[0])}?" if near else ""))
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:

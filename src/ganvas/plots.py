@@ -48,12 +48,17 @@ def grid(images: Tensor, columns: int | None = None, framed: Collection[int] = (
     return canvas
 
 
-def rows(*images: Tensor, columns: int = 10) -> NDArray[np.uint8]:
-    """Batches (N, C, H, W) of one size under one another: ten of the first, the same ten of the next, and so on."""
-    columns = min(columns, len(images[0]))
+def rows(*images: Tensor, columns: int = 10, framed: int | None = None) -> NDArray[np.uint8]:
+    """Batches (N, C, H, W) of one size under one another: ten of the first, the same ten of the next, and so on.
+
+    The images of the batch whose number is `framed` have yellow lines round them, see `grid`.
+    """
+    columns = min(columns, n := len(images[0]))
     parts = zip(*(torch.split(batch.cpu(), columns) for batch in images), strict=True)
     full = [torch.cat([part, part.new_ones(columns - len(part), *part.shape[1:])]) for row in parts for part in row]
-    return grid(torch.cat(full), columns)
+    line = columns * len(images)  # cells of a row of each batch
+    places = [i // columns * line + (framed or 0) * columns + i % columns for i in range(n)]
+    return grid(torch.cat(full), columns, places if framed is not None else ())
 
 
 def equation(terms: Sequence[Tensor], result: Tensor, pixels: Tensor) -> NDArray[np.uint8]:

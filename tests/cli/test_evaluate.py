@@ -1,6 +1,8 @@
 """evaluate, compare."""
 
 import json
+import os
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganvas.cli import main
 from ganvas.data import load
 
 Said = Callable[..., str]
@@ -92,7 +95,6 @@ def test_images_of_other_sizes_and_colours(made: Path, said: Said, monkeypatch, 
         (["nowhere"], "there is no 'nowhere'"),
         (["{made}"], "say with --data beside which real ones"),
         (["{empty}", "--data", "digits"], "no images"),
-        (["{vae}", "--metrics", "modes"], "modes: the modes of 'digits' are not known"),
         (["{vae}", "--metrics", "fid"], "unknown metric 'fid'"),
         (["{vae}", "--features", "vgg"], "unknown kind of features 'vgg'"),
         (["{vae}", "--split", "tests"], "no split 'tests'"),
@@ -108,7 +110,49 @@ def test_refusals(vae: Path, made: Path, said: Said, tmp_path: Path, words: list
     assert not (vae / "evaluation").exists()
 
 
-def test_refusals_of_compare(vae: Path, said: Said) -> None:
-    assert f"has not been evaluated: ganvas evaluate {vae}" in said("compare", vae, status=1)
-    assert "takes evaluated runs" in said("compare", status=1)
+def test_a_pipe_is_told_what_goes_on_and_each_note_once(vae: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = ["precision", "density", "frechet", "kernel"]
+    assert main(["evaluate", str(vae), *map(str, QUICK), "--metrics", *metrics]) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines() == [f"measuring {name}" for name in metrics]
+    assert out.count("take at least 1,000 samples") == 1
+    assert "  * precision, recall, density, coverage: depends on their number: take at least 1,000" in out
+    assert re.search(r"^    coverage +\S+ ± \S+ \* ", out, re.M)
+    sentence = " ".join(out[out.index("In short: ") :].split())
+    assert re.search(r"further from the real images than .* \(kernel distance \S+, of training images \S+\);", sentence)
+
+
+def test_compare_evaluates_what_is_not_evaluated(
+    vae: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dae = Path(shutil.copytree(home / "dae", tmp_path / "dae"))
+    assert main(["evaluate", str(vae), *map(str, QUICK), "--metrics", "elbo"]) == 0
+    before = (vae / "evaluation" / "figures.json").read_bytes()
+    capsys.readouterr()
+    assert main(["compare", str(vae), str(dae)]) == 0
+    out, err = capsys.readouterr()
+    assert f"{dae} is not evaluated yet: ganvas evaluate {dae}\n" in err and "measuring probes" in err
+    assert "ELBO" in out and "linear probe of codes" in out and "In short" not in out
+    assert (vae / "evaluation" / "figures.json").read_bytes() == before
+    main(["compare", str(vae), str(dae)])
+    assert capsys.readouterr() == (out, "")
+    later = (vae / "evaluation" / "figures.json").stat().st_mtime + 1
+    os.utime(vae / "model" / "model.safetensors", (later, later))  # it was trained on
+    main(["compare", str(vae), str(dae)])
+    said = f"{vae} has another model since it was evaluated: ganvas evaluate {vae}\n"
+    assert capsys.readouterr() == (out, said)
+
+
+def test_a_metric_that_can_t_be_had_is_refused(vae: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(vae), "--metrics", "modes"]) == 1
+    said = "ganvas: modes: the modes of 'digits' are not known: it takes ring, grid or stacked-mnist."
+    assert capsys.readouterr() == ("", f"measuring modes\n{said}\n")
+    assert not (vae / "evaluation").exists()
+
+
+def test_refusals_of_compare(vae: Path, made: Path, said: Said) -> None:
+    assert f"{made} has not been evaluated: ganvas evaluate {made}" in said("compare", vae, made, status=1)
+    assert "there is no folder" in said("compare", vae, vae / "nowhere", status=1)
+    assert not (vae / "evaluation").exists(), "what can't be is refused before there is any work"
+    assert "takes runs" in said("compare", status=1)
     assert ".md, .html, .csv, .json" in said("compare", vae, "--out", "x.xlsx", status=1)

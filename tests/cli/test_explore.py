@@ -213,8 +213,9 @@ def test_neighbours(runs: Path, tmp_path: Path, said: Said, opened: Opened) -> N
     samples, held_out = model.sample(5), to_tensor(splits["test"].images[:5])
     train = to_tensor(splits["train"].images)
     near = torch.cdist(samples.flatten(1), train.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
-    cells = torch.cat([samples[:3], train[near[2].argmin()][None], samples[3:], train[near[4].argmin()][None]])
-    assert same(opened(out), plots.grid(cells, 4, framed=[3, 6]))
+    beneath, blank = train[near.argmin(1)], torch.ones(1, *samples.shape[1:])
+    cells = torch.cat([samples[:3], beneath[:3], samples[3:], blank, beneath[3:], blank])
+    assert same(opened(out), plots.grid(cells, 3, framed=[3, 4, 5, 9, 10]))
     apart = torch.cdist(held_out.flatten(1), train.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
     for line, name, table in zip(printed.splitlines(), ("samples", "test images"), (near, apart), strict=False):
         nearest = table.min(1).values.numpy()

@@ -66,8 +66,8 @@ def test_a_page_that_is_one_file(home: Path, said: Said) -> None:
         ("vae", "takes --onnx or --html, or both: ganvas export vae --onnx"),
         ("vae --one-file", "ganvas export vae --html --one-file"),
         ("vae --onnx --html --out here", "--out here is one place, and --onnx and --html make two"),
-        ("nothing --onnx", "no model in nothing"),
-        ("unfinished --onnx", "A run that is unfinished has none yet"),
+        ("nothing --onnx", "there is no folder nothing."),
+        ("unfinished --onnx", "unfinished has no model and no checkpoint yet"),
         ("vae --onnx --out full", "full holds something else than an export"),
         ("vae --onnx --out full/mine.txt", "holds something else than an export"),
         ("vae --onnx --data nope", "unknown data set 'nope'"),
@@ -76,7 +76,7 @@ def test_a_page_that_is_one_file(home: Path, said: Said) -> None:
 )
 def test_refusals(words: str, says: str, home: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
-    shutil.copytree("vae", "unfinished", ignore=shutil.ignore_patterns("model"), dirs_exist_ok=True)
+    shutil.copytree("vae", "unfinished", ignore=shutil.ignore_patterns("model", "checkpoints"), dirs_exist_ok=True)
     (home / "full").mkdir(exist_ok=True)
     (home / "full" / "mine.txt").write_text("mine")
     points(home / "points")

@@ -1,7 +1,9 @@
 """The command line as a whole: help, errors."""
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import ganvas
 from ganvas.cli import VERBS, main, training
 from ganvas.errors import UserError
 from ganvas.flags import Command, flags
@@ -107,14 +110,15 @@ def test_help_imports_nothing_heavy(words: list[str], absent: tuple[str, ...]) -
         ("train vae again", 2, "'again' is one word too many."),
         ("train vae --data digits --batch-size 0", 1, "batch_size: 0 is refused"),
         ("train --resume", 2, "--resume takes RUN, not nothing."),
-        ("train --resume nowhere", 1, "nowhere is no run"),
-        ("train --resume nowhere --epochs 3", 2, "unknown flag '--epochs'."),
+        ("train --resume nowhere", 1, "there is no folder nowhere."),
+        ("train --resume nowhere --epcohs 3", 2, "unknown flag '--epcohs'. Did you mean --epochs?"),
+        ("train --resume nowhere --lr 3", 2, "unknown flag '--lr'."),
         ("data show digits --channels 2", 2, "--channels takes 1|3|4, not '2'."),
         ("sample", 2, "`ganvas sample` takes RUN. For example: ganvas sample"),
-        ("sample nowhere", 1, "no model in nowhere"),
+        ("sample nowhere", 1, "there is no folder nowhere."),
         ("sample nowhere -n x", 2, "-n takes INT, not 'x'."),
         ("sample nowhere -n 0", 1, "-n 0: it takes at least 1."),
-        ("show nowhere", 1, "nowhere is no run"),
+        ("show nowhere", 1, "there is no folder nowhere."),
     ],
 )
 def test_refusals(words: str, status: int, says: str, said: Said) -> None:
@@ -133,7 +137,8 @@ def test_refusals(words: str, status: int, says: str, said: Said) -> None:
         ("denoise dae x.png --noise -1", "--noise -1"),
         ("reconstruct model", "say which images with --data"),
         ("encode vae --data nope", "unknown data set 'nope'"),
-        ("train --resume vae", "is finished"),
+        ("train --resume vae --epochs 1", "--epochs 1: vae has done 1 epoch already; it takes more than that."),
+        ("sample veae", "there is no folder veae. Did you mean vae?"),
         ("train dcgan --resume vae", "is a run of vae, not of dcgan"),
     ],
 )
@@ -148,8 +153,8 @@ def test_a_verb_that_the_model_lacks_is_refused_before_data_is_read(home: Path, 
 
 
 def test_debug_shows_the_traceback(home: Path) -> None:
-    with pytest.raises(UserError, match="is finished"):
-        main(["train", "--debug", "--resume", str(home / "vae")])
+    with pytest.raises(UserError, match="is a run of vae"):
+        main(["train", "gan", "--debug", "--resume", str(home / "vae")])
 
 
 def test_other_processes_than_the_first_are_silent(
@@ -158,3 +163,27 @@ def test_other_processes_than_the_first_are_silent(
     monkeypatch.setenv("RANK", "1")
     assert main(["recipes"]) == 0 and main(["smaple"]) == 1
     assert capsys.readouterr() == ("", "")
+
+
+# Pipes
+
+
+def test_version(said: Said) -> None:
+    assert said("--version") == f"ganvas {ganvas.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["recipes", "--help", "data list", "diagnose {run}", "show {run}", "data show digits", "evaluate {run} -n 20",
+     "compare {run}", "reproduce"],
+)  # fmt: skip
+def test_a_reader_that_is_gone_ends_a_verb_quietly(words: str, home: Path, tmp_path: Path) -> None:
+    """`ganvas VERB | head -1`, where head has gone before anything is printed."""
+    run = shutil.copytree(home / "vae", tmp_path / "vae")
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "ganvas", *words.format(run=run).split()]
+    with os.fdopen(writes, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 141, done.stderr
+    assert "roken pipe" not in done.stderr and "Traceback" not in done.stderr

@@ -20,7 +20,7 @@ def train(out: Path, processes: int, *flags: str) -> Run:
 @pytest.mark.parametrize(
     "flags",
     [
-        ("vae", "--epochs", "2"),
+        ("vae", "--epochs", "2", "--fit", "0"),  # a mixture's fit makes more of a rounding
         ("dcgan", "--loss", "non-saturating", "--size", "16", "--filters", "8", "--epochs", "3"),
     ],
     ids=["vae", "dcgan"],

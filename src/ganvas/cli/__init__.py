@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ganvas import threads
-from ganvas.cli import data, diagnose, evaluate, explore, export, models, reproduce, studio, training
+from ganvas import __version__, threads
+from ganvas.cli import completion, data, diagnose, evaluate, explore, export, models, reproduce, studio, training
 from ganvas.errors import UserError, unknown
 
-LIGHT = ("recipes", "data list", "data show", "compare")  # verbs that compute nothing
+LIGHT = ("recipes", "data list", "data show")  # verbs that compute nothing
 _FILES = (training, diagnose, evaluate, data, models, explore, export, studio, reproduce)
 VERBS: dict[str, Callable[..., None]] = {name: verb for file in _FILES for name, verb in file.VERBS.items()}
 HELP = f"""usage: ganvas VERB [...]
@@ -25,19 +25,28 @@ HELP = f"""usage: ganvas VERB [...]
 {"".join(file.HELP for file in _FILES)}
   VERB --help                   a verb's flags; train RECIPE --help: a recipe's
   --debug                       with any verb: an error's traceback
+  --version                     ganvas's own
+  --install-completion [SHELL]  Tab completes what is typed, in bash or zsh
 
 example: ganvas train vae --data mnist --latent-dim 2
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0; 1 for an error; 2 for a flag that can't be; 130 after Ctrl-C."""
+    """Run a command; returns the exit status: 0; 1 for an error; 2 for a flag that can't be; 130 after Ctrl-C;
+    141 where nobody reads on what is printed, as after `| head`.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     _to_stderr()
     with _speaking(os.environ.get("RANK", "0") == "0"):
         try:
-            return _dispatch([word for word in words if word != "--debug"])
+            status = _dispatch([word for word in words if word != "--debug"])
+            sys.stdout.flush()  # what can't be printed is found out here, and not when Python ends
+            return status
+        except BrokenPipeError:
+            _print_no_more()
+            return 141
         except (UserError, OSError) as error:
             if debug:
                 raise
@@ -48,6 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             print("ganvas: stopped", file=sys.stderr)
             return 130
+
+
+def _print_no_more() -> None:
+    """What is left to print goes nowhere: Python would complain of it at its end."""
+    with contextlib.suppress(OSError, ValueError):  # what takes stdout's place may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _to_stderr() -> None:
@@ -78,6 +93,15 @@ def _speaking(aloud: bool) -> Iterator[None]:
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        print(f"ganvas {__version__}")
+        return 0
+    if words[0] == "--install-completion":
+        completion.install(words[1:])
+        return 0
+    if words[0] == "--complete":  # what the shell's file asks at each Tab
+        print("".join(f"{word}\n" for word in completion.complete(words[1:], VERBS)), end="")
         return 0
     if words[0] == "data":
         named = bool(words[1:]) and not words[1].startswith("-")

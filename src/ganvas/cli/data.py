@@ -11,7 +11,8 @@ from ganvas.errors import UserError
 
 
 def data_list() -> None:
-    """The data sets that have a name; `ganvas data show DATA` describes one, or images of your own.
+    """The data sets that have a name: shape, what is fetched when they are first used, and how many there are to train
+    on, to validate and to test; `ganvas data show DATA` describes one, or images of your own.
 
     Example:
         ganvas data list
@@ -21,6 +22,7 @@ def data_list() -> None:
     table(
         [
             *names().items(),
+            ("", "(numbers: of train / validation / test)"),
             ("or your own", "a folder or zip of images, an image, .npy, .npz, .amat, or .csv of numbers"),
         ]
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from ganvas.evaluate.subject import Subject
 
 What = Annotated[tuple[Path, ...], "RUN...", "runs, models, or images of any program: a folder, zip, .npy or .npz"]
-Evaluated = Annotated[tuple[Path, ...], "RUN...", "runs that were evaluated, or folders in evaluated/"]
+Evaluated = Annotated[tuple[Path, ...], "RUN...", "runs, or folders in evaluated/"]
 SHOWN = 100
 
 
@@ -67,19 +69,33 @@ def compare(
     *,
     out: Annotated[Path | None, "FILE", ".md, .html with pictures, .csv or .json"] = None,
 ) -> None:
-    """Evaluated runs side by side: the best, and what can't be told apart from it.
+    """Runs side by side: the best, and what can't be told apart from it. A run that is not evaluated is evaluated
+    first, as `ganvas evaluate RUN` does it.
 
     Example:
         ganvas compare runs/first runs/second --out table.html
     """
     from ganvas.evaluate import record as records
     from ganvas.evaluate.compare import FORMATS, render
-    from ganvas.files import write_text
+    from ganvas.files import existing, write_text
 
     if not runs:
-        raise UserError("`ganvas compare RUN...` takes evaluated runs: ganvas compare runs/first runs/second")
+        raise UserError("`ganvas compare RUN...` takes runs: ganvas compare runs/first runs/second")
     if out and out.suffix not in FORMATS:
         raise UserError(f"--out {out}: a comparison is written as {', '.join(FORMATS)}.")
+    new = [run for run in runs if not records.evaluated(run)]
+    for run in new:  # before there is any work
+        if not _is_model(existing(run)):
+            records.read(run)
+    for run in new:
+        print(
+            f"{run} is not evaluated yet: {shlex.join(['ganvas', 'evaluate', str(run)])}", file=sys.stderr, flush=True
+        )
+        with contextlib.redirect_stdout(sys.stderr):
+            evaluate((run,))
+    for run in runs:
+        if _outdated(run):
+            print(f"{run} has another model since it was evaluated: ganvas evaluate {run}", file=sys.stderr)
     found = {str(run): records.read(run) for run in runs}
     _show(found)
     if out:
@@ -103,6 +119,20 @@ def typed(verb: Callable[..., None], values: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
+def _is_model(path: Path) -> bool:
+    """Whether a folder is a run or a model, and not images."""
+    return any((path / name).exists() for name in ("recipe.json", "config.json", "model/config.json"))
+
+
+def _outdated(run: Path) -> bool:
+    """Whether a run's model was written after its evaluation: it has trained on since."""
+    from ganvas.evaluate import record as records
+    from ganvas.training import stored
+
+    figures, models = run / "evaluation" / records.FILE, stored.files(run)
+    return bool(models) and figures.is_file() and models[0].stat().st_mtime > figures.stat().st_mtime
+
+
 def _subject(
     path: Path,
     data: str | None,
@@ -122,12 +152,12 @@ def _subject(
 
     from ganvas.data import load
     from ganvas.evaluate.subject import Subject
-    from ganvas.models import load as load_model
+    from ganvas.training import stored
     from ganvas.training.engine import choose_device
 
     how: dict[str, Any] = {"n": n, "draws": k, "seed": seed, "split": split, "spaces": features}
-    if any((path / name).exists() for name in ("recipe.json", "config.json", "model/config.json")):
-        model = load_model(path, choose_device(device))
+    if _is_model(path):
+        model = stored.load(path, choose_device(device))
         return Subject(load_data(path, model, data, binarise, range), model, **how)
     if not path.exists():
         raise UserError(f"there is no {str(path)!r}; give a run, a model's folder, or images.")
@@ -153,6 +183,7 @@ def _picture(subject: Subject, place: Path) -> None:
 def _measure(run: Path, subject: Subject, metrics: Sequence[str], place: Path, command: str) -> list[Record]:
     """Measure, and print and keep each record as it is made."""
     from ganvas.evaluate import record as records
+    from ganvas.evaluate.verdict import verdict
 
     before: list[str] = []
 
@@ -162,12 +193,31 @@ def _measure(run: Path, subject: Subject, metrics: Sequence[str], place: Path, c
             print(f"{run}: {len(subject.real):,} {subject.split} images of {subject.dataset.name}")
         before[:] = _print(record, before)
 
-    found, left_out = records.evaluate(subject, metrics, command=command, done=keep)
+    found, left_out = records.evaluate(subject, metrics, command=command, begun=_say_begun, done=keep)
     _picture(subject, place)
+    print()
+    for note, names in _notes(found).items():
+        print(f"  * {', '.join(names)}: {note}")
     for name, why in left_out.items():
         print(f"  without {name}: {why}")
+    if said := verdict(found):
+        print(f"\n{textwrap.fill(said, 110)}")
     print(f"\n{place}\n")
     return found
+
+
+def _say_begun(metric: str) -> None:
+    """A line on stderr; a terminal has progress bars there."""
+    if not sys.stderr.isatty():
+        print(f"measuring {metric}", file=sys.stderr, flush=True)
+
+
+def _notes(found: Sequence[Record]) -> dict[str, list[str]]:
+    """The names of the figures that have a note, by the note."""
+    notes: dict[str, list[str]] = {}
+    for it in (figure for record in found for figure in record.figures if figure.note):
+        notes.setdefault(it.note, []).append(it.name)
+    return {note: list(dict.fromkeys(names)) for note, names in notes.items()}
 
 
 def _print(record: Record, before: Sequence[str]) -> list[str]:
@@ -179,9 +229,7 @@ def _print(record: Record, before: Sequence[str]) -> list[str]:
             print(f"\n  {it.protocol}")
         before = [it.protocol]
         beside = f"(training images: {it.of_data:.3g})" if it.of_data is not None else ""
-        print(f"    {it.name:<30} {spread(it):<20} {it.unit} {beside}".rstrip())
-        if it.note:
-            print(f"    {'':<30} note: {it.note}")
+        print(f"    {it.name:<30} {spread(it) + ' *' * bool(it.note):<20} {it.unit} {beside}".rstrip())
     sys.stdout.flush()
     return list(before)
 
@@ -202,12 +250,14 @@ def _show(evaluations: Mapping[str, Sequence[Record]]) -> None:
             styled = (f"[bold]{cell.replace('**', '')}[/bold]" if "**" in cell else cell for cell in cells)
             table.add_row(f"  {row.name} [dim]{row.unit}[/dim]", *styled)
     console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table)
-    console.print(f"± half a 95 % interval; {LEGEND}.", *notes(rows), sep="\n", markup=False, highlight=False)
+    with console.capture() as text:  # rich would end the process where nobody reads on
+        console.print(table)
+        console.print(f"± half a 95 % interval; {LEGEND}.", *notes(rows), sep="\n", markup=False, highlight=False)
+    print(text.get(), end="")
 
 
 HELP = """\
   evaluate RUN...               how good a model, or a folder of images, is
-  compare RUN...                evaluated runs side by side
+  compare RUN...                runs side by side
 """
 VERBS: dict[str, Callable[..., None]] = {"evaluate": evaluate, "compare": compare}

@@ -210,8 +210,8 @@ def neighbours(
     seed: Seed = 0,
     out: Annotated[Path | None, "PNG", "the picture (default: RUN/neighbours.png)"] = None,
 ) -> None:
-    """Samples, and at the end of each row, framed, the training image that is nearest to the one before it. Distances
-    are Euclidean; those of test images say what is near for images that were not trained on.
+    """Samples, and under each one, framed, the training image that is nearest to it. Distances are Euclidean; those of
+    test images say what is near for images that were not trained on.
 
     Example:
         ganvas neighbours runs/first -n 64
@@ -233,14 +233,8 @@ def neighbours(
     samples = model.sample(n, seed)
     held_out = to_tensor(splits["test"].images[:n])
     distances, places = explore.neighbours(torch.cat([samples, held_out]), splits["train"], features=function)
-    cells: list[Tensor] = []
-    framed: list[int] = []
-    for start in range(0, n, columns):
-        row = samples[start : start + columns]
-        nearest = places[start + len(row) - 1]
-        cells += [row, to_tensor(splits["train"].images[nearest.numpy()])]
-        framed.append(sum(map(len, cells)) - 1)
-    picture = plots.grid(torch.cat(cells), columns + 1, framed)
+    nearest = to_tensor(splits["train"].images[places[:n, 0].numpy()])
+    picture = plots.rows(samples, nearest, columns=columns, framed=1)
     parts = {"samples": distances[:n, 0], "test images": distances[n:, 0]}
     table(
         (name, f"{len(part)}, to the nearest training image: median {np.median(part):.3f}, smallest {part.min():.3f}")

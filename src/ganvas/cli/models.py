@@ -159,7 +159,7 @@ def load_model(folder: Path, verb: str, n: int = 1) -> Model:
     """The model in a folder, once it is known to have the verb: before any data is read."""
     if n < 1:
         raise UserError(f"-n {n}: it takes at least 1.")
-    from ganvas.models import load
+    from ganvas.training.stored import load
 
     model = load(folder)
     getattr(model, verb)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -42,14 +43,20 @@ def _training(
     out: Annotated[Path | None, "RUN", "the run's folder (default: runs/DATE-RECIPE-...)"] = None,
 ) -> None:
     """Train a model. `ganvas recipes` lists the recipes, `ganvas train RECIPE --help` has a recipe's own flags too,
-    and `ganvas train --resume RUN` continues a run.
+    `ganvas train --resume RUN` continues a run, and with --epochs N trains it longer.
 
     Example:
         ganvas train vae --data ./photos --size 64
     """
 
 
-def _resuming(recipe: Annotated[str, "", ""] = "", /, *, resume: RunFolder) -> None:
+def _resuming(
+    recipe: Annotated[str, "", ""] = "",
+    /,
+    *,
+    resume: RunFolder,
+    epochs: Annotated[int | None, "INT", "passes over the data in all, to train longer"] = None,
+) -> None:
     """Continue a run.
 
     Example:
@@ -64,7 +71,7 @@ def train(words: list[str]) -> int:
 
     if any(word.split("=")[0] == "--resume" for word in words) and not wants_help(words):
         values = Command("train", _resuming).parse(words)
-        return _resume(values["resume"], values["recipe"])
+        return _resume(values["resume"], values["recipe"], values["epochs"])
     if wants_help(words[:1]):
         print(Command("train RECIPE", _training))
         return 0
@@ -81,13 +88,19 @@ def train(words: list[str]) -> int:
     return _outcome(progress.watched(lambda report: start(name, report=report, **values)))
 
 
-def _resume(folder: Path, recipe: str) -> int:
+def _resume(folder: Path, recipe: str, epochs: int | None) -> int:
     from ganvas.training.run import Run
     from ganvas.training.train import resume
 
-    if recipe and recipe != (name := Run(folder).recipe.name):
+    run = Run(folder)
+    if recipe and recipe != (name := run.recipe.name):
         raise UserError(f"{folder} is a run of {name}, not of {recipe}: go on with `ganvas train --resume {folder}`.")
-    return _outcome(progress.watched(lambda report: resume(folder, report)))
+    if epochs is None and run.state["state"] == "finished":
+        done = math.ceil(max((row["epoch"] for row in run.metrics), default=run.recipe.training.epochs))
+        more = f"ganvas train --resume {folder} --epochs {2 * done}"
+        print(f"{folder} is finished, after {done:,} epoch{'s' * (done != 1)}; to train on: {more}")
+        return 0
+    return _outcome(progress.watched(lambda report: resume(folder, report, epochs)))
 
 
 def _outcome(run: Run) -> int:
@@ -118,12 +131,15 @@ def _pictures(run: Run) -> list[tuple[str, Path]]:
 
 
 def _next(run: Run) -> list[tuple[str, str]]:
-    """The commands that one may type after training."""
+    """The commands that one may type next."""
     from ganvas.models.base import FAMILIES
+    from ganvas.training import stored
 
     family = FAMILIES[type(run.recipe.model)]
     ends = {"sample": " -n 64", "reconstruct": "", "denoise": " IMAGES...", "encode": " --out features.npz"}
-    said = [f"ganvas {verb} {run.path}{end}" for verb, end in ends.items() if hasattr(family, verb)]
+    said = [] if run.state["state"] == "finished" else [f"ganvas train --resume {run.path}"]
+    if stored.files(run.path):
+        said += [f"ganvas {verb} {run.path}{end}" for verb, end in ends.items() if hasattr(family, verb)]
     return [("" if i else "next", line) for i, line in enumerate(said)]
 
 
@@ -172,8 +188,8 @@ def show(
             *[(split, progress.words(last[split])) for split in ("train", "validation") if split in last],
             *_test(state),
             *_pictures(it),
-            *([("model folder", it.path / "model"), *_next(it)] if finished else []),
-            *([] if finished else [("next", f"ganvas train --resume {it.path}")]),
+            *([("model folder", it.path / "model")] if finished else []),
+            *_next(it),
         ]
     )
     if nets:
@@ -205,7 +221,7 @@ def _words(value: Any) -> str:
 
 HELP = """\
   train RECIPE --data DATA      train a model
-  train --resume RUN            continue a run where it stopped
+  train --resume RUN            continue a run; --epochs N: train it longer
   recipes                       the recipes
   show RUN                      what a run is and how far it came
 """

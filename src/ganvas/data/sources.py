@@ -35,7 +35,11 @@ _REGISTRY: dict[str, Callable[[bool], Source]] = {}
 
 
 def source(function: Callable[[bool], Source]) -> Callable[[bool], Source]:
-    """Registers a data set under its function's name. The function takes whether to show progress."""
+    """Registers a data set under its function's name. The function takes whether to show progress.
+
+    The first line of its docstring says what it is, its shape, what is fetched, and the rows of train / validation /
+    test.
+    """
     _REGISTRY[function.__name__.replace("_", "-")] = function
     return function
 
@@ -74,13 +78,13 @@ GARMENTS = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "sh
 
 @source
 def mnist(progress: bool) -> Source:
-    """70,000 handwritten digits, 28 x 28 grey, fetched (11 MB): 50,000 / 10,000 / 10,000."""
+    """Handwritten digits, 28 x 28 grey, fetched (11 MB): 50,000 / 10,000 / 10,000."""
     return Source(idx.fetch(idx.MNIST, progress), "28 x 28 as published; grey; 8 bit", DIGITS)
 
 
 @source
 def mnist_60k(progress: bool) -> Source:
-    """MNIST with all 60,000 of its training images, of which the last 10,000 are also the validation images."""
+    """MNIST, 28 x 28 grey, fetched (11 MB), all of it to train on: 60,000 / the last 10,000 of them / 10,000."""
     # Burda et al. 2015 (https://arxiv.org/abs/1509.00519). A figure on its validation images chooses nothing.
     found = idx.fetch(idx.MNIST, progress)
     train, validation = found["train"], found["validation"]
@@ -90,7 +94,7 @@ def mnist_60k(progress: bool) -> Source:
 
 @source
 def static_mnist(progress: bool) -> Source:
-    """MNIST drawn once as black or white, Larochelle's draw, fetched (110 MB): 50,000 / 10,000 / 10,000, no labels."""
+    """MNIST as Larochelle drew it, 28 x 28 black or white, no labels, fetched (110 MB): 50,000 / 10,000 / 10,000."""
     # Salakhutdinov & Murray 2008 drew it; most published figures of "static MNIST" are on these files.
     raw = idx.download(_STATIC_MIRRORS, _STATIC_FILES, progress)
     if raw is None:
@@ -115,13 +119,13 @@ _STATIC_FILES = {
 
 @source
 def fashion_mnist(progress: bool) -> Source:
-    """70,000 pictures of garments, 28 x 28 grey, fetched (31 MB): 50,000 / 10,000 / 10,000."""
+    """Pictures of garments, 28 x 28 grey, fetched (31 MB): 50,000 / 10,000 / 10,000."""
     return Source(idx.fetch(idx.FASHION, progress), "28 x 28 as published; grey; 8 bit", GARMENTS)
 
 
 @source
 def digits(progress: bool) -> Source:
-    """1,797 handwritten digits, 8 x 8 grey, inside scikit-learn: 1,297 / 250 / 250."""
+    """Handwritten digits, 8 x 8 grey, in scikit-learn (the extra 'digits'): 1,297 / 250 / 250."""
     try:
         from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     except ImportError as error:
@@ -136,7 +140,7 @@ def digits(progress: bool) -> Source:
 
 @source
 def stacked_mnist(progress: bool) -> Source:
-    """148,000 images of three random MNIST digits, one a colour channel: 1,000 modes, label 100 a + 10 b + c."""
+    """Three digits of MNIST as red, green, blue, 28 x 28, fetched (11 MB), 1,000 modes: 128,000 / 10,000 / 10,000."""
     # PacGAN (Lin et al., 2018, https://arxiv.org/abs/1712.04086), section 4.2: 128,000 images to train on
     splits = {}
     base = build_entry("mnist", progress).splits()
@@ -161,13 +165,13 @@ GAUSSIANS: dict[str, tuple[Array, float]] = {
 
 @source
 def ring(progress: bool) -> Source:
-    """8 Gaussians on the unit circle of the plane, sigma 0.01: 100,000 / 10,000 / 10,000 points."""
+    """Points (x, y), 8 Gaussians on the unit circle, sigma 0.01, computed: 100,000 / 10,000 / 10,000."""
     return _gaussians(*GAUSSIANS["ring"])
 
 
 @source
 def grid(progress: bool) -> Source:
-    """25 Gaussians at {-4, -2, 0, 2, 4} x {-4, -2, 0, 2, 4}, sigma 0.05: 100,000 / 10,000 / 10,000 points."""
+    """Points (x, y), 25 Gaussians at -4, -2, 0, 2, 4 on both axes, sigma 0.05, computed: 100,000 / 10,000 / 10,000."""
     return _gaussians(*GAUSSIANS["grid"])
 
 
@@ -184,7 +188,7 @@ def _gaussians(centres: Array, sigma: float) -> Source:
 
 @source
 def avatars(progress: bool) -> Source:
-    """20,000 drawn faces, 64 x 64 colour, with 7 attributes (needs the extra 'avatars'): 16,000 / 2,000 / 2,000."""
+    """Drawn faces, 64 x 64 colour, 7 attributes, drawn here (the extra 'avatars'): 16,000 / 2,000 / 2,000."""
     from ganvas.data import avatars as faces
 
     images, labels = faces.draw(20_000, progress)

@@ -53,6 +53,7 @@ def evaluate(
     metrics: Sequence[str] = (),
     *,
     command: str = "",
+    begun: Callable[[str], None] = lambda name: None,
     done: Callable[[Record], None] = lambda record: None,
 ) -> tuple[list[Record], dict[str, str]]:
     """Measure.
@@ -61,6 +62,7 @@ def evaluate(
         subject: what.
         metrics: names in METRICS; none: all that the subject can have, but those that are only made when asked for.
         command: how to do this again, for the records.
+        begun: told of each metric's name before it is measured.
         done: told of each record as it is made.
 
     Returns:
@@ -74,6 +76,7 @@ def evaluate(
     records, left_out = [], {}
     for name, metric in zip(names, known or [METRICS[name] for name in names], strict=True):
         began = time.monotonic()
+        begun(name)
         try:
             figures = tuple(metric(subject))
         except NotApplicableError as error:
@@ -117,6 +120,11 @@ def write(folder: Path, record: Record) -> None:
     write_text(folder / FILE, json.dumps(rows, indent=2, allow_nan=False) + "\n")
 
 
+def evaluated(folder: Path) -> bool:
+    """Whether `read` finds something in a folder."""
+    return any((place / FILE).is_file() for place in (folder, folder / "evaluation"))
+
+
 def read(folder: Path) -> list[Record]:
     """The records of an evaluation's folder, or of a run's.
 
@@ -124,7 +132,7 @@ def read(folder: Path) -> list[Record]:
         UserError: there are none, or they are damaged.
     """
     place = folder if (folder / FILE).is_file() else folder / "evaluation"
-    if not (place / FILE).is_file():
+    if not evaluated(folder):
         raise UserError(f"{folder} has not been evaluated: ganvas evaluate {folder}")
     try:
         records = []

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganvas.devices import has_amx
 from ganvas.errors import UserError
-from ganvas.files import read_json, replace, write_text
+from ganvas.files import existing, read_json, replace, write_text
 from ganvas.registry import Registry, dump, kind
 
 if TYPE_CHECKING:
@@ -166,15 +166,15 @@ def fast_products(device: torch.device) -> Iterator[None]:
 
 
 def load(folder: str | Path, device: str | torch.device = "cpu") -> Model:
-    """The model in a folder that `save` wrote (or in a run's folder); nothing in it is unpickled.
+    """The model in a folder that `save` wrote, or in model/ of it; nothing in it is unpickled.
 
     Raises:
         UserError: no model there, or one that does not fit its settings.
     """
-    folder = Path(folder)
+    folder = existing(folder)
     folder = folder / "model" if (folder / "model").is_dir() else folder
     if not (folder / "config.json").is_file():
-        raise UserError(f"no model in {folder}: it has no config.json. A run that is unfinished has none yet.")
+        raise UserError(f"no model in {folder}: it has no config.json, and no recipe.json of a run.")
     config = read_json(folder / "config.json")
     if not isinstance(config, dict) or not {"model", "shape"} <= config.keys():
         raise UserError(f'{folder / "config.json"} is no model\'s: it needs "model" and "shape".')

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from starlette.applications import Starlette
 
 from ganvas.errors import UserError
+from ganvas.training import stored
 
 if TYPE_CHECKING:
     from ganvas.atlas import Chart, Encoded
@@ -187,7 +188,7 @@ class Studied:
             self._looked[run] = time.monotonic()
         if first:
             try:
-                future.set_result(load(run, self.shelf.find(run), identity[0]))
+                future.set_result(load(run, self.shelf.find(run)))
             except BaseException as error:
                 with self._lock:
                     self._held.pop(run, None)
@@ -216,14 +217,12 @@ def of(app: Starlette) -> Studied:
 
 
 def identify(folder: Path) -> Identity:
-    """The file of a run's model: the finished one, else that of the newest checkpoint.
+    """The file of a run's model, see `ganvas.training.stored`.
 
     Raises:
         CannotError: there is none.
     """
-    finished = folder / "model" / "model.safetensors"
-    newest = sorted((folder / "checkpoints").glob("step-*.safetensors"), reverse=True)
-    for file in (finished, *newest):
+    for file in stored.files(folder):
         try:
             facts = file.stat()
         except OSError:  # a training drops all but its two newest checkpoints
@@ -232,29 +231,19 @@ def identify(folder: Path) -> Identity:
     raise CannotError(f"{folder.name} has no model yet: its training writes one every half a minute. Try again then.")
 
 
-def load(run: str, folder: Path, file: Path) -> Held:
-    """The model in a file that `identify` found.
+def load(run: str, folder: Path) -> Held:
+    """The model of a run.
 
     Raises:
         CannotError: it is damaged, or does not fit its run.
     """
-    from ganvas import models
-    from ganvas.models.base import FAMILIES
     from ganvas.studio.decoding import Decoder
     from ganvas.studio.quick import quicker
-    from ganvas.training import checkpoint
     from ganvas.training.run import Run
 
     it = Run(folder)
     try:
-        recipe = it.recipe
-        if file.parent.name == "model":
-            model = models.load(file.parent)
-        else:
-            tensors, _ = checkpoint.load(file)
-            own = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-            model = FAMILIES[type(recipe.model)](recipe.model, tuple(it.data["shape"]))
-            model.load_state_dict(own)
+        recipe, model = it.recipe, it.model
     except FileNotFoundError as error:
         raise CannotError(f"the model of {folder.name} is being replaced: try again.") from error
     except Exception as error:

@@ -25,15 +25,16 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, s
     return path
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the facts of a checkpoint.
+def load(path: Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a checkpoint whose names begin with `part`, named by what follows it; and its facts.
 
     Raises:
         UserError: the file is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+            names = [name for name in file.keys() if name.startswith(part)]  # noqa: SIM118
+            return {name.removeprefix(part): file.get_tensor(name) for name in names}, file.metadata()
     except SafetensorError as error:
         raise UserError(
             f"{path} is damaged ({error}); remove it, and the run goes on from the checkpoint before it, or anew."

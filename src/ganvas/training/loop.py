@@ -11,9 +11,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganvas import plots
@@ -113,6 +115,7 @@ class Game:
         self.window: dict[str, Tensor] = {}
         self.best: float | None = None
         self.best_epoch = 0
+        self.stopped = False  # by patience
 
     def pace(self, config: Optimizer) -> dict[str, float]:
         """What an optimiser's schedule makes of its rate and momentum at this step."""
@@ -172,6 +175,7 @@ class Game:
                 tensors |= {f"optimizer/{name}/{i}/{entry}": t for entry, t in state.items() if isinstance(t, Tensor)}
         tensors |= {f"window/{part}": value for part, value in self.window.items()}
         facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "best_epoch": self.best_epoch}
+        facts["stopped"] = self.stopped
         return tensors, {name: json.dumps(value) for name, value in facts.items()}
 
     def progress(self) -> dict[str, float]:
@@ -183,6 +187,7 @@ class Game:
         self.step, self.seconds, self.best, self.best_epoch = (
             json.loads(facts[name]) for name in ("step", "seconds", "best", "best_epoch")
         )
+        self.stopped = json.loads(facts.get("stopped", "false"))
         self.model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
         device = self.model.device
         self.window = {n.removeprefix("window/"): t.to(device) for n, t in tensors.items() if n.startswith("window/")}
@@ -199,21 +204,24 @@ class Game:
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def pictures(game: Game, folder: Path, epoch: int, model: Model | None = None) -> None:
-    """Sample and reconstruction grids of an epoch, always from the same z and images; of `model` or the game's own."""
-    model = model or game.model
+def pictures(game: Game, folder: Path, epoch: int, model: Model | None = None) -> dict[str, NDArray[np.uint8]]:
+    """Sample and reconstruction grids of an epoch, always from the same z and images; of `model` or the game's own.
+
+    They are saved, and returned by the name of their folder, uint8 (H, W, C).
+    """
+    model, drawn = model or game.model, {}
     if hasattr(type(model), "sample"):
-        plots.save(
-            plots.grid(model.sample(100 if len(model.shape) == 3 else 2500)),
-            folder / "samples" / f"epoch-{epoch:04d}.png",
-        )
+        drawn["samples"] = plots.grid(model.sample(100 if len(model.shape) == 3 else 2500))
     if hasattr(type(model), "reconstruct") and len(model.shape) == 3:
         images = to_tensor(game.data.splits["validation"].images[:30], model.device)
         seen = [images]
         if hasattr(type(model), "denoise"):
             seen.append(model.corrupt(images, Draw(0)))
         seen.append(model.reconstruct(seen[-1]))
-        plots.save(plots.rows(*seen), folder / "reconstructions" / f"epoch-{epoch:04d}.png")
+        drawn["reconstructions"] = plots.rows(*seen)
+    for name, picture in drawn.items():
+        plots.save(picture, folder / name / f"epoch-{epoch:04d}.png")
+    return drawn
 
 
 @contextmanager
@@ -266,6 +274,11 @@ class Log:
         if self.board:
             for name, value in figures.items():
                 self.board.add_scalar(f"{split}/{name}", value, step)
+
+    def show(self, step: int, pictures: dict[str, NDArray[np.uint8]]) -> None:
+        """Give TensorBoard pictures, uint8 (H, W, C), by name."""
+        for name, picture in pictures.items() if self.board else ():
+            self.board.add_image(name, picture[..., :3], step, dataformats="HWC")
 
 
 def save(game: Game, run: Run) -> None:
@@ -325,7 +338,7 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
         log = stack.enter_context(Log(run, game.step, tensorboard, main))
         asked = stack.enter_context(stop_on_interrupt())
         watch = Watch(game, run, log.write)
-        while game.step < game.steps:
+        while game.step < game.steps and not game.stopped:
             began = time.monotonic()
             parts = game.play()
             row = game.step % game.log_every == 0
@@ -355,8 +368,9 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
                         if main:
                             game.model.save(run.path / "checkpoints" / "best")
                 if main:
-                    pictures(game, run.path, epoch)
+                    log.show(game.step, pictures(game, run.path, epoch))
                 if "loss" in figures and training.patience and epoch - game.best_epoch >= training.patience:
+                    game.stopped = True
                     break
             now, stop = time.monotonic(), bool(asked)
             game.seconds = now - start

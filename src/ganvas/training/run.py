@@ -7,13 +7,15 @@ checkpoints/, snapshots/ where they are asked for, and at the end model/. Nothin
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganvas.errors import UserError
-from ganvas.files import read_json, write_text
-from ganvas.models import MODELS, Model, load
+from ganvas.files import existing, read_json, write_text
+from ganvas.models import MODELS, Model
 from ganvas.recipe import Recipe, from_json
+from ganvas.training import stored
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,14 +25,17 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A run's folder.
+    """A run's folder, which is taken wherever its path is.
 
     Attributes:
         path: the folder.
+
+    Raises:
+        UserError: there is no such folder, or no run in it.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = existing(path)
         if not (self.path / "recipe.json").is_file():
             raise UserError(f"{self.path} is no run: it has no recipe.json.")
 
@@ -46,6 +51,9 @@ class Run:
 
         return notebook.of_run(self)
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     @property
     def recipe(self) -> Recipe:
         """What was asked for."""
@@ -53,8 +61,8 @@ class Run:
 
     @property
     def model(self) -> Model:
-        """The trained model."""
-        return load(self.path)
+        """The trained model; before training ends that of a checkpoint, see `ganvas.load`."""
+        return stored.load(self.path)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:

@@ -7,9 +7,11 @@ import datetime
 import inspect
 import logging
 import math
+import os
 import platform
 import secrets
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +32,7 @@ from ganvas.provenance import machine
 from ganvas.recipe import Facts, Recipe
 from ganvas.recipes import RECIPES
 from ganvas.registry import build, parameters
-from ganvas.training import checkpoint, engine
+from ganvas.training import checkpoint, engine, stored
 from ganvas.training.loop import Game, Report, pictures, play, validate
 from ganvas.training.run import Run, create
 
@@ -64,9 +66,9 @@ def train(
     device: str | None = None,
     precision: str | None = None,
     snapshots: int | None = None,
-    init: str | Path | None = None,
+    init: str | os.PathLike[str] | None = None,
     tensorboard: bool = False,
-    out: str | Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     report: Report | None = None,
     **settings: Any,
 ) -> Run:
@@ -212,16 +214,33 @@ def plan(game: Game, minutes: float) -> dict[str, int]:
     return {"epochs": int(epochs)} if epochs >= 5 else {"epochs": math.ceil(epochs), "steps": steps}
 
 
-def resume(path: str | Path, report: Report | None = None) -> Run:
-    """Continue a run from its newest checkpoint, as if it had never stopped.
+def resume(path: str | os.PathLike[str], report: Report | None = None, epochs: int | None = None) -> Run:
+    """Continue a run from its newest checkpoint, as if it had never stopped; with `epochs` it may be trained longer.
+
+    Training longer continues what is there, and the model that a finished run has stays until there is the new one.
+    A rate that falls by a cosine falls to 0 by the new end: it is higher at once, and such a run is another one than
+    if it had been that long from the start; with a constant rate it is the same to the last bit. Patience that is at
+    its end begins anew.
+
+    Args:
+        path: the run. One that is finished is returned as it is, if there are no `epochs`.
+        report: called with (step, steps, figures) as it goes.
+        epochs: passes over the data, those that are done among them; by default what was planned.
 
     Raises:
-        UserError: the run is finished, is being trained now, or its data has changed.
+        UserError: the run is being trained now, its data has changed, or it has done more epochs than that.
     """
     run = Run(path)
-    if run.state["state"] == "finished":
-        raise UserError(f"{run.path} is finished: there is nothing to resume.")
-    recipe = run.recipe
+    recipe, finished = run.recipe, run.state["state"] == "finished"
+    if finished and epochs is None:
+        return run
+    if finished and not run.checkpoint:
+        raise UserError(
+            f"{run.path} has no checkpoint to train on from; a new run may begin with its weights: "
+            f"ganvas train {recipe.name} --init {run.path}"
+        )
+    if epochs is not None:
+        recipe = dataclasses.replace(recipe, training=_replace(recipe.training, {"epochs": epochs, "steps": None}))
     where = engine.choose_device(recipe.training.device)
     # Sums over other numbers of threads differ in their last digits; more threads than cores only slow each other.
     if began_with := run.data.get("machine", {}).get("threads"):
@@ -232,7 +251,8 @@ def resume(path: str | Path, report: Report | None = None) -> Run:
     game = Game(make_model(recipe, dataset, where), recipe, dataset, engine.make_accelerator(where))
     if not run.checkpoint:
         _begin_with(game)
-    return _finish(game, run, report, (run.path / "tensorboard").is_dir())
+    tensorboard = (run.path / "tensorboard").is_dir()
+    return _finish(game, run, report, tensorboard, prolong=epochs is not None)
 
 
 def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
@@ -262,7 +282,7 @@ def _begin_with(game: Game) -> None:
     init = game.recipe.training.init
     if init is None:
         return
-    theirs, own = load_model(init), game.model
+    theirs, own = stored.load(init), game.model
     weights, counts = theirs.state_dict(), {name: own.get_buffer(name) for name in own.counters}
     for counter in theirs.counters:
         del weights[counter]
@@ -277,11 +297,37 @@ def _begin_with(game: Game) -> None:
     own.load_state_dict(weights | counts)
 
 
-def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool) -> Run:
+def _prolonged(game: Game, run: Run) -> Callable[[], None]:
+    """Give a restored game its new length; what is returned writes it down.
+
+    Raises:
+        UserError: it is shorter than what was played, or no longer in a run that is finished.
+    """
+    finished, patient = run.state["state"] == "finished", game.stopped
+    if game.steps < game.step + finished:
+        epochs, done = game.recipe.training.epochs, game.step / game.epoch_steps
+        raise UserError(
+            f"--epochs {epochs}: {run.path} has done {done:,.4g} epoch{'s' * (done != 1)} already; "
+            f"it takes {'more than that' if finished else 'that many, or more'}."
+        )
+    if patient:
+        game.stopped, game.best_epoch = False, game.step // game.epoch_steps
+
+    def write() -> None:
+        # Killed between any two of these, it resumes: to where it was finished before, or as it is asked to now.
+        run.note(**{**run.state, "state": "interrupted"})
+        if patient:
+            checkpoint.save(run.path / "checkpoints", game.step, *game.state())
+        write_text(run.path / "recipe.json", game.recipe.to_json())
+
+    return write
+
+
+def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool, prolong: bool = False) -> Run:
     """Play from the newest checkpoint to the end, then measure the best model and store it."""
     if report is None and notebook.running():
         with notebook.bar(run.data.get("chosen", ())) as shown:
-            return _finish(game, run, shown, tensorboard)
+            return _finish(game, run, shown, tensorboard, prolong)
     report = report or quiet
     main = game.accelerator.is_main_process
     lock = FileLock(run.path / ".lock")
@@ -291,12 +337,15 @@ def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool) -> R
             lock.acquire(timeout=0)
         except Timeout as error:
             raise UserError(f"{run.path} is being trained by another process.") from error
+        write_length()
         run.truncate_metrics(int(found[1]["step"]) if found else 0)
         run.note(state="running", **game.progress())
 
     found = checkpoint.load(run.checkpoint) if run.checkpoint else None
     if found:
         game.restore(*found)
+    write_length = _prolonged(game, run) if prolong else lambda: None
+    game.accelerator.wait_for_everyone()  # nobody reads any more what the main process writes now
     engine.on_main(game.accelerator, begin)
     try:
         if play(game, run, report, tensorboard=tensorboard) == "interrupted":

@@ -9,10 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ganvas.files import read_json, write_text
-from ganvas.training import checkpoint
+from ganvas.training import stored
 from ganvas.training.run import Run
 from ganvas.training.watch.faults import Finding, Row, findings, looks
 from ganvas.training.watch.measure import LOOK, Probe, probe, vitals
@@ -89,8 +87,7 @@ class Watch:
 def examine(run: Run) -> tuple[list[Finding], list[dict[str, Any]]]:
     """The findings on a run, finished or not, and the looks that they rest on.
 
-    Where its watch has written nothing down, the model is measured now: the finished one, or that of the newest
-    checkpoint.
+    Where its watch has written nothing down, `Run.model` is measured now.
     """
     rows: list[Row] = list(run.metrics)
     if not any(row["split"] == "watch" for row in rows):
@@ -100,20 +97,9 @@ def examine(run: Run) -> tuple[list[Finding], list[dict[str, Any]]]:
 
 
 def _measured(run: Run) -> list[Row]:
-    from ganvas.training.train import make_model
-
-    recipe, state = run.recipe, run.state
-    finished, newest = state["state"] == "finished", run.checkpoint
-    if not finished and newest is None:
+    if not stored.files(run.path):
         return []
-    data = run.dataset()
-    if finished or newest is None:
-        model = run.model
-    else:
-        model = make_model(recipe, data, torch.device("cpu"))
-        tensors, _ = checkpoint.load(newest)
-        prefix = "model/"
-        model.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+    recipe, state = run.recipe, run.state
     epoch = recipe.training.epochs * state["step"] / state["steps"]
-    figures = vitals(model, probe(data, recipe.training.batch_size))
+    figures = vitals(run.model, probe(run.dataset(), recipe.training.batch_size))
     return [{"step": state["step"], "epoch": epoch, "split": "watch", **figures}]

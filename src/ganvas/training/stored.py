@@ -1,0 +1,93 @@
+"""The model that a folder holds: a run's, finished or not, or one that was saved."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ganvas.errors import UserError
+from ganvas.files import existing
+
+if TYPE_CHECKING:
+    import os
+
+    import torch
+
+    from ganvas.models import Model
+    from ganvas.training.run import Run
+
+log = logging.getLogger("ganvas")
+
+
+def files(folder: Path) -> list[Path]:
+    """Where a run's weights lie, those to take first: of model/, of the best checkpoint, of the newest, and before."""
+    whole = [folder / "model", folder / "checkpoints" / "best"]
+    newest = sorted((folder / "checkpoints").glob("step-*.safetensors"), reverse=True)
+    # config.json is written last: without it the weights beside it may be half of what was to be written.
+    return [part / "model.safetensors" for part in whole if (part / "config.json").is_file()] + newest
+
+
+def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Model:
+    """The model in a run's folder, or in one that `Model.save` wrote; nothing in it is unpickled.
+
+    Of a run without model/ it is that of the best checkpoint, else of the newest one that can be read. It is said once
+    which one is taken where the run is not finished, and which one is damaged.
+
+    Raises:
+        UserError: no such folder, no model or checkpoint in it, or one that does not fit its settings.
+    """
+    from ganvas import models
+    from ganvas.training.run import Run
+
+    folder = existing(folder)
+    found = files(folder)
+    if not (folder / "recipe.json").is_file():
+        return models.load(folder, device)
+    run = Run(folder)
+    if found and found[0].parent.name == "model":
+        with contextlib.suppress(UserError):  # a damaged state.json keeps nobody from the model
+            if run.state["state"] not in ("finished", "new"):
+                _say(f"{folder} trains on and is not finished: its model of before is taken.")
+        return models.load(folder, device)
+    for file in found:
+        try:
+            best = file.parent.name == "best"
+            model = models.load(file.parent) if best else _model(run, file)
+        except FileNotFoundError:  # a training drops all but its two newest checkpoints
+            continue
+        except UserError as error:
+            _say(f"{error} It is passed over.")
+            continue
+        which = "best checkpoint so far" if best else f"checkpoint of step {int(file.stem.removeprefix('step-')):,}"
+        _say(f"{folder} is not finished: its {which} is taken.")
+        return model.to(device).eval()
+    what = "no checkpoint that can be read" if found else "no checkpoint yet"
+    raise UserError(f"{folder} has no model and {what}: train it with `ganvas train --resume {folder}`.")
+
+
+def _model(run: Run, file: Path) -> Model:
+    """That of a checkpoint.
+
+    Raises:
+        UserError: it is damaged, or another run's.
+    """
+    from ganvas.models.base import FAMILIES
+    from ganvas.training import checkpoint
+
+    config = run.recipe.model
+    model = FAMILIES[type(config)](config, tuple(run.data["shape"]))
+    weights, _ = checkpoint.load(file, "model/")
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{file} does not fit its recipe.json: {error}") from error
+    return model
+
+
+@functools.cache
+def _say(line: str) -> None:
+    """Once, however often it is so."""
+    log.warning("%s", line)
