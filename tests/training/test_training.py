@@ -177,7 +177,7 @@ def test_tensorboard_has_the_pictures_of_each_epoch(tmp_path: Path) -> None:
     from PIL import Image
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = ganvas.train("vae", out=tmp_path / "run", tensorboard=True, **FAST)
+    run = ganvas.train("vae", out=tmp_path / "run", tensorboard=True, fit=0, **FAST)
     seen = EventAccumulator(str(run.path / "tensorboard"), {"images": 0})
     seen.Reload()
     assert sorted(seen.Tags()["images"]) == ["reconstructions", "samples"]
