@@ -61,9 +61,10 @@ def test_json(run: Callable[..., Path], said: Said) -> None:
     assert finding["evidence"]["kl"] == {"value": 0.01, "healthy": "at least 0.5"}
 
 
-def test_a_short_run_is_measured_and_too_young_to_judge(home: Path, said: Said) -> None:
+def test_a_short_run_is_measured_and_was_trained_too_shortly(home: Path, said: Said) -> None:
     printed = said("diagnose", home / "vae")
-    assert printed.startswith("no fault can be named yet") and "finished at step 10 of 10" in printed
+    assert printed.startswith("trained too shortly") and "steps 10 (healthy: at least 200)" in printed
+    assert "try: ganvas train vae" in printed and "--epochs" in printed
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, said: Said) -> None:

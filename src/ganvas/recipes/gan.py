@@ -8,7 +8,7 @@ from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
 from ganvas.recipes.steady import IMAGES, LATENT_DIM, LOSS, MOST, betas, steadied
 from ganvas.recipes.techniques import Techniques, chosen
 
-RATE = 5e-4  # of residual nets
+RATE = 1e-3  # of residual nets
 
 
 @RECIPES.register
@@ -102,7 +102,7 @@ def _residual(
 
     steady = loss is None
     taken = steadied(facts, techniques) if steady else {}
-    nets = Residual(filters=32 if max(facts.shape[1:]) <= 32 else 16)
+    nets = Residual(filters=16)  # with twice as many D is sure too soon
     model = GAN(
         latent_dim=LATENT_DIM if latent_dim is None else latent_dim,
         generator=nets,
