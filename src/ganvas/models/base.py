@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ganvas.devices import has_amx
 from ganvas.errors import UserError
 from ganvas.files import read_json, replace, write_text
+from ganvas.models.units import Units
 from ganvas.registry import Registry, dump, kind
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Model(nn.Module):
 
     Attributes:
         config: its settings.
-        shape: of one example: (C, H, W) with values in [0, 1], or (2,).
+        shape: of one example: (C, H, W) with values in [0, 1], or (d,) for rows of numbers in the data's units.
+        units: those in which its nets see rows of numbers.
         counters: the names of buffers that count the moves of a training, and are none of a net's.
     """
 
@@ -54,6 +56,7 @@ class Model(nn.Module):
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.config, self.shape = config, tuple(shape)
+        self.units = Units(self.shape)
 
     def __getattr__(self, name: str) -> Any:
         if name in VERBS:
@@ -75,7 +78,14 @@ class Model(nn.Module):
         raise NotImplementedError(type(self).__name__)
 
     def prepare(self, dataset: Dataset, seed: int) -> None:
-        """What a family takes from the data before the first move: nothing, unless it says otherwise."""
+        """What it takes from the data before the first move: the units of rows of numbers.
+
+        Sets that have a name stay as they are published: papers' settings are for them.
+        """
+        from ganvas.data import names
+
+        if self.units.rows and dataset.source not in names():
+            self.units.measure(dataset.splits["train"].images)
 
     def finished(self, dataset: Dataset, seed: int) -> Model:
         """The model that is kept when a training ends: itself, unless a family says otherwise."""
