@@ -367,6 +367,7 @@ def _write(model: Model, part: Part, folder: Path, facts: Mapping[str, str]) -> 
             **facts,
             "model": json.dumps(dump(model.config)),
             "shape": json.dumps(model.shape),
+            "range": json.dumps(model.range),
             "latent_dim": str(model.config.latent_dim),
             **{f"input {part.input[0]}": part.input[1], f"output {part.output[0]}": part.output[1]},
         }
