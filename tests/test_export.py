@@ -312,6 +312,22 @@ def test_the_example_runs_without_ganvas(exported: Exported, tmp_path: Path, alo
     assert np.abs(found[:, 16:] - made.round().numpy()).max() <= 1
 
 
+@pytest.mark.parametrize("known", [(0.0, 255.0), (0.0, 4095.0), (100.0, 200.0)])
+def test_the_example_reads_files_as_the_model_does(
+    tmp_path: Path, alone: Callable[..., str], known: tuple[float, float]
+) -> None:
+    model = make(*CASES["denoising"][:2])
+    model.range = known
+    export.write_onnx(model, tmp_path / "out")
+    random = np.random.default_rng(1)
+    for given in (random.integers(0, 4096, (8, 8)).astype(np.uint16), random.integers(0, 256, (8, 8), np.uint8)):
+        Image.fromarray(given).save(tmp_path / "scan.png")
+        alone(tmp_path / "out", str(tmp_path / "scan.png"))
+        seen = (model.rows(tmp_path / "scan.png") * 255).round()[0, 0].numpy()
+        with Image.open(tmp_path / "made.png") as picture:
+            assert np.abs(np.asarray(picture)[:, :8] - seen).max() <= 1
+
+
 def test_the_example_classifies_denoises_and_draws_points(
     exported: Exported, tmp_path: Path, alone: Callable[..., str]
 ) -> None:

@@ -27,14 +27,29 @@ def run(session, batch):
     return session.run(None, {session.get_inputs()[0].name: batch})[0]
 
 
-def read(path, shape):
-    """An image file as (1, C, H, W) in [0, 1]: scaled to cover the model's size, and cropped at its centre."""
+def read(path, shape, known):
+    """An image file as (1, C, H, W) in [0, 1]: scaled to cover the model's size, and cropped at its centre.
+
+    What is black and what is white is `known` from the training, where the file's samples can be of that range.
+    """
     channels, height, width = shape
     with Image.open(path) as image:
-        image = ImageOps.exif_transpose(image).convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (width, height), Image.Resampling.LANCZOS)
-    return np.asarray(image, np.float32).reshape(height, width, channels).transpose(2, 0, 1)[None] / 255
+        image = ImageOps.exif_transpose(image)
+        wide = image.mode == "F" or image.mode.startswith("I")
+        if wide:
+            image = Image.fromarray(np.asarray(image, np.float32))
+        else:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            image = image.convert("L" if channels == 1 else "RGB")
+    top = 65535 if wide else 255
+    low, high = known or (0, top)
+    holds = low >= 0 and np.asarray(image).max() <= high
+    if (high <= 255 and not holds) if wide else (high > 255 or (high <= 64 and not holds)):
+        low, high = 0, top
+    image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    rows = np.asarray(image, np.float32).reshape(height, width, -1).transpose(2, 0, 1)[None]
+    return np.broadcast_to(((rows - low) / (high - low)).clip(0, 1), (1, *shape)).astype(np.float32)
 
 
 def save(images, columns, file):
@@ -55,7 +70,7 @@ is_image = len(shape) == 3
 if len(sys.argv) > 1:
     if not is_image:
         sys.exit("this model is one of points: there is no image to give it")
-    x = read(sys.argv[1], shape)
+    x = read(sys.argv[1], shape, json.loads(facts.get("range", "null")))
     made = [x]
     if encoder := load("encoder"):
         code = run(encoder, x)

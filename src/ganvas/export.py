@@ -197,7 +197,9 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
         test = dataset.splits["test"].images
         rows = to_tensor(test[np.arange(n) % len(test)]).contiguous()
     shape = ", ".join(map(str, model.shape))
-    images = f"float32 (N, {shape})" + (", images in [0, 1]" if len(model.shape) == 3 else ", points in the plane")
+    images = f"float32 (N, {shape})" + (
+        ", images in [0, 1]" if len(model.shape) == 3 else ", numbers in the data's units"
+    )
     codes = f"float32 (N, {d})"
     z: Tensor | None = None
     if isinstance(model, VAEModel):
@@ -206,7 +208,7 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
         yield Part("encoder", it, lambda x: it.posterior(x)[0], ("images", images), mean, rows, z)
     elif isinstance(model, AutoencoderModel):
         z = model.encode(rows)
-        yield Part("encoder", it, lambda x: it.encoder(x).float(), ("images", images), ("codes", codes), rows, z)
+        yield Part("encoder", it, it.encoded, ("images", images), ("codes", codes), rows, z)
     if hasattr(model, "sample"):
         k, to_code = from_noise(it.prior, d)
         noise = Draw(0).normal("prior", (n, k))
@@ -220,7 +222,7 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     yield Part("decoder", it, it.decoded, ("codes", codes), ("images", images), z, model.decode(z))
     if isinstance(model, DenoisingAutoencoderModel):
         clean = ("images", images), ("denoised", images)
-        yield Part("denoiser", it, lambda x: it.decoded(it.encoder(x).float()), *clean, rows, model.denoise(rows))
+        yield Part("denoiser", it, lambda x: it.decoded(it.encoded(x)), *clean, rows, model.denoise(rows))
     if isinstance(model, SemisupervisedGANModel):
         log_p = ("log_probabilities", f"float32 (N, {model.config.classes}), log p(class given the image), nats")
         answer = model.classify(rows)
@@ -365,6 +367,7 @@ def _write(model: Model, part: Part, folder: Path, facts: Mapping[str, str]) -> 
             **facts,
             "model": json.dumps(dump(model.config)),
             "shape": json.dumps(model.shape),
+            "range": json.dumps(model.range),
             "latent_dim": str(model.config.latent_dim),
             **{f"input {part.input[0]}": part.input[1], f"output {part.output[0]}": part.output[1]},
         }

@@ -140,3 +140,23 @@ def test_fit_prior_refuses_what_has_no_fit(home: Path, said: Said) -> None:
     assert "-n 0" in said("fit-prior", home / "vae", "-n", 0, status=1)
     assert "10 components take" in said("fit-prior", home / "vae", "-n", 19, status=1)
     assert "0 components" in said("fit-prior", home / "vae", "--components", 0, status=1)
+
+
+def test_other_data_are_read_in_the_range_of_the_training(tmp_path):
+    from ganvas.cli.models import load_data
+    from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
+    from ganvas.nets.mlp import MLP
+
+    model = AutoencoderModel(Autoencoder(latent_dim=2, net=MLP(hidden=())), (1, 4, 4))
+    deep = np.linspace(-900, 2500, 20 * 16).round().reshape(20, 4, 4)
+    for known, values, expected in (
+        ((-1000.0, 3000.0), deep.astype(np.int16), (-1000, 3000)),
+        ((-1000.0, 3000.0), deep.astype(np.float32), (-1000, 3000)),
+        ((0.0, 4095.0), (deep + 900).astype(np.uint16), (0, 4095)),
+        ((0.0, 4095.0), (deep / 20).clip(0).astype(np.uint8), (0, 255)),
+        ((-1000.0, 3000.0), ((deep + 900) / 3400).astype(np.float32), (0, 1)),
+        (None, deep.astype(np.int16), (-900, 2500)),
+    ):
+        model.range = known
+        np.save(tmp_path / "scans.npy", values)
+        assert load_data(tmp_path, model, str(tmp_path / "scans.npy")).range == expected

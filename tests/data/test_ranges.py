@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ganvas.data import load
+from ganvas.data import load, ranges
 from ganvas.errors import UserError
 
 random = np.random.default_rng(0)
@@ -109,3 +109,48 @@ def test_a_set_is_printed_on_a_line():
     dataset = load(UNIT)
     assert repr(dataset) == "<Dataset array: 1 x 4 x 4; train 16, validation 2, test 2>"
     assert repr(dataset.splits["test"]) == "<Split of 2: uint16 (4, 4, 1)>"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind", "known", "span"),
+    [
+        (0, 255, "u1", None, (0, 255)),
+        (0, 255, "u1", (0, 255), (0, 255)),
+        (0, 220, "u1", (50, 200), (50, 200)),  # as asked in training: what is outside is cut
+        (0, 3, "u1", (0, 255), (0, 255)),
+        (0, 200, "u1", (0, 4095), (0, 255)),  # a picture of bytes, for a model of 12 bits
+        (0, 200, "u1", (-1000, 3000), (0, 255)),
+        (0, 16, "u1", (0, 16), (0, 16)),
+        (0, 18, "u1", (0, 16), (0, 16)),  # an edge that rings after scaling
+        (0, 255, "u1", (0, 16), (0, 255)),
+        (0, 1, "u1", (0, 1), (0, 1)),
+        (0, 255, "u1", (0, 1), (0, 255)),
+        (0, 0, "u1", (-1, 1), (0, 255)),
+        (0, 4095, "u2", None, (0, 65535)),
+        (0, 100, "u2", (0, 4095), (0, 4095)),
+        (0, 65535, "u2", (1000, 3000), (1000, 3000)),
+        (0, 65535, "u2", (0, 255), (0, 65535)),
+        (0, 255, "u2", (0, 255), (0, 255)),
+        (0, 60000, "u2", (-1, 1), (0, 65535)),
+        (-2000, 9000, "i", (-1000, 3000), (-1000, 3000)),
+        (0, 255, "i", None, (0, 255)),
+        (0, 1, "i", None, (0, 1)),
+        (0, 1, "i", (-1, 1), (-1, 1)),
+        (0, 255, "i", (-1, 1), (0, 255)),
+        (-5, 255, "i", None, None),
+        (0, 300, "i", (0, 1), None),
+        (0, 1, "f", (-1000, 3000), (0, 1)),
+        (-1000, 3000, "f", (-1000, 3000), (-1000, 3000)),
+        (-1000, 3001, "f", (-1000, 3000), None),
+        (-2.1, 2.6, "f", (0, 255), None),  # normalised in another way
+        (0, 255, "f", (0, 255), (0, 255)),
+        (0, 16, "f", (0, 255), None),  # might as well be levels of their own
+        (-1, 1, "f", (-1, 1), (-1, 1)),
+        (0, 255, "f", None, None),
+    ],
+)
+def test_the_range_that_a_model_reads_values_in(low, high, kind, known, span):
+    assert ranges.read_in(low, high, kind, known) == span
+    if span is None:
+        with pytest.raises(UserError, match=rf"image values from {low:g} to {high:g}"):
+            ranges.told(low, high, kind, known)

@@ -66,3 +66,46 @@ def test_files_and_folders(tmp_path):
 def test_what_can_be_no_rows(x, says):
     with pytest.raises(UserError, match=says):
         read_rows(x, (3, 6, 8))
+
+
+DEEP = np.linspace(-1000, 3000, 5 * 6 * 8).reshape(5, 6, 8).round().astype(np.int16)
+TWELVE = np.random.default_rng(1).integers(0, 4096, (5, 6, 8)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("x", "known"),
+    [
+        (DEEP, (-1000, 3000)),
+        (DEEP.astype(np.int64), (-1000, 3000)),
+        (DEEP.astype(np.float32), (-1000, 3000)),
+        (torch.from_numpy(DEEP), (-1000, 3000)),
+        (list(DEEP), (-1000, 3000)),
+        (TWELVE, (0, 4095)),
+        (TWELVE.astype(">u2"), (0, 4095)),
+        ([Image.fromarray(image) for image in TWELVE], (0, 4095)),
+        ((TWELVE % 17).astype(np.uint8), (0, 16)),
+    ],
+)
+def test_raw_values_are_read_in_the_range_of_the_training(x, known):
+    given = np.stack([np.asarray(part) for part in x]).astype(np.float64)
+    expected = (given - known[0]) / (known[1] - known[0])
+    found = read_rows(x, (1, 6, 8), known=known)
+    np.testing.assert_allclose(found[:, 0], expected, atol=1e-4)
+    np.testing.assert_array_equal(found, read_rows(found, (1, 6, 8), known=known))  # and again, as a model has them
+
+
+def test_files_are_read_in_the_range_of_the_training(tmp_path):
+    for i, image in enumerate(TWELVE):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    expected = torch.from_numpy(TWELVE[:, None] / 4095).float()
+    one = tmp_path / "2.png"
+    for x, rows in ((tmp_path, expected), (one, expected[2:3]), (one.read_bytes(), expected[2:3])):
+        torch.testing.assert_close(read_rows(x, (1, 6, 8), known=(0, 4095)), rows, atol=1e-4, rtol=0)
+    Image.fromarray(colour[0]).save(one)  # bytes beside wider ones: 0 to 255
+    torch.testing.assert_close(read_rows(one, (3, 6, 8), known=(0, 4095)), wanted[:1])
+    torch.testing.assert_close(read_rows(colour, (3, 6, 8), known=(50, 200)), ((wanted * 255 - 50) / 150).clamp(0, 1))
+
+
+def test_bytes_that_are_no_image():
+    with pytest.raises(UserError, match="this image can't be read"):
+        read_rows(b"no image", (1, 6, 8))

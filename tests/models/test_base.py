@@ -209,3 +209,20 @@ def test_a_damaged_config_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(UserError):
         load(tmp_path)
+
+
+def test_the_range_of_the_training_is_kept(tmp_path: Path) -> None:
+    model = make("autoencoder", IMAGE, SMALL[MLP])
+    x = np.linspace(0, 4095, 256).round().astype(np.uint16).reshape(1, 1, 16, 16)
+    assert model.range is None and float(model.rows(x).max()) < 0.07
+    split = Split(np.zeros((3, 16, 16, 1), np.uint8), None)
+    parts = dict.fromkeys(("train", "validation", "test"), split)
+    model.prepare(Dataset("made up", "", parts, IMAGE, None, None, "", (), "", range=(0, 4095)), 0)
+    again = load(model.save(tmp_path / "model"))
+    assert again.range == (0, 4095)
+    np.testing.assert_allclose(again.rows(x), x / 4095, atol=1e-6)
+    torch.testing.assert_close(again.reconstruct(x), again.reconstruct(x / 4095))
+    file = tmp_path / "model" / "config.json"
+    file.write_text(file.read_text().replace("4095", "-1"))
+    with pytest.raises(UserError, match="--range 0 -1"):
+        load(tmp_path / "model")

@@ -1,4 +1,5 @@
 import base64
+import copy
 import dataclasses
 import io
 import json
@@ -282,3 +283,12 @@ def test_no_address_changes_anything(studio: TestClient, tmp_path: Path) -> None
         assert allowed in ({"GET", "HEAD"}, {"POST"})
         other = studio.get(f"{route.path}?run=vae") if "POST" in allowed else studio.post(f"{route.path}?run=vae")
         assert other.status_code in (404, 405)
+
+
+def test_16_bits_are_read_in_the_range_of_the_training(studio: TestClient, models: dict[str, Model]) -> None:
+    deep = np.linspace(0, 4095, 64).round().astype(np.uint16).reshape(8, 8)
+    model = copy.deepcopy(models["vae"])
+    body = file(Image.fromarray(deep))
+    for known, top in (((0.0, 4095.0), 4095), ((0.0, 255.0), 65535)):
+        model.range = known
+        np.testing.assert_allclose(asks.decoded(body, model)[0, 0], deep / top, atol=1e-4)

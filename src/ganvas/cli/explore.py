@@ -254,7 +254,6 @@ def _points(run: Path, model: Model, points: Sequence[str], data: str | None, se
     import torch
 
     from ganvas import explore
-    from ganvas.data.folder import read
     from ganvas.data.loader import to_tensor
 
     numbers = [point.isdecimal() for point in points]
@@ -265,7 +264,7 @@ def _points(run: Path, model: Model, points: Sequence[str], data: str | None, se
         explore.prior(model)
     places = [_PLACE.fullmatch(point) for point in points]
     splits = load_data(run, model, data).splits if any(places) else {}
-    channels, *size = image_shape(model)
+    image_shape(model)
 
     def one(point: str) -> tuple[Tensor, Tensor]:
         if point.isdecimal():
@@ -281,7 +280,7 @@ def _points(run: Path, model: Model, points: Sequence[str], data: str | None, se
         else:
             if Path(point).is_dir():
                 raise UserError(f"{point} is a folder: a point is one image file.")
-            image = to_tensor(read((Path(point),), (size[0], size[1]), channels)[1])
+            image = model.rows(Path(point))
         return model.encode(image), image
 
     codes, images = zip(*map(one, points), strict=True)

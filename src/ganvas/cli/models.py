@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ganvas.cli.shared import Device, ModelData, RunFolder, table
 from ganvas.errors import UserError
@@ -81,10 +81,8 @@ def denoise(
     from ganvas.data.loader import to_tensor
     from ganvas.models.autoencoder import corrupt
     from ganvas.randomness import Draw
-    from ganvas.training.run import Run
 
-    span = Run(run).recipe.data.range if (run / "recipe.json").is_file() else None
-    names, pixels = read(images, (shape[1], shape[2]), shape[0], span)
+    names, pixels = read(images, (shape[1], shape[2]), shape[0], known=model.range)
     seen = [to_tensor(pixels)]
     if noise:
         seen.append(corrupt(seen[0], model.config.noise, noise, Draw(seed)).clamp(0, 1))
@@ -177,7 +175,8 @@ def load_data(
     folder: Path, model: Model, source: str | None, binarise: bool = False, range: tuple[float, float] | None = None
 ) -> Dataset:
     """The images that a run was trained on, or others as its model takes them; `binarise`: of black and white."""
-    from ganvas.data import load
+    from ganvas.data import load, names
+    from ganvas.data.ranges import read_in
     from ganvas.training.run import Run
 
     run = Run(folder) if (folder / "recipe.json").is_file() else None
@@ -188,7 +187,15 @@ def load_data(
     if len(model.shape) != 3:
         return load(source, range=range)
     channels = model.shape[0] if model.shape[0] in (1, 3, 4) else None
-    return load(source, size=(model.shape[1], model.shape[2]), channels=channels, range=range, binarise=binarise)
+    how: dict[str, Any] = {"size": (model.shape[1], model.shape[2]), "channels": channels, "binarise": binarise}
+    found = load(source, **how, range=range)
+    if range is None and found.range and source not in names():
+        low, high = found.range
+        kind = "f" if found.levels is None else "u1" if low >= 0 and high <= 255 else "i"
+        span = read_in(low, high, kind, model.range) if model.range else None
+        if span not in (None, found.range, (0, 1)):
+            return load(source, **how, range=span)  # as in the training, not as these data alone would be
+    return found
 
 
 HELP = """\

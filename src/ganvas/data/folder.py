@@ -127,7 +127,11 @@ def from_files(
 
 
 def read(
-    paths: Sequence[Path], size: tuple[int, int], channels: int, asked: ranges.Range | None = None
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    channels: int,
+    asked: ranges.Range | None = None,
+    known: ranges.Range | None = None,
 ) -> tuple[list[Path], pixels.Pixels]:
     """The image files at `paths`, and those in folders there, decoded into memory.
 
@@ -135,7 +139,9 @@ def read(
         paths: files, or folders.
         size: (height, width) that each is fitted to.
         channels: 1, 3 or 4.
-        asked: the range of wide samples; None chooses, as for a data set of these files.
+        asked: the range of the samples; None chooses.
+        known: what was black and white in the training of the model that they are for, see `ranges.read_in`; None
+            chooses as for a data set of these files.
 
     Returns:
         A PNG's name for each, relative to the folder that it was found in, and the pixels (N, H, W, C).
@@ -157,16 +163,22 @@ def read(
     files = Files(tuple(map(str, places.values())), "", {}, lambda name: Path(name).read_bytes())
     shown: list[Path] = []
     rows: list[pixels.Pixels] = []
-    for label, found in zip(places, _read(files, size, channels, asked), strict=True):
+    for label, found in zip(places, _read(files, size, channels, asked, known), strict=True):
         rows += found
         several = len(found) > 1
         shown += [label.with_stem(f"{label.stem}-{i}") if several else label for i in range(len(found))]
     return shown, np.stack(rows)
 
 
-def read_files(files: Files, size: tuple[int, int], channels: int, asked: ranges.Range | None = None) -> pixels.Pixels:
+def read_files(
+    files: Files,
+    size: tuple[int, int],
+    channels: int,
+    asked: ranges.Range | None = None,
+    known: ranges.Range | None = None,
+) -> pixels.Pixels:
     """The images of `files` in memory, (N, H, W, C); as `read`."""
-    return np.stack([row for found in _read(files, size, channels, asked) for row in found])
+    return np.stack([row for found in _read(files, size, channels, asked, known) for row in found])
 
 
 def pictures(images: Sequence[Any]) -> Files:
@@ -196,18 +208,50 @@ def listed(paths: Sequence[Path]) -> Files:
 
 
 def _read(
-    files: Files, size: tuple[int, int], channels: int, asked: ranges.Range | None
+    files: Files, size: tuple[int, int], channels: int, asked: ranges.Range | None, known: ranges.Range | None
 ) -> Iterator[list[pixels.Pixels]]:
     with closing(_surveyed(files)) as seen:
         pages = [page for _, found in seen if not isinstance(found, str) for page in found]
-    scale, wide = pixels.scale_of(pages, "the images", asked), _any_wide(pages)
-    form = Form(size, channels, scale if wide else ranges.Scale())  # bytes as they are, then in the range asked for
-    of_bytes = dataclasses.replace(scale, bits=8)
-    with closing(_decoded(files, form)) as decoded:
+    scale, finish = _reader(pages, asked, known)
+    with closing(_decoded(files, Form(size, channels, scale))) as decoded:
         for name, (_, found) in zip(files.names, decoded, strict=True):
             if isinstance(found, str):
                 raise UserError(f"{name!r} cannot be read: {found}.")
-            yield found if wide or asked is None else [of_bytes(row.astype(np.int64)) for row in found]
+            yield [finish(row) for row in found]
+
+
+def read_first(
+    data: bytes, size: tuple[int, int], channels: int, asked: ranges.Range | None, known: ranges.Range | None
+) -> pixels.Pixels:
+    """The first image of a file in memory, (1, H, W, C); as `read`.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        scale, finish = _reader(pixels.survey(data, 1), asked, known)
+        return finish(pixels.decode(data, size, channels, 0, scale))[None]
+    except UserError:
+        raise
+    except Exception as error:  # Pillow raises whatever its parsers run into
+        raise UserError(f"this image can't be read: {error}.") from error
+
+
+def _reader(
+    pages: Pages, asked: ranges.Range | None, known: ranges.Range | None
+) -> tuple[ranges.Scale, Callable[[pixels.Pixels], pixels.Pixels]]:
+    """The scale that these images are decoded by, and what makes rows of what is decoded."""
+    if not (wide := [page for page in pages if page.wide]):  # bytes as they are, and their range after that
+
+        def finish(row: pixels.Pixels) -> pixels.Pixels:
+            return ranges.Scale(*(asked or ranges.told(int(row.min()), int(row.max()), "u1", known)))(row)
+
+        return ranges.Scale(), finish
+    low, high = min(page.low for page in wide), max(page.high for page in wide)
+    kind = "f" if any(page.wide == "f" for page in wide) else "u2" if low >= 0 and high <= 65535 else "i"
+    span = ranges.read_in(low, high, kind, known) if known and not asked else None
+    scale = ranges.Scale(*span, None, 16) if span else pixels.scale_of(pages, "the images", asked)
+    return scale, lambda row: row
 
 
 def _build(

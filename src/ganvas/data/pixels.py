@@ -62,15 +62,19 @@ def fitting(size: tuple[int, int]) -> str:
     return f"each image scaled (Lanczos) so that it covers {size[0]} x {size[1]}, then centre-cropped"
 
 
-def survey(data: bytes) -> list[Page]:
+def survey(data: bytes, most: int | None = None) -> list[Page]:
     """The images of a file, from its header: one, or every page of a TIFF. Wide samples are read, for their range.
+
+    Args:
+        data: a file of any format that Pillow reads.
+        most: images that are looked at; None: all.
 
     Raises:
         Exception: what Pillow raises for a file that it cannot read; ValueError for a bomb, or samples that are NaN.
     """
     found = []
     with _opened(data) as image:
-        for number in range(_pages(image)):
+        for number in range(_pages(image) if most is None else most):
             image.seek(number)
             w, h = image.size[::-1] if image.getexif().get(_ORIENTATION, 1) >= 5 else image.size
             if _is_wide(image):

@@ -16,6 +16,7 @@ Range = tuple[float, float]
 ROUNDING = 1e-4  # floats that rounding put this far outside 0 to 1
 DARK = 64  # bytes that are nowhere above it are levels of their own, such as 0 to 16
 DEPTHS = (255, 1023, 4095, 16383, 65535)  # tops of 8, 10, 12, 14 and 16 bits
+RING = 0.25  # of a range: how far above it a resampled edge may rise
 EXACT = {2: 0.15, 4: 2e-3, 8: 2e-3}  # how near, in levels, a float of so many bytes lies to k / 255
 
 
@@ -64,6 +65,59 @@ def checked(asked: Any) -> Range | None:
     if not (np.isfinite([low, high]).all() and low < high):
         raise UserError(f"--range {low:g} {high:g}: the first must be the smaller, and both finite: --range 0 255.")
     return low, high
+
+
+def read_in(low: float, high: float, kind: str, known: Range | None) -> Range | None:
+    """The range of values from `low` to `high` that are given to a model.
+
+    Args:
+        low: the smallest value.
+        high: the largest.
+        kind: "u1" of bytes, "u2" of 16 bits, "i" of other whole numbers, "f" of floats.
+        known: what was black and white in its training; None: plain images.
+
+    Returns:
+        `known` where the values can be of it. Else that of the type, as for pictures of any origin: 0 to 255 of bytes,
+        0 to 65535 of 16 bits, 0 to 1 of floats. None: it cannot be told. Floats in 0 to 1 are as models give them.
+    """
+    if kind == "f":
+        if _holds((0, 1), low, high):
+            return 0, 1
+        dark = known == (0, 255) and high <= DARK
+        return known if known and not dark and _holds(known, low, high) else None
+    black, white = known or (0, 1)
+    if kind == "u1":
+        own = DARK < white <= 255 or (black >= 0 and white <= DARK and high <= white + RING * (white - black))
+        return known if known and own else (0, 255)
+    if kind == "u2":
+        own = white > 255 or (black >= 0 and high <= (255 if white > DARK else white))
+        return known if known and own else (0, 65535)
+    if known and (white - black > 2 or _holds(known, low, high)):
+        return known
+    if _holds((0, 1), low, high):
+        return 0, 1
+    return (0, 255) if low >= 0 and high <= 255 else None
+
+
+def told(low: float, high: float, kind: str, known: Range | None) -> Range:
+    """`read_in`, or a refusal.
+
+    Raises:
+        UserError: it cannot be told.
+    """
+    span = read_in(low, high, kind, known)
+    if span is None:
+        trained = f", or in this model's {known[0]:.7g} to {known[1]:.7g}" if known else ""
+        raise UserError(
+            f"image values from {low:.7g} to {high:.7g}: floats must be in [0, 1]{trained} (or uint8 in 0 ... 255, or "
+            "uint16); cut them to it, for example x.clip(0, 1)."
+        )
+    return span
+
+
+def _holds(span: Range, low: float, high: float) -> bool:
+    room = ROUNDING * (span[1] - span[0])
+    return low >= span[0] - room and high <= span[1] + room
 
 
 def choose(chunks: Callable[[], Iterable[Array]], dtype: np.dtype[Any], what: str, asked: Range | None) -> Scale:

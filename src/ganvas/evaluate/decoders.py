@@ -37,7 +37,8 @@ class Decoder:
 
     Attributes:
         model: that decodes, with a prior.
-        scale: sigma of P(x given z) = N(decode(z), sigma^2 I); None: the model's own P(x given z), which a VAE has.
+        scale: sigma of P(x given z) = N(decode(z), sigma^2 I), of rows of numbers in the model's units of each column;
+            None: the model's own P(x given z), which a VAE has.
 
     Raises:
         NotApplicableError: no prior, or latent variables in two layers.
@@ -114,19 +115,25 @@ class Decoder:
 
     def log_likelihood(self, x: Tensor, u: Tensor) -> Tensor:
         """log P(x given z) of x (R, *shape) at u (R, d): nats (R,)."""
-        output, model = self.output(u), self.model
+        model: Any = self.model
+        output, units = self.output(u), model.units
         if self.scale is not None:
-            return normal_log_prob(x.flatten(1), output.flatten(1), 2 * math.log(self.scale))
-        log_p: Tensor = model.config.likelihood.log_prob(x, output)
-        return log_p
+            log_p: Tensor = normal_log_prob(units(x).flatten(1), units(output).flatten(1), 2 * math.log(self.scale))
+            density: Tensor = log_p - units.log_volume()
+            return density
+        own: Tensor = model.log_likelihood(x, output)
+        return own
 
     def simulate(self, u: Tensor, draw: Draw) -> Tensor:
         """x (N, *shape) from P(x given z) at u (N, d)."""
         with torch.no_grad():
-            output, model = self.output(u), self.model
-            if self.scale is not None:
-                return output + self.scale * draw.normal("x", tuple(output.shape), output.device)
-            x: Tensor = model.config.likelihood.sample(output, draw)
+            model: Any = self.model
+            output, units = self.output(u), model.units
+            if self.scale is None:
+                own: Tensor = model.drawn(output, draw)
+                return own
+            noise = self.scale * draw.normal("x", tuple(output.shape), output.device)
+            x: Tensor = units.back(units(output) + noise)
             return x
 
 

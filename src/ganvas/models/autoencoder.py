@@ -94,18 +94,29 @@ class AutoencoderModel(Model):
         return images
 
     def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """{"loss": squared error per image, mean over the batch}; images (N, *shape)."""
-        loss = losses.squared_error(images, self.decoded(self.encoder(self.corrupt(images, draw)))).mean()
-        return {"loss": loss}
+        """{"loss": squared error per image, mean over the batch}; images (N, *shape).
+
+        Of rows of numbers it is in squared standard deviations of the columns, and the noise in deviations.
+        """
+        x = self.units(images)
+        return {"loss": losses.squared_error(x, self._output(self.encoder(self.corrupt(x, draw)))).mean()}
+
+    def encoded(self, images: Tensor) -> Tensor:
+        """`encode` of images (N, *shape) as they are."""
+        codes: Tensor = self.encoder(self.units(images)).float()
+        return codes
 
     def decoded(self, z: Tensor) -> Tensor:
         """`decode` with a gradient in z."""
+        return self.units.back(self._output(z))
+
+    def _output(self, z: Tensor) -> Tensor:
         output: Tensor = self.decoder(z).float()
         return output.sigmoid() if len(self.shape) == 3 else output
 
     def encode(self, images: Any) -> Tensor:
         """Codes (N, latent_dim)."""
-        return self.chunks(lambda x: self.encoder(x).float(), self.rows(images))
+        return self.chunks(self.encoded, self.rows(images))
 
     def decode(self, codes: Tensor) -> Tensor:
         """Images (N, *shape) from codes (N, latent_dim)."""

@@ -15,9 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ganvas.data.ranges import checked
 from ganvas.devices import has_amx
 from ganvas.errors import UserError
 from ganvas.files import existing, read_json, replace, write_text
+from ganvas.models.units import Units
 from ganvas.registry import Registry, dump, kind
 
 if TYPE_CHECKING:
@@ -39,12 +41,15 @@ class Model(nn.Module):
 
     Attributes:
         config: its settings.
-        shape: of one example: (C, H, W) with values in [0, 1], or (2,).
+        shape: of one example: (C, H, W) with values in [0, 1], or (d,) for rows of numbers in the data's units.
+        range: what was black and white in the training, in the data's units; None: not known, or rows of numbers.
+        units: those in which its nets see rows of numbers.
         counters: the names of buffers that count the moves of a training, and are none of a net's.
     """
 
     Config: ClassVar[type[Any]]
     config: Any
+    range: tuple[float, float] | None = None
     counters: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
@@ -54,6 +59,7 @@ class Model(nn.Module):
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.config, self.shape = config, tuple(shape)
+        self.units = Units(self.shape)
 
     def __getattr__(self, name: str) -> Any:
         if name in VERBS:
@@ -92,7 +98,15 @@ class Model(nn.Module):
         raise NotImplementedError(type(self).__name__)
 
     def prepare(self, dataset: Dataset, seed: int) -> None:
-        """What a family takes from the data before the first move: nothing, unless it says otherwise."""
+        """What it takes from the data before the first move: the range of images, or the units of rows of numbers.
+
+        Sets that have a name stay as they are published: papers' settings are for them.
+        """
+        from ganvas.data import names
+
+        self.range = dataset.range
+        if self.units.rows and dataset.source not in names():
+            self.units.measure(dataset.splits["train"].images)
 
     def finished(self, dataset: Dataset, seed: int) -> Model:
         """The model that is kept when a training ends: itself, unless a family says otherwise."""
@@ -115,7 +129,8 @@ class Model(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}
         replace(folder / "model.safetensors", lambda path: save_file(state, path))
-        text = json.dumps({"format": 1, "shape": self.shape, "model": dump(self.config)}, indent=2) + "\n"
+        facts = {"format": 1, "shape": self.shape, "range": self.range, "model": dump(self.config)}
+        text = json.dumps(facts, indent=2) + "\n"
         write_text(folder / "config.json", text)
         return folder
 
@@ -123,15 +138,16 @@ class Model(nn.Module):
         """Images as the model takes them, checked.
 
         Args:
-            images: (N, *shape), or with channels last, floats in [0, 1], uint8 or uint16; a tensor, array, PIL image,
-                path or list of these, see `ganvas.data.reading.read_rows`; one image may come alone.
+            images: (N, *shape), or with channels last, floats in [0, 1], or any numbers in the range of the training; a
+                tensor, array, PIL image, path or list of these, see `ganvas.data.reading.read_rows`; one image may come
+                alone.
 
         Raises:
             UserError: another shape, another range, or NaN.
         """
         from ganvas.data.reading import read_rows
 
-        return read_rows(images, self.shape).to(self.device)
+        return read_rows(images, self.shape, known=self.range).to(self.device)
 
     @contextmanager
     def asked(self) -> Iterator[None]:
@@ -181,6 +197,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     settings = MODELS.parse(config["model"])
     try:
         model = FAMILIES[type(settings)](settings, tuple(config["shape"]))
+        model.range = checked(config.get("range"))
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except Exception as error:
         raise UserError(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error

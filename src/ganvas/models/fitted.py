@@ -90,5 +90,6 @@ def fit_prior(model: Model, images: Any, components: int = 10, seed: int = 0) ->
         config = FittedAutoencoder(latent_dim=old.latent_dim, net=old.net, components=components)
     fitted = FAMILIES[type(config)](config, model.shape)
     kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("prior.")}
+    fitted.range = model.range
     fitted.load_state_dict(kept | {f"prior.{name}": tensor for name, tensor in prior.state_dict().items()})
     return fitted.to(model.device).eval()

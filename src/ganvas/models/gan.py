@@ -213,8 +213,8 @@ class GANModel(Model):
         return output.tanh() if self.config.output == "tanh" else output.sigmoid()
 
     def to_range(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] -> the range of the generator's last activation."""
-        return images * 2 - 1 if self.signed else images
+        """Images in [0, 1] -> the range of the generator's last activation; rows of numbers -> its units."""
+        return images * 2 - 1 if self.signed else self.units(images)
 
     def decode(self, codes: Tensor) -> Tensor:
         """G(z) (N, *shape), images in [0, 1], from z (N, latent_dim)."""
@@ -223,7 +223,7 @@ class GANModel(Model):
     def decoded(self, z: Tensor) -> Tensor:
         """`decode` with a gradient in z."""
         images = self.activate((self.average or self.generator.net)(z))
-        return ((images + 1) / 2).clamp(0, 1) if self.signed else images
+        return ((images + 1) / 2).clamp(0, 1) if self.signed else self.units.back(images)
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """G(z) (n, *shape) at z from the prior; the same seed gives the same samples."""

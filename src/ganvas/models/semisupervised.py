@@ -231,6 +231,7 @@ class SemisupervisedGANModel(Model):
         Raises:
             UserError: the labels are not of one column with `classes` classes, or a class has too few examples.
         """
+        self.range = dataset.range
         split, config = dataset.splits["train"], self.config
         if split.labels is None or split.labels.ndim != 1:
             raise UserError(f"{dataset.name} has no single label an image: a classifier needs one.")

@@ -130,7 +130,7 @@ class VAEModel(Model):
             )
         self.encoder = config.net.encoder(shape, 2 * config.latent_dim)
         self.decoder: Any = decoder(config.likelihood, config.net, config.latent_dim, self.shape)
-        self.prior = config.prior.build(config.latent_dim, shape, self.posterior)
+        self.prior = config.prior.build(config.latent_dim, shape, self._posterior)
         if config.warmup:
             self.register_buffer("moves", torch.zeros((), dtype=torch.int64))
             self.counters = ("moves",)
@@ -140,14 +140,15 @@ class VAEModel(Model):
         return {"vae": self}
 
     def prepare(self, dataset: Dataset, seed: int) -> None:
-        """Pseudo-inputs of a `Vamp` prior start as training images, drawn by `seed`."""
+        """Pseudo-inputs of a `Vamp` prior start as training images, drawn by `seed`; and the units."""
+        super().prepare(dataset, seed)
         images = dataset.splits["train"].images
         if isinstance(self.prior, VampMixture):
             k = len(self.prior.inputs)
             if k > len(images):
                 raise UserError(f"{k} components: there are {len(images)} training images to start them from.")
             chosen = order(seed, "pseudo-inputs", n=len(images))[:k]
-            self.prior.prepare(to_tensor(images[np.sort(chosen)], self.device))
+            self.prior.prepare(self.units(to_tensor(images[np.sort(chosen)], self.device)))
 
     def inherit(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """With `fit`, a P(z) that was fitted to the other model's codes is left away: one will be fitted again."""
@@ -171,6 +172,10 @@ class VAEModel(Model):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of Q(z given x), each (N, latent_dim)."""
+        return self._posterior(self.units(x))
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`posterior` of x in the nets' units, in which pseudo-inputs are learned."""
         return halves(self.encoder(x))
 
     def terms(self, images: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> Terms:
@@ -238,8 +243,7 @@ class VAEModel(Model):
 
     def decoded(self, z: Tensor) -> Tensor:
         """`decode` with a gradient in z."""
-        mean: Tensor = self.config.likelihood.mean(self.decoder(z).float())
-        return mean
+        return self.units.back(self.config.likelihood.mean(self.decoder(z).float()))
 
     def decode(self, codes: Tensor) -> Tensor:
         """E[x given z] (N, *shape) from z (N, latent_dim)."""
@@ -305,8 +309,16 @@ class VAEModel(Model):
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log P(x given z): (N, *shape) and k draws for each (N, k, latent_dim) -> (N, k)."""
         output = self.decoder(z.flatten(0, 1)).float().unflatten(0, z.shape[:2]).transpose(0, 1)
-        log_p: Tensor = self.config.likelihood.log_prob(x, output).T
-        return log_p
+        return self.log_likelihood(x, output).T
+
+    def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
+        """log P(x given z) of x (N, *shape) by the decoder's output for it (..., N, ...): nats, (..., N)."""
+        log_p: Tensor = self.config.likelihood.log_prob(self.units(x), output)
+        return log_p - self.units.log_volume()
+
+    def drawn(self, output: Tensor, draw: Draw) -> Tensor:
+        """x (N, *shape) from P(x given z) by the decoder's output."""
+        return self.units.back(self.config.likelihood.sample(output, draw))
 
 
 def proposed(

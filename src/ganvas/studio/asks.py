@@ -16,9 +16,9 @@ from ganvas.studio.decoding import codes
 from ganvas.studio.studied import CannotError, Held, of, png
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
+
+    from ganvas.models import Model
 
 PIXELS = 40_000_000  # of an image that is uploaded
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -159,25 +159,20 @@ def _number(request: Request, name: str, default: float, most: float) -> float:
 
 def _image(held: Held, body: bytes, verb: str) -> Tensor:
     """The image of a file as a model that has the verb sees it (1, C, H, W), float32 in [0, 1]."""
-    from ganvas.data.loader import to_tensor
-
     getattr(held.model, verb)  # refused before the file is looked at
     if len(held.model.shape) != 3:
         raise CannotError(f"this model is of points of shape {held.model.shape}: it takes no images.")
-    return to_tensor(decoded(body, held.model.shape)[None])
+    return decoded(body, held.model)
 
 
-def decoded(body: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The image file fitted to `shape` = (C, H, W): uint8 (H, W, C).
+def decoded(body: bytes, model: Model) -> Tensor:
+    """The image file as the model takes it, (1, C, H, W) in [0, 1].
 
     Raises:
         UserError: no image, a damaged one, one of too many pixels, or a film.
     """
     from PIL import Image, UnidentifiedImageError
 
-    from ganvas.data import pixels
-
-    channels, height, width = shape
     try:
         with Image.open(io.BytesIO(body), formats=FORMATS) as image:  # this reads its header alone
             if image.width * image.height > PIXELS:
@@ -186,7 +181,7 @@ def decoded(body: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
                 )
             if image.format in MOVING and getattr(image, "is_animated", False):
                 raise UserError(f"an animated {image.format}: the studio takes images that stand still.")
-        return pixels.decode(body, (height, width), channels)
+        return model.rows(body)
     except UserError:
         raise
     except UnidentifiedImageError as error:

@@ -248,8 +248,11 @@ def load(run: str, folder: Path) -> Held:
         raise CannotError(f"the model of {folder.name} is being replaced: try again.") from error
     except Exception as error:
         raise CannotError(f"the model of {folder.name} can't be read: {error}") from error
+    dataset = _trained_on(it, model)
+    if dataset and model.range is None:  # a checkpoint is weights alone
+        model.range = dataset.range
     quick = quicker(model)
-    return Held(run, folder.name, quick, _trained_on(it, model), Decoder(quick), recipe.name, recipe.data.source)
+    return Held(run, folder.name, quick, dataset, Decoder(quick), recipe.name, recipe.data.source)
 
 
 def _trained_on(run: Any, model: Model) -> Dataset | None:
