@@ -168,7 +168,7 @@ def load(
             entry = _from_files(str(path), [path], amat.read, labels, asked)
         elif suffix in (".csv", ".tsv"):
             entry = _from_files(str(path), [path], lambda paths: arrays.read_table(paths[0]), labels, asked)
-        elif suffix in folder.suffixes():
+        elif suffix in folder.suffixes() or path.name.lower().endswith(".nii.gz"):
             entry = folder.from_files(folder.one(path), str(path), wanted, channels, labels, strict, progress, asked)
         else:
             known = "a folder, nor a .zip, .npy, .npz, .amat, .csv or .tsv file, nor an image"

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import arrays, pixels, ranges, store
+from ganvas.data import arrays, medical, pixels, ranges, store
 from ganvas.errors import UserError
 
 # what Pillow opens by a program beside it, by a plug-in that it hasn't, or only in part
@@ -30,7 +30,8 @@ LARGE = 128  # the longer side above which images are made smaller, unless a siz
 ZIP_MEMBER = 2**29  # bytes of one file in a zip
 ZIP_RATIO, ZIP_FREE = 100, 2**30  # a zip may hold 100 times its size, and 1 GiB whatever its size
 
-Decoded = tuple[bytes, list[pixels.Pixels] | str]  # the file's digest, and its images' pixels or why there are none
+# The file's digest, and its images' pixels by their number in it, or why there are none.
+Decoded = tuple[bytes, dict[int, pixels.Pixels] | str]
 Pages = list[pixels.Page]
 T = TypeVar("T")
 
@@ -58,11 +59,12 @@ class Files:
 
 @cache
 def suffixes() -> frozenset[str]:
-    """The endings of files that the installed Pillow opens as images."""
+    """The endings of files that the installed Pillow opens as images, and of medical ones."""
     from PIL import Image
 
     Image.init()
-    return frozenset(end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN) - NO_IMAGES
+    known = frozenset(end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN) - NO_IMAGES
+    return known | {*medical.SUFFIXES}
 
 
 def build_entry(
@@ -217,7 +219,7 @@ def _read(
         for name, (_, found) in zip(files.names, decoded, strict=True):
             if isinstance(found, str):
                 raise UserError(f"{name!r} cannot be read: {found}.")
-            yield [finish(row) for row in found]
+            yield [finish(row) for row in found.values()]
 
 
 def read_first(
@@ -248,8 +250,11 @@ def _reader(
 
         return ranges.Scale(), finish
     low, high = min(page.low for page in wide), max(page.high for page in wide)
-    kind = "f" if any(page.wide == "f" for page in wide) else "u2" if low >= 0 and high <= 65535 else "i"
+    kinds = {page.wide for page in wide}
+    kind = "f" if "f" in kinds else "u2" if kinds == {"i"} and low >= 0 and high <= 65535 else "i"
     span = ranges.read_in(low, high, kind, known) if known and not asked else None
+    if known and not asked and span is None and known[1] - known[0] > 255:
+        span = known  # of an instrument, whose next file may well go beyond it
     scale = ranges.Scale(*span, None, 16) if span else pixels.scale_of(pages, "the images", asked)
     return scale, lambda row: row
 
@@ -287,8 +292,8 @@ def _build(
                     raise _strict(name, found)
                 continue
             kept += [index] * len(found)
-            names += [f"{name}#{i}" if len(found) > 1 else name for i in range(len(found))]
-            for row in found:
+            names += [f"{name}#{i}" if len(found) > 1 else name for i in found]
+            for row in found.values():
                 shape, top = row.shape, max(top, int(row.max()))
                 writer.append(row[None])
     if not kept:
@@ -303,7 +308,9 @@ def _build(
     chosen += [scale.chosen] if scale.chosen else []
     several = len(kept) - len(set(kept))
     if several:
-        chosen.append(f"every page of a TIFF is an image: {len(kept):,} of {len(set(kept)):,} files")
+        chosen.append(f"every page, frame or slice is an image: {len(kept):,} of {len(set(kept)):,} files")
+    if empty := sum(page.left_out for page in flat):
+        chosen.append(f"{empty:,} empty slices, each of one value, were left out; slices lie along the last axis")
 
     refused = "; ".join(f"{name} was left out: {reason}" for name, reason in unreadable[:3])
     folders, remarks = None, list[str]()
@@ -311,7 +318,7 @@ def _build(
         nothing = np.arange(0)
         splits = {"train": nothing, "validation": nothing, "test": np.arange(len(kept))}
     else:
-        splits, folders, remarks = _layout(names, what, refused and f"{refused}.")
+        splits, folders, remarks = _layout(names, what, refused and f"{refused}.", np.array(kept))
     values = folders if labels is None else labels[kept]
     codes, classes = (None, None) if values is None else arrays.encode(values)
     if codes is not None and classes is not None:
@@ -369,9 +376,8 @@ def _surveyed(files: Files) -> Generator[tuple[bytes, Pages | str], None, None]:
 
 
 def _decoded(files: Files, form: Form) -> Generator[Decoded, None, None]:
-    def decode(data: bytes) -> list[pixels.Pixels]:
-        pages = pixels.count(data)
-        return [pixels.decode(data, form.size, form.channels, page, form.scale) for page in range(pages)]
+    def decode(data: bytes) -> dict[int, pixels.Pixels]:
+        return pixels.decode_all(data, form.size, form.channels, form.scale)
 
     return _in_threads(files, decode)
 
@@ -386,6 +392,8 @@ def _in_threads(files: Files, ask: Callable[[bytes], T]) -> Generator[tuple[byte
         try:
             data = files.read(name)
             result = ask(data)
+        except UserError:  # a package is missing
+            raise
         except Exception as error:  # Pillow's decoders raise SyntaxError, struct.error, IndexError and others
             result = str(error) or type(error).__name__
             if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
@@ -418,7 +426,7 @@ def _in_folder(path: Path) -> Files:
         subfolders[:] = [name for name in subfolders if not _hidden(name)]
         for name in names:
             file = Path(folder, name)
-            if _is_image(name, ignored) and file.is_file():
+            if _is_image(name, ignored, file) and file.is_file():
                 status = file.stat()
                 found.append((file.relative_to(path).as_posix(), status.st_size, status.st_mtime_ns))
     found.sort()
@@ -459,16 +467,26 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _is_image(name: str, ignored: Counter[str]) -> bool:
+def _is_image(name: str, ignored: Counter[str], file: Path | None = None) -> bool:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each of a million files is slow
-    if _hidden(name) or suffix in suffixes():
+    if _hidden(name) or suffix in suffixes() or name.lower().endswith(".nii.gz"):
         return not _hidden(name)
+    if not suffix.strip(".0123456789") and name != "DICOMDIR" and file and _begins_as_dicom(file):
+        return True  # scanners name files by numbers alone
     ignored[suffix or "no suffix"] += 1
     return False
 
 
+def _begins_as_dicom(file: Path) -> bool:
+    try:
+        with file.open("rb") as data:
+            return medical.is_dicom(data.read(132))
+    except OSError:
+        return False
+
+
 def _layout(
-    names: Sequence[str], what: str, why: str
+    names: Sequence[str], what: str, why: str, file_of: NDArray[np.int64]
 ) -> tuple[dict[str, NDArray[np.int64]], NDArray[Any] | None, list[str]]:
     """What the folders say: the splits, the class of each file (or None), and remarks for the report."""
     parts = [name.split("/") for name in names]
@@ -480,16 +498,32 @@ def _layout(
                 f"{what} has train and test folders, and {len(outside)} images outside them, the first {outside[0]!r}; "
                 f"move these away, or rename the folders."
             )
-        splits, parts = arrays.given_splits(split_of, what), [part[1:] for part in parts]
+        splits, parts, apart = arrays.given_splits(split_of, what), [part[1:] for part in parts], list[str]()
     else:
-        splits = store.random_splits(len(names), what, why)
+        splits, apart = _random_splits(file_of, what, why)
     nested = sum(len(part) > 1 for part in parts)
     folders = {part[0] for part in parts if len(part) > 1}
     if len(folders) < 2 or nested < len(parts):
         stray = len(folders) > 1
         remark = f"no classes: {len(parts) - nested} images lie beside the {len(folders)} subfolders"
-        return splits, None, [remark] if stray else []
-    return splits, np.array([part[0] for part in parts]), []
+        return splits, None, [*apart, *([remark] if stray else [])]
+    return splits, np.array([part[0] for part in parts]), apart
+
+
+def _random_splits(file_of: NDArray[np.int64], what: str, why: str) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
+    """Splits at random; of 10 files or more all images of one fall into one split, as slices are like their neighbours.
+
+    Args:
+        file_of: the file of each image.
+        what: the source, for messages.
+        why: what became of other files, for messages.
+    """
+    files, place = np.unique(file_of, return_inverse=True)
+    if len(files) == len(place) or len(files) < 10:
+        return store.random_splits(len(place), what, why), []
+    drawn = store.random_splits(len(files), what, why)
+    splits = {name: np.flatnonzero(np.isin(place, chosen)) for name, chosen in drawn.items()}
+    return splits, ["images of one file are all in one split"]
 
 
 def _strict(name: str, reason: str) -> UserError:

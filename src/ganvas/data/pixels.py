@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import ranges
+from ganvas.data import medical, ranges
 from ganvas.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ class Page:
         size: (height, width), upright.
         colour: whether it is no grey.
         mode: as Pillow calls it.
-        wide: "" for samples of 8 bits, "i" for wider whole numbers, "f" for floats.
+        wide: "" for samples of 8 bits, "i" for wider whole numbers, "f" for floats, "w" where a window is stated.
         low: its smallest sample, if it is wide.
-        high: its largest.
+        high: its largest; of a file that states a window, both are the window's.
+        left_out: empty slices of the file, at the first page of it.
     """
 
     size: tuple[int, int]
@@ -43,6 +44,7 @@ class Page:
     wide: str = ""
     low: float = 0.0
     high: float = 255.0
+    left_out: int = 0
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -72,6 +74,8 @@ def survey(data: bytes, most: int | None = None) -> list[Page]:
     Raises:
         Exception: what Pillow raises for a file that it cannot read; ValueError for a bomb, or samples that are NaN.
     """
+    if medical.is_medical(data):
+        return _survey_frames(data)[:most]
     found = []
     with _opened(data) as image:
         for number in range(_pages(image) if most is None else most):
@@ -79,8 +83,6 @@ def survey(data: bytes, most: int | None = None) -> list[Page]:
             w, h = image.size[::-1] if image.getexif().get(_ORIENTATION, 1) >= 5 else image.size
             if _is_wide(image):
                 values = _wide(image)
-                if not np.isfinite(values).all():
-                    raise ValueError("samples that are not numbers (NaN or infinity)")
                 kind = "f" if image.mode == "F" else "i"
                 found.append(Page((h, w), False, image.mode, kind, float(values.min()), float(values.max())))
             else:
@@ -88,10 +90,39 @@ def survey(data: bytes, most: int | None = None) -> list[Page]:
     return found
 
 
-def count(data: bytes) -> int:
-    """How many images a file has: the pages of a TIFF, else one."""
+def _survey_frames(data: bytes) -> list[Page]:
+    frames, empty = medical.frames(data)
+    found = []
+    for frame in frames:
+        values, size = frame.values, frame.values.shape[:2]
+        if values.dtype == np.uint8 and frame.window is None:
+            found.append(Page(size, values.ndim == 3, medical.__name__))
+            continue
+        low, high = frame.window or (float(values.min()), float(values.max()))
+        kind = "w" if frame.window else "i" if (values == np.rint(values)).all() else "f"
+        found.append(Page(size, False, medical.__name__, kind, low, high))
+    found[0] = replace(found[0], left_out=empty)
+    return found
+
+
+def decode_all(
+    data: bytes, size: tuple[int, int] | None, channels: int | None, scale: ranges.Scale
+) -> dict[int, Pixels]:
+    """Every image of a file, by its number there: the pages of a TIFF, slices of a volume, else one; as `decode`."""
+    if medical.is_medical(data):
+        return {frame.number: _framed(frame.values, size, channels, scale) for frame in medical.frames(data)[0]}
     with _opened(data) as image:
-        return _pages(image)
+        pages = _pages(image)
+    return {page: decode(data, size, channels, page, scale) for page in range(pages)}
+
+
+def _framed(values: Pixels, size: tuple[int, int] | None, channels: int | None, scale: ranges.Scale) -> Pixels:
+    from PIL import Image
+
+    if values.dtype == np.uint8 and (scale.bits == 8 or values.ndim == 3):
+        return _plain(Image.fromarray(np.ascontiguousarray(values)), size, channels, scale)
+    image = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    return _channels(scale(np.asarray(image if size is None else fit(image, size))[..., None]), channels or 1)
 
 
 def scale_of(pages: list[Page], what: str, asked: ranges.Range | None = None) -> ranges.Scale:
@@ -102,6 +133,8 @@ def scale_of(pages: list[Page], what: str, asked: ranges.Range | None = None) ->
     low, high = min(page.low for page in wide), max(page.high for page in wide)
     if all(page.wide == "i" for page in wide):
         return ranges.depth(low, high, what, asked)
+    if asked is None and any(page.wide == "w" for page in wide):
+        return ranges.window(low, high)
     return ranges.floats(low, high, what, asked)
 
 
@@ -127,6 +160,8 @@ def decode(
     from PIL import Image, ImageOps
 
     scale = scale or scale_of(survey(data)[page : page + 1], "the image")
+    if medical.is_medical(data):
+        return _framed(medical.frames(data)[0][page].values, size, channels, scale)
     with _opened(data) as image:
         image.seek(page)
         wide = _is_wide(image)
@@ -141,8 +176,15 @@ def decode(
         grey = _is_grey(image, data)
         ImageOps.exif_transpose(image, in_place=True)
         flat = image.convert("RGBA") if channels == 4 else _flat(image, grey)
+    return _plain(flat, size, channels, scale)
+
+
+def _plain(flat: Image.Image, size: tuple[int, int] | None, channels: int | None, scale: ranges.Scale) -> Pixels:
+    """An image of 8 bits as (H, W, C)."""
     if channels in (1, 3):
         flat = flat.convert("L" if channels == 1 else "RGB")
+    if channels == 4:
+        flat = flat.convert("RGBA")
     if size is not None:
         flat = fit(flat, size)
     pixels: Pixels = np.asarray(flat)
@@ -228,6 +270,8 @@ def _is_wide(image: Image.Image) -> bool:
 def _wide(image: Image.Image) -> NDArray[Any]:
     """The samples (H, W) as float64 numbers, dark to light, a transparent level laid on white."""
     values: NDArray[Any] = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("samples that are not numbers (NaN or infinity)")
     tags = getattr(image, "tag_v2", {})
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow turns 8 bits over, not these
         bits = tags.get(_BITS, (16,))[0]

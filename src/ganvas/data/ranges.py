@@ -179,6 +179,11 @@ def depth(low: float, high: float, what: str, asked: Range | None) -> Scale:
     return Scale(0, top, top + 1, 16, said)
 
 
+def window(low: float, high: float) -> Scale:
+    """The scale of files that state what they show as black and as white."""
+    return Scale(low, high, None, 16, f"{low:.7g} to {high:.7g} is black to white, the window that the files state")
+
+
 def dark(high: float) -> bool:
     """Whether bytes that reach `high` would be nearly black."""
     return 0 < high <= DARK
