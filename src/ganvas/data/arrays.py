@@ -24,6 +24,8 @@ SPLITS = {
     "valid": "validation", "validation": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
+# names of a column or key that holds labels
+LABELS = ("label", "labels", "class", "cls", "target", "category", "fine_label", "coarse_label")
 _KINDS = {"x": "images", "image": "images", "images": "images", "data": "images", "arr": "images", "0": "images",
           "y": "labels", "label": "labels", "labels": "labels"}  # fmt: skip
 
@@ -153,6 +155,16 @@ def given_splits(split_of: Array, what: str) -> dict[str, NDArray[np.int64]]:
     return rows
 
 
+def splits_of(paths: Sequence[Path]) -> list[str]:
+    """ "train/" and so on for each path, by words of its name; "" for all, where not both train and test are there."""
+    found = []
+    for path in paths:
+        words = path.stem.lower().replace("_", "-").split("-")
+        found.append(next((SPLITS[word] for word in words if word in SPLITS), ""))
+    whole = {"train", "test"} <= set(found) and "" not in found
+    return [f"{split}/" if whole else "" for split in found]
+
+
 def encode(values: Array) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Labels (N,) as indices into the sorted names of the classes, and these names."""
     names, codes = np.unique(values, return_inverse=True)
@@ -230,8 +242,7 @@ def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None
             rows = list(csv.DictReader(lines)) if csv_rows else [json.loads(line) for line in lines if line.strip()]
         except ValueError as error:
             raise UserError(f"{path} is no JSON line by line: {error}.") from error
-    known = ("label", "labels", "class", "target", "category")
-    column = next((name for name in known if rows and name in rows[0]), None)
+    column = next((name for name in LABELS if rows and name in rows[0]), None)
     if column is None or "file_name" not in rows[0]:
         return None, None
     found = {str(row.get("file_name")): row.get(column) for row in rows}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import amat, arrays, folder, pixels, python, ranges, sources, store
+from ganvas.data import amat, arrays, folder, parquet, pixels, python, ranges, shards, sources, store
 from ganvas.errors import UserError, unknown
 
 Array = NDArray[Any]
@@ -103,10 +103,12 @@ def load(
 
     Args:
         source: a registered name; a folder or zip of images (`train` and `test` subfolders are the splits, other
-            subfolders the classes); an image file; a `.npy`, `.npz` or `.amat` file, or a folder of `.amat` files, one
-            a split; a `.csv` or `.tsv` of numbers with a header; an array or tensor (N, H, W), (N, H, W, C) or
-            (N, C, H, W) of any numbers, or rows of numbers (N, d); (X, y), a dict of splits, a list of pictures or
-            paths, a torch or Hugging Face data set, a DataLoader, a data frame; or a `Dataset`.
+            subfolders the classes), or an image file, DICOM and NIfTI too; WebDataset's shards: a `.tar`, a folder of
+            them, or "set-{000..127}.tar"; a `.parquet` of encoded images, or a folder of them; a `.npy`, `.npz` or
+            `.amat` file, or a folder of `.amat` files, one a split; a `.csv` or `.tsv` of numbers with a header; an
+            array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W) of any numbers, or rows of numbers (N, d); (X, y),
+            a dict of splits, a list of pictures or paths, a torch or Hugging Face data set, a DataLoader, a data
+            frame; or a `Dataset`.
         size: side, or (height, width): each image is scaled to cover this, then centre-cropped. None leaves it, or
             chooses one for files of different sizes.
         channels: 1, 3, or 4 (with transparency). None leaves the images as they are; a folder with any colour is 3.
@@ -132,12 +134,18 @@ def load(
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: it takes at least 1 row.")
     remarks: list[str] = []
+
+    def from_files(files: folder.Files, what: str = "") -> store.Entry:
+        own = labels if files.labels is None else files.labels
+        if labels is not None and files.labels is not None:
+            raise UserError(f"{what or source} has its own labels; leave the separate labels out.")
+        return folder.from_files(files, what or str(source), wanted, channels, own, strict, progress, asked)
+
     if not isinstance(source, str | Path):
         name = "array"
         found = python.read(source)
         if isinstance(found, folder.Files):
-            labels = labels if found.labels is None else found.labels
-            entry = folder.from_files(found, "the list", wanted, channels, labels, strict, progress, asked)
+            entry = from_files(found, "the list")
         else:
             given, columns = found
             digests = store.digest(*(part for key in sorted(given) for part in (key, given[key])), repr(columns))
@@ -153,13 +161,22 @@ def load(
         entry = _again(source) if name == "array" else sources.build_entry(source, progress)
     else:
         path = Path(source).expanduser().absolute()
+        packed = not path.is_dir() or not folder.holds_images(path)  # beside images, archives are ignored
+        tars = shards.find(str(source)) if packed else []
         name, source = path.name if path.is_dir() else path.stem, str(path)
         suffix = path.suffix.lower()
+        if tars and not path.exists():
+            path = tars[0]
+            name = path.stem
         if not path.exists():
             error = unknown("data set", path.name, sources.names())
             raise UserError(f"{error} A path to a folder, zip, .npy or .npz also does, but there is no {source!r}.")
         if path.is_dir() and (tables := sorted(path.glob("*.amat"))):
             entry = _from_files(str(path), tables, amat.read, labels, asked)
+        elif tars:
+            entry = from_files(shards.read(tars))
+        elif packed and (tables := parquet.find(path)):
+            entry = from_files(parquet.read(tables))
         elif path.is_dir() or suffix == ".zip":
             entry, remarks = folder.build_entry(path, wanted, channels, labels, strict, progress, asked)
         elif suffix in (".npy", ".npz"):
@@ -169,9 +186,9 @@ def load(
         elif suffix in (".csv", ".tsv"):
             entry = _from_files(str(path), [path], lambda paths: arrays.read_table(paths[0]), labels, asked)
         elif suffix in folder.suffixes() or path.name.lower().endswith(".nii.gz"):
-            entry = folder.from_files(folder.one(path), str(path), wanted, channels, labels, strict, progress, asked)
+            entry = from_files(folder.one(path))
         else:
-            known = "a folder, nor a .zip, .npy, .npz, .amat, .csv or .tsv file, nor an image"
+            known = "a folder, nor a .zip, .tar, .parquet, .npy, .npz, .amat, .csv or .tsv file, nor an image"
             raise UserError(f"{source!r} is neither {known}.")
     entry = _derived(entry, name, wanted, channels, binarise, limit, progress)
     return replace(_dataset(name, source, entry, remarks), how=how | {"binarise": binarise})

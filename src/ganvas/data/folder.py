@@ -100,6 +100,17 @@ def _metadata(path: Path) -> Path | None:
     return next((path / name for name in names if (path / name).is_file()), None)
 
 
+def holds_images(path: Path) -> bool:
+    """Whether a folder holds an image file, at any depth."""
+    nothing: Counter[str] = Counter()
+    return any(
+        _is_image(name, nothing, Path(place, name))
+        for place, _, names in os.walk(path)
+        if not _hidden(Path(place).name)
+        for name in names
+    )
+
+
 def one(path: Path) -> Files:
     """A single image file."""
     status = path.stat()

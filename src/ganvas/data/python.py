@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganvas.data import folder
-from ganvas.data.arrays import SPLITS
+from ganvas.data.arrays import LABELS, SPLITS
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
@@ -105,7 +105,7 @@ def _map(source: Any) -> Found | folder.Files:
     labels: list[Any] | None = None
     if isinstance(rows[0], Mapping):
         image, label = _columns(source, rows[0])
-        labels = [row[label] for row in rows] if label else None
+        labels = _named(source, label, [row[label] for row in rows]) if label else None
         rows = [row[image] for row in rows]
     elif isinstance(rows[0], list | tuple) and len(rows[0]) == 2:
         rows, labels = [row[0] for row in rows], [row[1] for row in rows]
@@ -118,14 +118,23 @@ def _map(source: Any) -> Found | folder.Files:
     return {**found[0], "labels": values}, None
 
 
+def _named(source: Any, label: str, codes: list[Any]) -> list[Any]:
+    """The names of the classes that a Hugging Face data set states, in place of their numbers."""
+    names = getattr((getattr(source, "features", None) or {}).get(label), "names", None)
+    if not names:
+        return codes
+    if wrong := next((i for i, code in enumerate(codes) if code is None or not 0 <= code < len(names)), None):
+        raise UserError(f"row {wrong} of the data set has {label} {codes[wrong]}, no class: leave it or its split out.")
+    return [names[code] for code in codes]
+
+
 def _columns(source: Any, row: Mapping[str, Any]) -> tuple[str, str | None]:
     """The names of the column of images, and of that of labels."""
     image = next((name for name, value in row.items() if _is_picture(value)), None)
     image = image or next((name for name, value in row.items() if np.ndim(value) >= 2), None)
     if image is None:
         raise UserError(f"{type(source).__name__} has columns {sorted(row)}, and none holds images.")
-    known = ("label", "labels", "class", "target", "fine_label", "coarse_label")
-    return image, next((name for name in known if name in row), None)
+    return image, next((name for name in LABELS if name in row), None)
 
 
 def _is_picture(value: Any) -> bool:
