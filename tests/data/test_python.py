@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -95,3 +97,26 @@ def test_labels_of_an_array_in_a_csv(tmp_path):
 def test_what_is_no_data(source, says):
     with pytest.raises(UserError, match=says):
         load(source)
+
+
+class Published(Pairs):
+    """A Hugging Face data set whose labels have names."""
+
+    def __init__(self, rows, names):
+        super().__init__(rows)
+        self.features = {"image": object(), "label": SimpleNamespace(names=names)}
+
+
+@pytest.mark.parametrize("kind", [np.asarray, Image.fromarray])
+def test_names_of_classes_that_a_data_set_states(kind):
+    rows = [{"image": kind(image), "label": i % 3} for i, image in enumerate(images)]
+    found = load(Published(rows, ["dog", "ant", "cat"]))
+    assert found.classes == ("ant", "cat", "dog")
+    for part in found.splits.values():
+        assert [found.classes[i] for i in part.labels] == [("dog", "ant", "cat")[k % 3] for k in part.order]
+    assert load(Published(rows, None)).classes == ("0", "1", "2")
+    for wrong in (-1, 3, None):
+        with pytest.raises(UserError, match=f"row 4 of the data set has label {wrong}, no class"):
+            load(Published([*rows[:4], {**rows[4], "label": wrong}, *rows[5:]], ["dog", "ant", "cat"]))
+    both = {"train": Published(rows, ["x", "y", "z"]), "test": Published(rows[:4], ["x", "y", "z"])}
+    assert load(both).classes == ("x", "y", "z")

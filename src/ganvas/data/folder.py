@@ -81,7 +81,7 @@ def build_entry(
         UserError: no images, labels that do not match, a range that holds no data; with `strict` also the first file
             that cannot be read.
     """
-    files = _zipped(path) if path.is_file() else _in_folder(path)
+    files = in_place(path)
     if not files.names:
         kinds = _kinds(files.ignored)
         raise UserError(f"{path} holds no images: {sum(files.ignored.values())} other files{kinds and f' ({kinds})'}.")
@@ -97,6 +97,15 @@ def build_entry(
 def _metadata(path: Path) -> Path | None:
     names = ("metadata.csv", "metadata.jsonl")
     return next((path / name for name in names if (path / name).is_file()), None)
+
+
+def in_place(path: Path) -> Files:
+    """The image files of a folder or zip.
+
+    Raises:
+        UserError: a zip that cannot be read.
+    """
+    return _zipped(path) if path.is_file() else _in_folder(path)
 
 
 def holds_images(path: Path) -> bool:
@@ -222,7 +231,7 @@ def listed(paths: Sequence[Path]) -> Files:
 def _read(
     files: Files, size: tuple[int, int], channels: int, asked: ranges.Range | None, known: ranges.Range | None
 ) -> Iterator[list[pixels.Pixels]]:
-    with closing(_surveyed(files)) as seen:
+    with closing(surveyed(files)) as seen:
         pages = [page for _, found in seen if not isinstance(found, str) for page in found]
     scale, finish = _reader(pages, asked, known)
     with closing(_decoded(files, Form(size, channels, scale))) as decoded:
@@ -281,8 +290,8 @@ def _build(
     asked: ranges.Range | None,
 ) -> str:
     n = len(files.names)
-    with closing(_surveyed(files)) as surveyed:
-        tracked = store.tracked(surveyed, n, f"looking at {what}", progress)
+    with closing(surveyed(files)) as seen:
+        tracked = store.tracked(seen, n, f"looking at {what}", progress)
         pages = [found for _, found in tracked if not isinstance(found, str)]
     flat = [page for found in pages for page in found]
     form, chosen = _form(flat, what, size, channels, asked)
@@ -378,7 +387,8 @@ def _kinds(ignored: dict[str, int]) -> str:
     return ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
 
 
-def _surveyed(files: Files) -> Generator[tuple[bytes, Pages | str], None, None]:
+def surveyed(files: Files) -> Generator[tuple[bytes, Pages | str], None, None]:
+    """Each file's digest, and its images or why it has none, in order; to be closed."""
     return _in_threads(files, pixels.survey)
 
 
