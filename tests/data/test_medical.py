@@ -196,3 +196,10 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, package, name, data):
 def test_other_files_are_neither():
     assert not medical.is_medical(b"") and not medical.is_medical(b"\x1f\x8b") and not medical.is_medical(bytes(400))
     assert not medical.is_medical(struct.pack("<i", 348) + bytes(400))
+
+
+def test_a_range_that_holds_none_of_the_values(tmp_path):
+    write(tmp_path, {f"{i}.dcm": dicom(HU[i]) for i in range(6)})
+    says = rf"--range 5000 6000 holds none of its values, which go from {HU.min()} to {HU.max()}"
+    with pytest.raises(UserError, match=says):
+        load(tmp_path, range=(5000, 6000))

@@ -11,6 +11,14 @@ from ganvas.errors import UserError
 random = np.random.default_rng(0)
 images = random.integers(0, 256, (20, 6, 5, 3), np.uint8)
 labels = np.arange(20) % 2
+table = np.arange(60.0).reshape(20, 3)
+
+
+def ragged() -> np.ndarray:
+    """Images of one and of three channels in one array, which NumPy takes for objects."""
+    parts = np.empty(2, object)
+    parts[0], parts[1] = images[0], images[0][..., :1]
+    return parts
 
 
 class Pairs:
@@ -92,6 +100,18 @@ def test_labels_of_an_array_in_a_csv(tmp_path):
         ([images[0], images[0, :3]], "all must have one"),
         (Pairs([]), "is empty"),
         (Pairs([{"text": "a"}]), "none holds images"),
+        (Pairs([(image, None) for image in images]), "the label of row 0 is None; give whole numbers or names"),
+        (Pairs([(image, 1.0) for image in images[1:]] + [(images[0], 0.5)]), "the label of row 19 is 0.5"),
+        ([images[0], images[0][..., :1]], r"shapes \[\(6, 5, 1\), \(6, 5, 3\)\]: all must have one"),
+        (ragged(), r"2 parts of shapes \[\(6, 5, 1\), \(6, 5, 3\)\]: all must have one, channels too"),
+        ({"train": images, "test": images[..., :1]}, r"the splits differ in shape .*\(20, 6, 5, 1\)"),
+        ({"train": images, "test": images[:0]}, r"test: shape \(0, 6, 5, 3\) holds nothing"),
+        ({"train": images[:0], "test": images}, r"train: shape \(0, 6, 5, 3\) holds nothing"),
+        ({"train": images, "dev": images[:, :4], "test": images}, r"'validation': \(20, 4, 5, 3\)"),
+        ({"train": table, "dev": table[:, :2], "test": table}, r"the splits differ in shape .*\(20, 2\)"),
+        (np.where(table == 7, np.nan, table), "row 2, column 1, has values that are not numbers"),
+        (np.array([["a", "b"]] * 5), "numbers are needed"),
+        ((images, np.full(20, np.nan)), "labels are float64; give whole numbers or names"),
     ],
 )
 def test_what_is_no_data(source, says):

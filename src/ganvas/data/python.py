@@ -112,10 +112,18 @@ def _map(source: Any) -> Found | folder.Files:
     found = _list(rows)
     if labels is None:
         return found
-    values = np.array([int(label) if np.ndim(label) == 0 and not isinstance(label, str) else label for label in labels])
+    values = np.array([_label(label, i) for i, label in enumerate(labels)])
     if isinstance(found, folder.Files):
         return dataclasses.replace(found, labels=values)
     return {**found[0], "labels": values}, None
+
+
+def _label(label: Any, row: int) -> Any:
+    if np.ndim(label) or isinstance(label, str):
+        return label
+    if label is None or int(label) != label:
+        raise UserError(f"the label of row {row} is {label}; give whole numbers or names, or leave the row out.")
+    return int(label)
 
 
 def _named(source: Any, label: str, codes: list[Any]) -> list[Any]:
@@ -149,6 +157,8 @@ def _array(values: Any) -> Array:
         array = np.asarray(values)
     except ValueError as error:  # NumPy's own words speak of inhomogeneous shapes
         raise UserError(f"{type(values).__name__} is no array: its parts differ in shape.") from error
+    if array.dtype == object and len(shapes := sorted({np.shape(part) for part in array.flat})) > 1:
+        raise UserError(f"an array of {array.size:,} parts of shapes {shapes[:3]}: all must have one, channels too.")
     if array.dtype == object:
         raise UserError(f"{type(values).__name__} is no array of numbers, nor a name or path.")
     return array
