@@ -154,6 +154,7 @@ def test_volumes_in_time_and_images_of_one_file_in_one_split(tmp_path, random):
     found = load(tmp_path)
     files = [{name.split("#")[0] for name in part.names} for part in found.splits.values()]
     assert sum(map(len, files)) == 12 and "images of one file are all in one split" in found.report
+    assert "images of one file are all in one split" in found.preparation
 
 
 def nifti(stored: np.ndarray) -> bytes:

@@ -26,6 +26,7 @@ from ganvas.errors import UserError
 # what Pillow opens by a program beside it, by a plug-in that it hasn't, or only in part
 NO_IMAGES = frozenset([".eps", ".ps", ".wmf", ".emf", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr"])
 LARGEST = 64  # side that is chosen for images of different sizes, at most
+APART = "images of one file are all in one split"
 ZIP_MEMBER = 2**29  # bytes of one file in a zip
 ZIP_RATIO, ZIP_FREE = 100, 2**30  # a zip may hold 100 times its size, and 1 GiB whatever its size
 
@@ -97,6 +98,11 @@ def build_entry(
 def _metadata(path: Path) -> Path | None:
     names = ("metadata.csv", "metadata.jsonl")
     return next((path / name for name in names if (path / name).is_file()), None)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is one of images, by its name; or by its first bytes, where it has no suffix."""
+    return _is_image(path.name, Counter(), path)
 
 
 def in_place(path: Path) -> Files:
@@ -343,6 +349,7 @@ def _build(
     if codes is not None and classes is not None:
         content.update(store.digest(codes, *classes).encode())
     fitted = f"size as it is, {shape[0]} x {shape[1]}" if form.size is None else pixels.fitting(form.size)
+    fitted += f"; {APART}" * (APART in remarks)  # other splits are another entry
     laid = pixels.WHITE if shape[2] < 4 else "transparency kept"
     how = f"{fitted}; {pixels.KINDS[shape[2]]}; {laid}; {arrays.bits(scale)}"
     report = _report(unreadable, n) + chosen + remarks
@@ -540,7 +547,7 @@ def _random_splits(file_of: NDArray[np.int64], what: str, why: str) -> tuple[dic
         return store.random_splits(len(place), what, why), []
     drawn = store.random_splits(len(files), what, why)
     splits = {name: np.flatnonzero(np.isin(place, chosen)) for name, chosen in drawn.items()}
-    return splits, ["images of one file are all in one split"]
+    return splits, [APART]
 
 
 def _strict(name: str, reason: str) -> UserError:

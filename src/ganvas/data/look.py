@@ -15,23 +15,33 @@ from ganvas.errors import UserError
 SHOWN = 6  # sizes, modes and refused files that are named
 
 
+def packed(source: str) -> folder.Files | None:
+    """The images of shards and parquet files, of a path or pattern; None: it is none, or a folder of images beside.
+
+    Raises:
+        UserError: a shard or parquet file that cannot be read, or is missing.
+    """
+    path = Path(source)
+    if path.is_dir() and folder.holds_images(path):
+        return None
+    if tars := shards.find(source):
+        return shards.read(tars)
+    tables = parquet.find(path)
+    return parquet.read(tables) if tables else None
+
+
 def files_of(source: str) -> folder.Files | None:
-    """The image files of a path or a pattern of shards; None: it holds none, but perhaps arrays or tables.
+    """The image files of a path or pattern; None: it holds none, but perhaps arrays or tables.
 
     Raises:
         UserError: a zip, shard or parquet file that cannot be read.
     """
-    path = Path(source).expanduser().absolute()
-    packed = not path.is_dir() or not folder.holds_images(path)  # beside images, archives are ignored
-    if packed and (tars := [tar for tar in shards.find(source) if tar.is_file()]):
-        return shards.read(tars)
-    if packed and (tables := [table for table in parquet.find(path) if table.is_file()]):
-        return parquet.read(tables)
+    path = Path(source)
+    if (files := packed(source)) is not None:
+        return files
     if path.is_dir() or path.suffix.lower() == ".zip":
         return folder.in_place(path)
-    if path.is_file() and (path.suffix.lower() in folder.suffixes() or path.name.lower().endswith(".nii.gz")):
-        return folder.one(path)
-    return None
+    return folder.one(path) if path.is_file() and folder.is_image(path) else None
 
 
 def look(source: str) -> list[tuple[str, str]]:
@@ -39,10 +49,10 @@ def look(source: str) -> list[tuple[str, str]]:
 
     Nothing for what is neither.
     """
-    path = Path(source).expanduser()
+    path = Path(source).expanduser().absolute()
     if path.suffix.lower() in (".npy", ".npz") and path.is_file():
         return [(f"array {name}", _array(value)) for name, value in sorted(arrays.read(path).items())]
-    files = files_of(source)
+    files = files_of(str(path))
     if files is None or not files.names:
         return []
     pages, refused = [], list[str]()
