@@ -333,9 +333,10 @@ def _build(
     chosen += [scale.chosen] if scale.chosen else []
     several = len(kept) - len(set(kept))
     if several:
-        chosen.append(f"every page, frame or slice is an image: {len(kept):,} of {len(set(kept)):,} files")
+        named = "every page, frame and slice (along a volume's last axis) is an image"
+        chosen.append(f"{named}: {len(kept):,} of {len(set(kept)):,} files")
     if empty := sum(page.left_out for page in flat):
-        chosen.append(f"{empty:,} empty slices, each of one value, were left out; slices lie along the last axis")
+        chosen.append(f"{empty:,} empty slices, each of one value, were left out")
 
     refused = "; ".join(f"{name} was left out: {reason}" for name, reason in unreadable[:3])
     folders, remarks = None, list[str]()
