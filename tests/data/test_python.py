@@ -140,3 +140,17 @@ def test_names_of_classes_that_a_data_set_states(kind):
             load(Published([*rows[:4], {**rows[4], "label": wrong}, *rows[5:]], ["dog", "ant", "cat"]))
     both = {"train": Published(rows, ["x", "y", "z"]), "test": Published(rows[:4], ["x", "y", "z"])}
     assert load(both).classes == ("x", "y", "z")
+
+
+def test_deep_pictures_in_splits_have_one_range():
+    deep = np.random.default_rng(0).integers(0, 4096, (9, 6, 5)).astype(np.uint16)
+    deep[8] *= 15  # one beyond 12 bits: alone it would be read in another range than the others
+    split = {"train": [Image.fromarray(one) for one in deep[:5]], "test": [Image.fromarray(one) for one in deep[5:]]}
+    found = load(split)
+    assert found.range == (deep.min(), deep.max())
+    low, high = found.range
+    test = found.splits["test"].images[..., 0] / 65535 * (high - low) + low
+    np.testing.assert_allclose(test, deep[5:], atol=1)
+    for values in (deep[0].astype(np.float32), deep[0].astype(np.int32) - 5000):
+        with pytest.raises(UserError, match=r"an image of samples from .* in a dict of splits: give arrays"):
+            load({**split, "test": [Image.fromarray(values)]})

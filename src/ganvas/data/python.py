@@ -64,13 +64,27 @@ def _splits(source: Mapping[Any, Any]) -> Found:
 
 
 def _stacked(files: folder.Files) -> Found:
-    """Images in memory that are of one size, as an array."""
-    from ganvas.data import pixels
-
-    rows = [pixels.decode(files.read(name)) for name in files.names]
+    """Images in memory that are of one size, as an array of their own numbers: the range is chosen over all splits."""
+    rows = [_samples(files.read(name)) for name in files.names]
     if len(shapes := {row.shape for row in rows}) > 1:
         raise UserError(f"images of {sorted(shapes)} in a dict of splits: give a folder, or images of one size.")
     return {"images": np.stack(rows), **({} if files.labels is None else {"labels": files.labels})}, None
+
+
+def _samples(data: bytes) -> Array:
+    """The first image of a file, (H, W, C), bytes or 16 bits as they are stored.
+
+    Raises:
+        UserError: samples of another range.
+    """
+    from ganvas.data import pixels, ranges
+
+    page = pixels.survey(data, 1)[0]
+    if page.wide and not (page.wide == "i" and page.low >= 0 and page.high <= 65535):
+        raise UserError(
+            f"an image of samples from {page.low:.7g} to {page.high:.7g} in a dict of splits: give arrays, or a folder."
+        )
+    return pixels.decode(data, scale=ranges.Scale(0, 65535, 65536, 16, "as stored") if page.wide else None)
 
 
 def _frame(frame: Any) -> Found:
