@@ -183,6 +183,9 @@ def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
     write(tmp_path, {"a.nii.gz": gzip.compress(nifti(np.ones((9, 9, 9), np.int16)))})
     with pytest.raises(UserError, match="decompression bomb"):
         load(tmp_path)
+    write(tmp_path / "other", {"a.dcm": dicom(np.zeros((40, 40), np.uint8))})
+    with pytest.raises(UserError, match="decompression bomb: 1,600 bytes"):
+        load(tmp_path / "other")
 
 
 @pytest.mark.parametrize(("package", "name", "data"), [
