@@ -22,7 +22,7 @@ from ganvas import export, priors
 from ganvas.data import Dataset, load, pixels
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
-from ganvas.likelihoods import Gaussian
+from ganvas.likelihoods import DiscretisedLogistic, Gaussian
 from ganvas.models import Model
 from ganvas.models.autoencoder import Autoencoder, DenoisingAutoencoder
 from ganvas.models.base import FAMILIES
@@ -48,6 +48,8 @@ CASES: dict[str, tuple[Any, tuple[int, ...], set[str]]] = {
     "vae": (VAE(latent_dim=2, net=SMALL), GREY, ENCODES | SAMPLES),
     "vae, convolutions": (VAE(latent_dim=5, net=CONV, likelihood=Gaussian()), COLOUR, ENCODES | SAMPLES),
     "vae of points": (VAE(latent_dim=2, net=SMALL, likelihood=Gaussian(scale=0.1)), POINTS, ENCODES | SAMPLES),
+    "vae, levels": (VAE(latent_dim=3, net=CONV, likelihood=DiscretisedLogistic()), COLOUR, ENCODES | SAMPLES),
+    "vae of rows": (VAE(latent_dim=2, net=SMALL, likelihood=Gaussian()), (6,), ENCODES | SAMPLES),
     "vae, mixture": (VAE(latent_dim=3, net=SMALL, prior=priors.Mixture(components=5)), GREY, ENCODES | SAMPLES),
     "vae, vamp": (VAE(latent_dim=3, net=SMALL, prior=priors.Vamp(components=5)), GREY, ENCODES | SAMPLES),
     "iwae, two layers": (

@@ -1,15 +1,17 @@
 """Every density against SciPy's, or against its own definition by enumeration."""
 
 import itertools
+import math
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from ganvas.errors import UserError
-from ganvas.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, decoder
+from ganvas.likelihoods import LIKELIHOODS, Bernoulli, DiscretisedLogistic, Gaussian, decoder
 from ganvas.nets.mlp import MLP
 from ganvas.randomness import Draw
 
@@ -154,3 +156,99 @@ def test_one_learned_scale_of_all_values() -> None:
         optimizer.step()
     rmse = float(np.sqrt(((x.numpy() - mean) ** 2).mean()))
     assert float(torch.exp(net.QUICK * net.log_scale.detach())) == pytest.approx(rmse, rel=1e-3)
+
+
+def exact_logistic(level: int, levels: int, mean: float, log_scale: float) -> float:
+    """log of the difference of distribution functions, by 60 digits; above the mean of 1 less them, which are small."""
+    with mpmath.workdps(60):
+        top, scale = levels - 1, mpmath.exp(mpmath.mpf(log_scale))
+        side = -1 if level / top > mean else 1
+
+        def within(edge: float) -> Any:
+            return 1 / (1 + mpmath.exp(-side * (mpmath.mpf(edge) / top - mpmath.mpf(mean)) / scale))
+
+        ends = [within(level - 0.5) if level > 0 else mpmath.mpf(side < 0)]
+        ends += [within(level + 0.5) if level < top else mpmath.mpf(side > 0)]
+        return float(mpmath.log(abs(ends[1] - ends[0])))
+
+
+def given_logistic(likelihood: DiscretisedLogistic, mean: float, log_scale: float, dtype: Any) -> torch.Tensor:
+    """The output (1, 2, 1, 1) that has this mean and scale."""
+    floor = -math.log(likelihood.levels - 1) - 4
+    raw = floor + math.log(math.expm1(log_scale - floor)) if log_scale - floor < 30 else log_scale
+    return torch.tensor([mean - 0.5, raw], dtype=dtype).reshape(1, 2, 1, 1)
+
+
+CASES = list(itertools.product((256, 65536, 5), (0.0, 0.31, 1.0, -3.0, 4.0), (-9.0, -4.0, -1.0, 3.0)))
+
+
+@pytest.mark.parametrize(("levels", "mean", "log_scale"), [c for c in CASES if c[2] > -math.log(c[0] - 1) - 4])
+def test_discretised_logistic_is_a_difference_of_distribution_functions(levels, mean, log_scale) -> None:
+    likelihood = DiscretisedLogistic(levels=levels)
+    top = levels - 1
+    for level in sorted({0, 1, top // 3, top // 2, top - 1, top}):
+        expected = exact_logistic(level, levels, mean, log_scale)
+        for dtype, rtol in ((torch.float64, 1e-8), (torch.float32, 2e-3)):
+            x = torch.full((1, 1, 1, 1), level / top, dtype=dtype)
+            found = float(likelihood.log_prob(x, given_logistic(likelihood, mean, log_scale, dtype)))
+            assert found == pytest.approx(expected, rel=rtol, abs=1e-3 if dtype == torch.float32 else 1e-9)
+
+
+def test_the_exact_one_is_scipys() -> None:
+    edges = (np.arange(1, 256) - 0.5) / 255
+    below = stats.logistic.cdf(edges, 0.4, 0.1)
+    expected = np.log(np.diff(np.concatenate([[0.0], below, [1.0]])))
+    found = [exact_logistic(level, 256, 0.4, math.log(0.1)) for level in range(256)]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256, 4096, 65536])
+@pytest.mark.parametrize(
+    ("mean", "raw"), [(0.0, -2.0), (0.3, -9.0), (-2.0, 0.0), (9.0, -1.0), (0.0, -40.0), (0.5, 7.0)]
+)
+def test_the_probabilities_of_all_levels_sum_to_1(levels: int, mean: float, raw: float) -> None:
+    x = (torch.arange(levels, dtype=torch.float64) / (levels - 1)).reshape(-1, 1, 1, 1)
+    output = torch.tensor([mean, raw], dtype=torch.float64).reshape(1, 2, 1, 1).expand(levels, 2, 1, 1)
+    log_p = DiscretisedLogistic(levels=levels).log_prob(x, output)
+    assert float(log_p.exp().sum()) == pytest.approx(1, rel=1e-9) and float(log_p.max()) <= 0
+
+
+@pytest.mark.parametrize("levels", [256, 65536])
+@pytest.mark.parametrize("raw", [-1e4, -100.0, -20.0, -5.0, 0.0, 6.0])
+def test_there_is_a_way_back_from_everywhere(levels: int, raw: float) -> None:
+    for mean, level in itertools.product((-1e3, -3.0, 0.1, 3.0, 1e3), (0.0, 0.5, 1.0)):
+        output = torch.tensor([mean, raw]).reshape(1, 2, 1, 1).requires_grad_()
+        log_p = DiscretisedLogistic(levels=levels).log_prob(torch.full((1, 1, 1, 1), level), output)
+        log_p.sum().backward()
+        assert bool(torch.isfinite(log_p).all()) and output.grad is not None and bool(torch.isfinite(output.grad).all())
+        right = (level == 0 and mean <= -0.5) or (level == 1 and mean >= 0.5)
+        if not right and abs(mean) >= 3:  # far away the mean is drawn back, whatever the scale
+            assert math.copysign(1, output.grad[0, 0, 0, 0].item()) == math.copysign(1, level - 0.5 - mean)
+            assert abs(output.grad[0, 0, 0, 0].item()) > 0.1 * math.exp(-2 * max(raw, 0))
+        if not right and -50 < raw < 0 and abs(mean) >= 3:
+            assert output.grad[0, 1, 0, 0].item() > 0
+
+
+def test_the_mean_and_samples_of_a_discretised_logistic() -> None:
+    likelihood = DiscretisedLogistic(levels=17)
+    x = (torch.arange(17, dtype=torch.float64) / 16).reshape(-1, 1, 1, 1)
+    for mean, log_scale in ((0.2, -2.0), (0.9, -1.0), (-0.5, 0.0), (0.5, -3.0)):
+        output = given_logistic(likelihood, mean, log_scale, torch.float64)
+        p = likelihood.log_prob(x, output.expand(17, 2, 1, 1)).exp()
+        expected = float((p * x.flatten()).sum())
+        assert float(likelihood.mean(output)) == pytest.approx(expected, abs=3e-3)
+        drawn = likelihood.sample(output.expand(20000, 2, 1, 1).float(), Draw(0)).flatten()
+        counts = np.bincount((drawn * 16).round().int().numpy(), minlength=17) / 20000
+        np.testing.assert_allclose(counts, p.numpy(), atol=0.015)
+
+
+def test_a_scale_for_each_channel_is_learned_beside_the_net() -> None:
+    net = decoder(DiscretisedLogistic(), MLP(hidden=(4,)), 3, (3, 2, 2))
+    assert net.log_scale.shape == (3, 1, 1) and net(torch.zeros(5, 3)).shape == (5, 6, 2, 2)
+    with torch.no_grad():
+        net.log_scale.copy_(torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1) / net.QUICK)
+    assert net(torch.zeros(5, 3))[2, 3:, 1, 1].tolist() == pytest.approx([1, 2, 3])
+    own = decoder(DiscretisedLogistic(scale=None), MLP(hidden=(4,)), 3, (3, 2, 2))
+    assert own(torch.zeros(5, 3)).shape == (5, 6, 2, 2)
+    with pytest.raises(ValueError, match="greater than or equal to 2"):
+        DiscretisedLogistic(levels=1)

@@ -171,3 +171,9 @@ def test_names_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(UserError, match=r"needs PyAV: pip install 'ganvas\[video\]', or take \.gif"):
         suffix(Path("a.mp4"))
     assert suffix(Path("a.gif")) == ".gif"
+
+
+def test_rows_of_numbers_are_dots_by_the_first_two() -> None:
+    rows = torch.tensor([[3.0, 1.0, 9e9], [-2.0, 0.5, 1.0]])
+    assert (grid(rows) == grid(rows[:, :2])).all()
+    assert (grid(rows[:, :1]) == grid(rows[:, :2] * torch.tensor([1.0, 0.0]))).all()

@@ -23,11 +23,12 @@ def grid(images: Tensor, columns: int | None = None, framed: Collection[int] = (
     """Images (N, C, H, W) in [0, 1], row by row, as one picture uint8 (H', W', C) with lines between them.
 
     Those whose numbers are in `framed` have yellow lines round them, and the picture is in colour. Points (N, 2) are
-    drawn as dots on a square from -1.2 to 1.2 times the largest coordinate.
+    drawn as dots on a square from -1.2 to 1.2 times the largest coordinate; of rows (N, d) the first two numbers are,
+    and one number on a line.
     """
     if images.dim() == 2:
         canvas = np.full((256, 256, 1), 255, np.uint8)
-        xy = images.detach().cpu().numpy()
+        xy = np.pad(images.detach().cpu().numpy(), ((0, 0), (0, 1)))[:, :2]
         reach = 1.2 * max(1e-6, float(np.abs(xy).max()))
         places = np.clip(((xy / reach + 1) * 128).astype(int), 0, 255)
         canvas[255 - places[:, 1], places[:, 0]] = 0

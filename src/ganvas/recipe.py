@@ -28,6 +28,7 @@ class Facts:
         shape: of one example, (C, H, W) or (d,).
         n: training examples.
         black_and_white: whether nearly all pixels are black or white.
+        levels: that a value can have: 256 of bytes; of 16 bits the data's, or 65,536.
         variance: of the values in [0, 1], summed over an example: the squared length at which examples differ.
         chosen: what was chosen and why, a line each.
     """
@@ -36,6 +37,7 @@ class Facts:
     n: int = 50_000
     black_and_white: bool = True
     variance: float = 52.7
+    levels: int = 256
     chosen: list[str] = dataclasses.field(default_factory=list, compare=False)
 
     @classmethod
@@ -51,7 +53,8 @@ class Facts:
         top = np.iinfo(seen.dtype).max
         share = float(((seen <= EDGE * top) | (seen >= (1 - EDGE) * top)).mean())
         variance = float(seen.astype(np.float32).var(0).sum()) / top**2
-        return cls(dataset.shape, len(images), share >= ALMOST_ALL and dataset.shape[0] == 1, variance)
+        levels = max(2, dataset.levels or int(top) + 1)
+        return cls(dataset.shape, len(images), share >= ALMOST_ALL and dataset.shape[0] == 1, variance, levels)
 
     @property
     def images(self) -> bool:

@@ -154,6 +154,7 @@ def test_volumes_in_time_and_images_of_one_file_in_one_split(tmp_path, random):
     found = load(tmp_path)
     files = [{name.split("#")[0] for name in part.names} for part in found.splits.values()]
     assert sum(map(len, files)) == 12 and "images of one file are all in one split" in found.report
+    assert "images of one file are all in one split" in found.preparation
 
 
 def nifti(stored: np.ndarray) -> bytes:
@@ -182,6 +183,9 @@ def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
     write(tmp_path, {"a.nii.gz": gzip.compress(nifti(np.ones((9, 9, 9), np.int16)))})
     with pytest.raises(UserError, match="decompression bomb"):
         load(tmp_path)
+    write(tmp_path / "other", {"a.dcm": dicom(np.zeros((40, 40), np.uint8))})
+    with pytest.raises(UserError, match="decompression bomb: 1,600 bytes"):
+        load(tmp_path / "other")
 
 
 @pytest.mark.parametrize(("package", "name", "data"), [
@@ -196,3 +200,10 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, package, name, data):
 def test_other_files_are_neither():
     assert not medical.is_medical(b"") and not medical.is_medical(b"\x1f\x8b") and not medical.is_medical(bytes(400))
     assert not medical.is_medical(struct.pack("<i", 348) + bytes(400))
+
+
+def test_a_range_that_holds_none_of_the_values(tmp_path):
+    write(tmp_path, {f"{i}.dcm": dicom(HU[i]) for i in range(6)})
+    says = rf"--range 5000 6000 holds none of its values, which go from {HU.min()} to {HU.max()}"
+    with pytest.raises(UserError, match=says):
+        load(tmp_path, range=(5000, 6000))

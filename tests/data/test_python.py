@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +11,14 @@ from ganvas.errors import UserError
 random = np.random.default_rng(0)
 images = random.integers(0, 256, (20, 6, 5, 3), np.uint8)
 labels = np.arange(20) % 2
+table = np.arange(60.0).reshape(20, 3)
+
+
+def ragged() -> np.ndarray:
+    """Images of one and of three channels in one array, which NumPy takes for objects."""
+    parts = np.empty(2, object)
+    parts[0], parts[1] = images[0], images[0][..., :1]
+    return parts
 
 
 class Pairs:
@@ -90,8 +100,57 @@ def test_labels_of_an_array_in_a_csv(tmp_path):
         ([images[0], images[0, :3]], "all must have one"),
         (Pairs([]), "is empty"),
         (Pairs([{"text": "a"}]), "none holds images"),
+        (Pairs([(image, None) for image in images]), "the label of row 0 is None; give whole numbers or names"),
+        (Pairs([(image, 1.0) for image in images[1:]] + [(images[0], 0.5)]), "the label of row 19 is 0.5"),
+        ([images[0], images[0][..., :1]], r"shapes \[\(6, 5, 1\), \(6, 5, 3\)\]: all must have one"),
+        (ragged(), r"2 parts of shapes \[\(6, 5, 1\), \(6, 5, 3\)\]: all must have one, channels too"),
+        ({"train": images, "test": images[..., :1]}, r"the splits differ in shape .*\(20, 6, 5, 1\)"),
+        ({"train": images, "test": images[:0]}, r"test: shape \(0, 6, 5, 3\) holds nothing"),
+        ({"train": images[:0], "test": images}, r"train: shape \(0, 6, 5, 3\) holds nothing"),
+        ({"train": images, "dev": images[:, :4], "test": images}, r"'validation': \(20, 4, 5, 3\)"),
+        ({"train": table, "dev": table[:, :2], "test": table}, r"the splits differ in shape .*\(20, 2\)"),
+        (np.where(table == 7, np.nan, table), "row 2, column 1, has values that are not numbers"),
+        (np.array([["a", "b"]] * 5), "numbers are needed"),
+        ((images, np.full(20, np.nan)), "labels are float64; give whole numbers or names"),
     ],
 )
 def test_what_is_no_data(source, says):
     with pytest.raises(UserError, match=says):
         load(source)
+
+
+class Published(Pairs):
+    """A Hugging Face data set whose labels have names."""
+
+    def __init__(self, rows, names):
+        super().__init__(rows)
+        self.features = {"image": object(), "label": SimpleNamespace(names=names)}
+
+
+@pytest.mark.parametrize("kind", [np.asarray, Image.fromarray])
+def test_names_of_classes_that_a_data_set_states(kind):
+    rows = [{"image": kind(image), "label": i % 3} for i, image in enumerate(images)]
+    found = load(Published(rows, ["dog", "ant", "cat"]))
+    assert found.classes == ("ant", "cat", "dog")
+    for part in found.splits.values():
+        assert [found.classes[i] for i in part.labels] == [("dog", "ant", "cat")[k % 3] for k in part.order]
+    assert load(Published(rows, None)).classes == ("0", "1", "2")
+    for wrong in (-1, 3, None):
+        with pytest.raises(UserError, match=f"row 4 of the data set has label {wrong}, no class"):
+            load(Published([*rows[:4], {**rows[4], "label": wrong}, *rows[5:]], ["dog", "ant", "cat"]))
+    both = {"train": Published(rows, ["x", "y", "z"]), "test": Published(rows[:4], ["x", "y", "z"])}
+    assert load(both).classes == ("x", "y", "z")
+
+
+def test_deep_pictures_in_splits_have_one_range():
+    deep = np.random.default_rng(0).integers(0, 4096, (9, 6, 5)).astype(np.uint16)
+    deep[8] *= 15  # one beyond 12 bits: alone it would be read in another range than the others
+    split = {"train": [Image.fromarray(one) for one in deep[:5]], "test": [Image.fromarray(one) for one in deep[5:]]}
+    found = load(split)
+    assert found.range == (deep.min(), deep.max())
+    low, high = found.range
+    test = found.splits["test"].images[..., 0] / 65535 * (high - low) + low
+    np.testing.assert_allclose(test, deep[5:], atol=1)
+    for values in (deep[0].astype(np.float32), deep[0].astype(np.int32) - 5000):
+        with pytest.raises(UserError, match=r"an image of samples from .* in a dict of splits: give arrays"):
+            load({**split, "test": [Image.fromarray(values)]})

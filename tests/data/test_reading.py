@@ -109,3 +109,17 @@ def test_files_are_read_in_the_range_of_the_training(tmp_path):
 def test_bytes_that_are_no_image():
     with pytest.raises(UserError, match="this image can't be read"):
         read_rows(b"no image", (1, 6, 8))
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (np.zeros((4, 5)), r"rows of shape \(4, 5\): this model takes \(N, 3\)"),
+        ([[1.0, 2.0, 3.0], [1.0, float("nan"), 3.0]], "row 1, column 1, holds NaN"),
+        ([["a", "b", "c"]], "numbers are needed"),
+        ([[1.0, 2.0, 3.0], [1.0, 2.0]], "a list whose 2 parts differ in shape"),
+    ],
+)
+def test_what_can_be_no_rows_of_numbers(x, says):
+    with pytest.raises(UserError, match=says):
+        read_rows(x, (3,))

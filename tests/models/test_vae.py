@@ -490,5 +490,5 @@ def test_what_can_t_be_is_refused() -> None:
             linear_gaussian().log_prob(X, 10, defensive=share)
     with pytest.raises(UserError, match="with a layer above that is but estimated"):
         linear_gaussian(prior=StochasticLayer()).log_prob(X, 10, defensive=0.1)
-    with pytest.raises(UserError, match=r"Bernoulli .* needs images .* shape \(2,\): take --likelihood gaussian"):
+    with pytest.raises(UserError, match=r"bernoulli .* needs images.* shape \(2,\): take --likelihood gaussian"):
         VAEModel(VAE(), (2,))

@@ -3,11 +3,14 @@
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ganvas.recipes  # noqa: F401  (fills the registry)
+from ganvas.data import load
 from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
 from ganvas.models.base import FAMILIES
@@ -237,3 +240,27 @@ def test_a_default_gives_way_to_what_is_given(given: dict[str, Any]) -> None:
     names = {kind(type(technique)) for technique in recipe.model.techniques}
     assert names == {"ema", next(iter(given)).replace("_", "-")}
     FAMILIES[type(recipe.model)](recipe.model, (3, 16, 16))
+
+
+@pytest.mark.parametrize("levels", [256, 4096, 65536])
+def test_levels_have_a_probability_and_deep_ones_are_no_chances(levels: int) -> None:
+    facts = Facts((1, 64, 64), 3000, False, levels=levels)
+    recipe = build(RECIPES["vae"], {"facts": facts, "likelihood": "discretised-logistic"})
+    assert recipe.model.likelihood.levels == levels
+    if levels > 256:
+        with pytest.raises(UserError, match=rf"the data have {levels:,} levels, which are no chances"):
+            build(RECIPES["vae"], {"facts": facts, "likelihood": "bernoulli"})
+    for fine in (Facts((1, 64, 64), 3000, True, levels=levels), Facts((1, 64, 64), 3000, False)):
+        assert kind(type(build(RECIPES["vae"], {"facts": fine, "likelihood": "bernoulli"}).model.likelihood))
+
+
+def test_facts_count_the_levels_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    random = np.random.default_rng(0)
+    for values, levels in (
+        (random.integers(0, 256, (20, 8, 8)).astype(np.uint8), 256),
+        (np.arange(4096).reshape(64, 8, 8).astype(np.uint16), 4096),
+        (random.random((20, 8, 8)), 65536),
+        ((random.random((20, 8, 8)) < 0.5).astype(np.uint8), 2),
+    ):
+        assert Facts.of(load(values)).levels == levels

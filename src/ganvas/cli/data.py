@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from ganvas.cli.shared import DATA, Channels, Labels, Limit, Range, Size, Strict, table
 from ganvas.errors import UserError
+
+if TYPE_CHECKING:
+    from ganvas.data import Dataset
 
 
 def data_list() -> None:
@@ -23,7 +26,7 @@ def data_list() -> None:
         [
             *names().items(),
             ("", "(numbers: of train / validation / test)"),
-            ("or your own", "a folder or zip of images, an image, .npy, .npz, .amat, or .csv of numbers"),
+            ("or your own", "a folder or zip of images, an image, .tar, .parquet, .npy, .npz, .amat, or .csv"),
         ]
     )
 
@@ -40,15 +43,21 @@ def data_show(
     strict: Strict = False,
     out: Annotated[Path | None, "PNG", "also a picture of 64 of its images"] = None,
 ) -> None:
-    """What is in a data set, what was chosen for it, and how its images are prepared.
+    """What is in a data set, what was chosen for it, and how its images are prepared; of files of your own also what
+    they are: sizes, modes, values. What `ganvas train vae` would choose for it is said; or why it would be refused.
 
     Example:
         ganvas data show ./photos --size 64
     """
-    from ganvas.data import describe, load
+    from ganvas.data import describe, load, names
+    from ganvas.data.look import look, refusal
 
-    found = load(data, size=size, channels=channels, labels=labels, range=range, limit=limit, strict=strict)
-    table(describe(found))
+    try:
+        found = load(data, size=size, channels=channels, labels=labels, range=range, limit=limit, strict=strict)
+    except UserError as error:
+        table(refusal(data, error))
+        return
+    table([*describe(found), *([] if data in names() else look(data)), *_chosen(found)])
     if out:
         from ganvas import plots
         from ganvas.data.loader import to_tensor
@@ -58,6 +67,16 @@ def data_show(
         part = max(found.splits.values(), key=len)
         images = to_tensor(part.images[: min(64, len(part))])
         print(plots.save(plots.grid(images[:, :3]), out))
+
+
+def _chosen(dataset: Dataset) -> list[tuple[str, str]]:
+    """What the recipe `vae` would choose, and why."""
+    from ganvas.recipe import Facts
+    from ganvas.recipes import RECIPES
+
+    facts = Facts.of(dataset)
+    RECIPES["vae"](facts=facts)
+    return [("vae would take", line) for line in facts.chosen]
 
 
 HELP = """\

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import amat, arrays, folder, parquet, pixels, python, ranges, shards, sources, store
+from ganvas.data import amat, arrays, folder, look, pixels, python, ranges, shards, sources, store
 from ganvas.errors import UserError, unknown
 
 Array = NDArray[Any]
@@ -161,22 +161,17 @@ def load(
         entry = _again(source) if name == "array" else sources.build_entry(source, progress)
     else:
         path = Path(source).expanduser().absolute()
-        packed = not path.is_dir() or not folder.holds_images(path)  # beside images, archives are ignored
-        tars = shards.find(str(source)) if packed else []
         name, source = path.name if path.is_dir() else path.stem, str(path)
         suffix = path.suffix.lower()
-        if tars and not path.exists():
-            path = tars[0]
-            name = path.stem
+        if not path.exists() and (tars := shards.find(source)):  # a pattern
+            path, name = tars[0], tars[0].stem
         if not path.exists():
             error = unknown("data set", path.name, sources.names())
             raise UserError(f"{error} A path to a folder, zip, .npy or .npz also does, but there is no {source!r}.")
         if path.is_dir() and (tables := sorted(path.glob("*.amat"))):
             entry = _from_files(str(path), tables, amat.read, labels, asked)
-        elif tars:
-            entry = from_files(shards.read(tars))
-        elif packed and (tables := parquet.find(path)):
-            entry = from_files(parquet.read(tables))
+        elif (files := look.packed(source)) is not None:
+            entry = from_files(files)
         elif path.is_dir() or suffix == ".zip":
             entry, remarks = folder.build_entry(path, wanted, channels, labels, strict, progress, asked)
         elif suffix in (".npy", ".npz"):
@@ -185,7 +180,7 @@ def load(
             entry = _from_files(str(path), [path], amat.read, labels, asked)
         elif suffix in (".csv", ".tsv"):
             entry = _from_files(str(path), [path], lambda paths: arrays.read_table(paths[0]), labels, asked)
-        elif suffix in folder.suffixes() or path.name.lower().endswith(".nii.gz"):
+        elif folder.is_image(path):
             entry = from_files(folder.one(path))
         else:
             known = "a folder, nor a .zip, .tar, .parquet, .npy, .npz, .amat, .csv or .tsv file, nor an image"

@@ -27,6 +27,7 @@ from ganvas.errors import UserError
 NO_IMAGES = frozenset([".eps", ".ps", ".wmf", ".emf", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr"])
 LARGEST = 64  # side that is chosen for images of different sizes, at most, and for large ones
 LARGE = 128  # the longer side above which images are made smaller, unless a size is given
+APART = "images of one file are all in one split"
 ZIP_MEMBER = 2**29  # bytes of one file in a zip
 ZIP_RATIO, ZIP_FREE = 100, 2**30  # a zip may hold 100 times its size, and 1 GiB whatever its size
 
@@ -82,7 +83,7 @@ def build_entry(
         UserError: no images, labels that do not match, a range that holds no data; with `strict` also the first file
             that cannot be read.
     """
-    files = _zipped(path) if path.is_file() else _in_folder(path)
+    files = in_place(path)
     if not files.names:
         kinds = _kinds(files.ignored)
         raise UserError(f"{path} holds no images: {sum(files.ignored.values())} other files{kinds and f' ({kinds})'}.")
@@ -98,6 +99,20 @@ def build_entry(
 def _metadata(path: Path) -> Path | None:
     names = ("metadata.csv", "metadata.jsonl")
     return next((path / name for name in names if (path / name).is_file()), None)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is one of images, by its name; or by its first bytes, where it has no suffix."""
+    return _is_image(path.name, Counter(), path)
+
+
+def in_place(path: Path) -> Files:
+    """The image files of a folder or zip.
+
+    Raises:
+        UserError: a zip that cannot be read.
+    """
+    return _zipped(path) if path.is_file() else _in_folder(path)
 
 
 def holds_images(path: Path) -> bool:
@@ -223,7 +238,7 @@ def listed(paths: Sequence[Path]) -> Files:
 def _read(
     files: Files, size: tuple[int, int], channels: int, asked: ranges.Range | None, known: ranges.Range | None
 ) -> Iterator[list[pixels.Pixels]]:
-    with closing(_surveyed(files)) as seen:
+    with closing(surveyed(files)) as seen:
         pages = [page for _, found in seen if not isinstance(found, str) for page in found]
     scale, finish = _reader(pages, asked, known)
     with closing(_decoded(files, Form(size, channels, scale))) as decoded:
@@ -282,8 +297,8 @@ def _build(
     asked: ranges.Range | None,
 ) -> str:
     n = len(files.names)
-    with closing(_surveyed(files)) as surveyed:
-        tracked = store.tracked(surveyed, n, f"looking at {what}", progress)
+    with closing(surveyed(files)) as seen:
+        tracked = store.tracked(seen, n, f"looking at {what}", progress)
         pages = [found for _, found in tracked if not isinstance(found, str)]
     flat = [page for found in pages for page in found]
     form, chosen = _form(flat, what, size, channels, asked)
@@ -319,9 +334,10 @@ def _build(
     chosen += [scale.chosen] if scale.chosen else []
     several = len(kept) - len(set(kept))
     if several:
-        chosen.append(f"every page, frame or slice is an image: {len(kept):,} of {len(set(kept)):,} files")
+        named = "every page, frame and slice (along a volume's last axis) is an image"
+        chosen.append(f"{named}: {len(kept):,} of {len(set(kept)):,} files")
     if empty := sum(page.left_out for page in flat):
-        chosen.append(f"{empty:,} empty slices, each of one value, were left out; slices lie along the last axis")
+        chosen.append(f"{empty:,} empty slices, each of one value, were left out")
 
     refused = "; ".join(f"{name} was left out: {reason}" for name, reason in unreadable[:3])
     folders, remarks = None, list[str]()
@@ -335,6 +351,7 @@ def _build(
     if codes is not None and classes is not None:
         content.update(store.digest(codes, *classes).encode())
     fitted = f"size as it is, {shape[0]} x {shape[1]}" if form.size is None else pixels.fitting(form.size)
+    fitted += f"; {APART}" * (APART in remarks)  # other splits are another entry
     laid = pixels.WHITE if shape[2] < 4 else "transparency kept"
     how = f"{fitted}; {pixels.KINDS[shape[2]]}; {laid}; {arrays.bits(scale)}"
     report = _report(unreadable, n) + chosen + remarks
@@ -382,7 +399,8 @@ def _kinds(ignored: dict[str, int]) -> str:
     return ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
 
 
-def _surveyed(files: Files) -> Generator[tuple[bytes, Pages | str], None, None]:
+def surveyed(files: Files) -> Generator[tuple[bytes, Pages | str], None, None]:
+    """Each file's digest, and its images or why it has none, in order; to be closed."""
     return _in_threads(files, pixels.survey)
 
 
@@ -534,7 +552,7 @@ def _random_splits(file_of: NDArray[np.int64], what: str, why: str) -> tuple[dic
         return store.random_splits(len(place), what, why), []
     drawn = store.random_splits(len(files), what, why)
     splits = {name: np.flatnonzero(np.isin(place, chosen)) for name, chosen in drawn.items()}
-    return splits, ["images of one file are all in one split"]
+    return splits, [APART]
 
 
 def _strict(name: str, reason: str) -> UserError:

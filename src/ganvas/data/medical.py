@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,7 +17,7 @@ from ganvas.errors import UserError
 
 Array = NDArray[Any]
 SUFFIXES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz")
-LARGEST = 2**31  # bytes that a compressed volume may unpack to
+LARGEST = 2**31  # bytes that a compressed file may unpack to
 _SIZES = {348: "Nifti1Image", 540: "Nifti2Image"}  # of the header, which a NIfTI file begins with
 
 
@@ -77,6 +78,9 @@ def _dicom(data: bytes) -> Iterator[Frame]:
     found = pydicom.dcmread(io.BytesIO(data))
     if "PixelData" not in found and "FloatPixelData" not in found and "DoubleFloatPixelData" not in found:
         raise ValueError(f"a DICOM without pixels (modality {found.get('Modality', 'not said')})")
+    sizes = (found.get(name) or 1 for name in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated"))
+    if (size := math.prod(map(int, sizes)) // 8) > LARGEST:
+        raise ValueError(f"refused as a decompression bomb: {size:,} bytes of pixels")
     stored = found.pixel_array  # colour as RGB
     kind = found.PhotometricInterpretation
     if kind == "PALETTE COLOR":

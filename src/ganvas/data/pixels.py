@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import medical, ranges
+from ganvas.data import medical, ranges, tiff
 from ganvas.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def survey(data: bytes, most: int | None = None) -> list[Page]:
     Raises:
         Exception: what Pillow raises for a file that it cannot read; ValueError for a bomb, or samples that are NaN.
     """
-    if medical.is_medical(data):
-        return _survey_frames(data)[:most]
+    if frames := _frames(data):
+        return _survey_frames(*frames)[:most]
     found = []
     with _opened(data) as image:
         for number in range(_pages(image) if most is None else most):
@@ -90,17 +90,23 @@ def survey(data: bytes, most: int | None = None) -> list[Page]:
     return found
 
 
-def _survey_frames(data: bytes) -> list[Page]:
-    frames, empty = medical.frames(data)
+def _frames(data: bytes) -> tuple[list[medical.Frame], int] | None:
+    """The images of a file that is none of Pillow's, and how many empty ones it has besides; None: it is Pillow's."""
+    if medical.is_medical(data):
+        return medical.frames(data)
+    return (tiff.frames(data), 0) if tiff.is_odd(data) else None
+
+
+def _survey_frames(frames: list[medical.Frame], empty: int) -> list[Page]:
     found = []
     for frame in frames:
         values, size = frame.values, frame.values.shape[:2]
         if values.dtype == np.uint8 and frame.window is None:
-            found.append(Page(size, values.ndim == 3, medical.__name__))
+            found.append(Page(size, values.ndim == 3, "RGB" if values.ndim == 3 else "L"))
             continue
         low, high = frame.window or (float(values.min()), float(values.max()))
         kind = "w" if frame.window else "i" if (values == np.rint(values)).all() else "f"
-        found.append(Page(size, False, medical.__name__, kind, low, high))
+        found.append(Page(size, False, "F", kind, low, high))
     found[0] = replace(found[0], left_out=empty)
     return found
 
@@ -109,8 +115,8 @@ def decode_all(
     data: bytes, size: tuple[int, int] | None, channels: int | None, scale: ranges.Scale
 ) -> dict[int, Pixels]:
     """Every image of a file, by its number there: the pages of a TIFF, slices of a volume, else one; as `decode`."""
-    if medical.is_medical(data):
-        return {frame.number: _framed(frame.values, size, channels, scale) for frame in medical.frames(data)[0]}
+    if frames := _frames(data):
+        return {frame.number: _framed(frame.values, size, channels, scale) for frame in frames[0]}
     with _opened(data) as image:
         pages = _pages(image)
     return {page: decode(data, size, channels, page, scale) for page in range(pages)}
@@ -119,6 +125,8 @@ def decode_all(
 def _framed(values: Pixels, size: tuple[int, int] | None, channels: int | None, scale: ranges.Scale) -> Pixels:
     from PIL import Image
 
+    if scale == ranges.Scale() and values.dtype != np.uint8:
+        raise ValueError(f"samples of {values.dtype} in the range of bytes, which is not theirs")
     if values.dtype == np.uint8 and (scale.bits == 8 or values.ndim == 3):
         return _plain(Image.fromarray(np.ascontiguousarray(values)), size, channels, scale)
     image = Image.fromarray(np.ascontiguousarray(values, np.float32))
@@ -160,11 +168,13 @@ def decode(
     from PIL import Image, ImageOps
 
     scale = scale or scale_of(survey(data)[page : page + 1], "the image")
-    if medical.is_medical(data):
-        return _framed(medical.frames(data)[0][page].values, size, channels, scale)
+    if frames := _frames(data):
+        return _framed(frames[0][page].values, size, channels, scale)
     with _opened(data) as image:
         image.seek(page)
         wide = _is_wide(image)
+        if wide and scale == ranges.Scale():  # of bytes: these samples would be black, or white
+            raise ValueError(f"samples of mode {image.mode} in the range of bytes, which is not theirs")
         if size is not None:  # a JPEG is decoded at 1/2, 1/4 or 1/8 where twice the pixels needed are left
             least = 2 * max(size) / min(image.size)
             image.draft(None, (max(1, int(image.size[0] * least)), max(1, int(image.size[1] * least))))
@@ -275,7 +285,7 @@ def _wide(image: Image.Image) -> NDArray[Any]:
     tags = getattr(image, "tag_v2", {})
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow turns 8 bits over, not these
         bits = tags.get(_BITS, (16,))[0]
-        values = 2.0**bits - 1 - values if image.mode.startswith("I;16") else -values
+        values = 2.0**bits - 1 - values if image.mode.startswith("I;16") else tiff.turned(values)
     level = image.info.get("transparency")
     if isinstance(level, int):
         values = np.where(values == level, 65535, values)

@@ -64,13 +64,27 @@ def _splits(source: Mapping[Any, Any]) -> Found:
 
 
 def _stacked(files: folder.Files) -> Found:
-    """Images in memory that are of one size, as an array."""
-    from ganvas.data import pixels
-
-    rows = [pixels.decode(files.read(name)) for name in files.names]
+    """Images in memory that are of one size, as an array of their own numbers: the range is chosen over all splits."""
+    rows = [_samples(files.read(name)) for name in files.names]
     if len(shapes := {row.shape for row in rows}) > 1:
         raise UserError(f"images of {sorted(shapes)} in a dict of splits: give a folder, or images of one size.")
     return {"images": np.stack(rows), **({} if files.labels is None else {"labels": files.labels})}, None
+
+
+def _samples(data: bytes) -> Array:
+    """The first image of a file, (H, W, C), bytes or 16 bits as they are stored.
+
+    Raises:
+        UserError: samples of another range.
+    """
+    from ganvas.data import pixels, ranges
+
+    page = pixels.survey(data, 1)[0]
+    if page.wide and not (page.wide == "i" and page.low >= 0 and page.high <= 65535):
+        raise UserError(
+            f"an image of samples from {page.low:.7g} to {page.high:.7g} in a dict of splits: give arrays, or a folder."
+        )
+    return pixels.decode(data, scale=ranges.Scale(0, 65535, 65536, 16, "as stored") if page.wide else None)
 
 
 def _frame(frame: Any) -> Found:
@@ -112,10 +126,18 @@ def _map(source: Any) -> Found | folder.Files:
     found = _list(rows)
     if labels is None:
         return found
-    values = np.array([int(label) if np.ndim(label) == 0 and not isinstance(label, str) else label for label in labels])
+    values = np.array([_label(label, i) for i, label in enumerate(labels)])
     if isinstance(found, folder.Files):
         return dataclasses.replace(found, labels=values)
     return {**found[0], "labels": values}, None
+
+
+def _label(label: Any, row: int) -> Any:
+    if np.ndim(label) or isinstance(label, str):
+        return label
+    if label is None or int(label) != label:
+        raise UserError(f"the label of row {row} is {label}; give whole numbers or names, or leave the row out.")
+    return int(label)
 
 
 def _named(source: Any, label: str, codes: list[Any]) -> list[Any]:
@@ -149,6 +171,8 @@ def _array(values: Any) -> Array:
         array = np.asarray(values)
     except ValueError as error:  # NumPy's own words speak of inhomogeneous shapes
         raise UserError(f"{type(values).__name__} is no array: its parts differ in shape.") from error
+    if array.dtype == object and len(shapes := sorted({np.shape(part) for part in array.flat})) > 1:
+        raise UserError(f"an array of {array.size:,} parts of shapes {shapes[:3]}: all must have one, channels too.")
     if array.dtype == object:
         raise UserError(f"{type(values).__name__} is no array of numbers, nor a name or path.")
     return array

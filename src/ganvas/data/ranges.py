@@ -153,8 +153,9 @@ def extent(chunks: Iterable[Array], what: str) -> Range:
     low, high, start = np.inf, -np.inf, 0
     for chunk in chunks:
         if chunk.dtype.kind == "f" and not np.isfinite(chunk).all():
-            row = start + int(np.flatnonzero(~np.isfinite(chunk.reshape(len(chunk), -1)).all(axis=1))[0])
-            raise UserError(f"{what}: image {row} has values that are not numbers (NaN or infinity); remove it.")
+            bad = np.argwhere(~np.isfinite(chunk))[0].tolist()
+            named = f"image {start + bad[0]}" if chunk.ndim > 2 else f"row {start + bad[0]}, column {bad[1]},"
+            raise UserError(f"{what}: {named} has values that are not numbers (NaN or infinity); remove it.")
         low, high, start = min(low, float(chunk.min())), max(high, float(chunk.max())), start + len(chunk)
     return low, high
 

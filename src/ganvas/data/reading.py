@@ -53,7 +53,7 @@ def read_rows(
         if all(map(_is_picture, x)):
             _image_shape(shape)
             return to_tensor(folder.read_files(folder.pictures(x), (shape[1], shape[2]), shape[0], span, known))
-        if any(isinstance(part, Tensor) or np.ndim(part) >= len(shape) for part in x):
+        if any(isinstance(part, Tensor) or (len(shape) > 1 and np.ndim(part) >= len(shape)) for part in x):
             return torch.cat([read_rows(part, shape, range, known) for part in x])
     values = x.detach() if isinstance(x, Tensor) else _tensor(x)
     rows = _arranged(values, shape)
@@ -61,7 +61,10 @@ def read_rows(
 
 
 def _tensor(x: Any) -> Tensor:
-    values = np.asarray(x)
+    try:
+        values = np.asarray(x)
+    except ValueError as error:  # NumPy's own words speak of inhomogeneous shapes
+        raise UserError(f"a {type(x).__name__} whose {len(x)} parts differ in shape: all must have one.") from error
     if values.dtype.kind not in "biuf":
         raise UserError(f"images of {values.dtype} values ({type(x).__name__}); numbers are needed.")
     values = np.array(values, values.dtype.newbyteorder("="), order="C")  # torch has one byte order
@@ -95,7 +98,9 @@ def _scaled(rows: Tensor, span: ranges.Range | None, known: ranges.Range | None,
         rows = rows.view(torch.int16).int().bitwise_and(65535)
     x = rows if rows.is_floating_point() else rows.float()
     if x.numel() and not bool(torch.isfinite(x).all()):
-        raise UserError("the images hold NaN or infinite values.")
+        bad = (~torch.isfinite(x)).nonzero()[0].tolist()
+        named = f"image {bad[0]} holds" if images else f"row {bad[0]}, column {bad[1]}, holds"
+        raise UserError(f"{named} NaN or infinite values: leave it out, or fill it in.")
     if not images or not x.numel():
         return x.float()
     if span is None:

@@ -56,14 +56,14 @@ class Decoder:
             raise NotApplicableError("with two stochastic layers P(z) is itself an integral: it takes one.")
         if self.scale is None and not isinstance(self.model, VAEModel):
             raise UserError(f"{_kind(self.model)} has no P(x given z) of its own: it takes a scale.")
-        if self.scale is not None and self._black_or_white:
-            raise UserError(f"the scale {self.scale} of black or white pixels: they have none.")
+        if self.scale is not None and self._discrete:
+            raise UserError(f"the scale {self.scale} of {self.protocol}: they have none.")
         if self.scale is not None and not self.scale > 0:
             raise UserError(f"the scale is {self.scale}: a standard deviation is positive.")
 
     def observe(self, images: Tensor, draw: Draw) -> Tensor:
-        """Data (N, *shape) as P(x given z) is of it: black or white; or of bytes, (byte + u) / 256 with u in [0, 1)."""
-        if self._black_or_white:
+        """Data (N, *shape) as P(x given z) is of it: levels; or of bytes, (byte + u) / 256 with u in [0, 1)."""
+        if self._discrete:
             model: Any = self.model
             seen: Tensor = model.config.likelihood.observe(images, draw)
             return seen
@@ -75,10 +75,15 @@ class Decoder:
     @property
     def protocol(self) -> str:
         """What the values are of, for a figure."""
-        if self._black_or_white:
-            return "black or white pixels"
+        if self._discrete:
+            model: Any = self.model
+            return "black or white pixels" if self._black_or_white else f"{model.config.likelihood.levels:,} levels"
         density = "density of dequantised images" if len(self.model.shape) == 3 else "density of points"
         return density if self.scale is None else f"{density}, N(decode(z), sigma^2) with sigma chosen on validation"
+
+    @property
+    def _discrete(self) -> bool:
+        return isinstance(self.model, VAEModel) and self.model.config.likelihood.discrete
 
     @property
     def _black_or_white(self) -> bool:

@@ -34,7 +34,7 @@ from ganvas.priors import (
     held,
 )
 from ganvas.randomness import Draw, order
-from ganvas.registry import Count, settings
+from ganvas.registry import Count, kind, settings
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
@@ -125,7 +125,7 @@ class VAEModel(Model):
         super().__init__(config, shape)
         if config.likelihood.images_only and len(shape) != 3:
             raise UserError(
-                f"the Bernoulli likelihood needs images in [0, 1], the data is points of shape {tuple(shape)}: "
+                f"the {kind(type(config.likelihood))} likelihood needs images, the data is of shape {tuple(shape)}: "
                 "take --likelihood gaussian."
             )
         self.encoder = config.net.encoder(shape, 2 * config.latent_dim)

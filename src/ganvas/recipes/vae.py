@@ -11,7 +11,7 @@ from ganvas.recipes.nets import latent_dim_for, net_for, training
 @RECIPES.register
 def vae(
     latent_dim: int | None = None,
-    likelihood: Literal["bernoulli", "gaussian"] | None = None,
+    likelihood: Literal["bernoulli", "gaussian", "discretised-logistic"] | None = None,
     beta: float = 1.0,
     elbo: Literal["analytic", "sampled"] = "analytic",
     net: Literal["mlp", "dcgan", "residual"] | None = None,
@@ -25,7 +25,8 @@ def vae(
 
     Args:
         latent_dim: size of z (default: 20 of small grey images, else 64, or 128 above 32 x 32)
-        likelihood: p(x given z) (default: bernoulli of black and white, else gaussian)
+        likelihood: p(x given z) (default: bernoulli of black and white, else gaussian); discretised-logistic gives the
+            levels of 8 or 16 bits a probability, one learned scale a channel
         beta: weight of the KL; only 1 gives the ELBO
         elbo: the KL in closed form, or both terms at the sample
         net: of the encoder and the decoder (default: mlp of small grey images, else residual)
@@ -39,7 +40,7 @@ def vae(
         ganvas train vae --data mnist --latent-dim 2
     """
     from ganvas.errors import UserError
-    from ganvas.likelihoods import Bernoulli, Gaussian
+    from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
     from ganvas.models.vae import VAE
     from ganvas.nets.mlp import MLP
 
@@ -52,7 +53,17 @@ def vae(
     dense = isinstance(made, MLP)
     why = "nearly all pixels are black or white" if facts.black_and_white else "the data are not black and white"
     chosen = facts.choose("likelihood", likelihood, "bernoulli" if facts.black_and_white else "gaussian", why)
+    if likelihood == "bernoulli" and facts.images and not facts.black_and_white and facts.levels > 256:
+        raise UserError(
+            f"likelihood bernoulli: the data have {facts.levels:,} levels, which are no chances of black or white; "
+            "take gaussian or discretised-logistic, or draw black and white with --binarise."
+        )
     sigma: float | Literal["shared"] | None = "shared" if scale is None else scale or None
+    kinds = {
+        "bernoulli": Bernoulli(),
+        "gaussian": Gaussian(scale=sigma),
+        "discretised-logistic": DiscretisedLogistic(levels=facts.levels),
+    }
     latent_dim = latent_dim_for(facts, latent_dim, small=20)
     # A mixture of so many normals needs some codes for each.
     # Not of the lecture's nets, whose codes lie near enough to N(0, I), and not where codes are to be seen on a plane.
@@ -60,7 +71,7 @@ def vae(
     fit = 0 if plain and fit is None else facts.choose("fit", fit, min(100, facts.n // 20), "P(z) after training")
     model = VAE(
         latent_dim=latent_dim,
-        likelihood=Bernoulli() if chosen == "bernoulli" else Gaussian(scale=sigma),
+        likelihood=kinds[chosen],
         beta=beta,
         elbo=elbo,
         net=made,

@@ -16,7 +16,7 @@ from ganvas.evaluate.frechet import frechet_distance
 from ganvas.evaluate.posteriors import active_units, parts
 from ganvas.evaluate.subject import BLOCK, Subject, spread
 from ganvas.evaluate.two_sample import two_sample_test
-from ganvas.likelihoods import Bernoulli
+from ganvas.likelihoods import Bernoulli, DiscretisedLogistic
 from ganvas.losses import reparametrised
 from ganvas.randomness import Draw, key
 
@@ -114,6 +114,8 @@ def posteriors(subject: Subject) -> Iterator[Figure]:
 def seen(subject: Subject) -> str:
     """Which images a likelihood is of: how they are binarised, if they are."""
     likelihood = subject.vae.config.likelihood
+    if isinstance(likelihood, DiscretisedLogistic):
+        return f"probability of {likelihood.levels:,} levels"
     if not isinstance(likelihood, Bernoulli):
         return "density of values in [0, 1]" if len(subject.dataset.shape) == 3 else "density of points"
     if bool(((subject.images == 0) | (subject.images == 1)).all()):

@@ -1,0 +1,106 @@
+"""What lies in a source as it is, before anything is chosen for it: also where nothing could be trained on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganvas.data import arrays, folder, parquet, shards
+from ganvas.errors import UserError
+
+SHOWN = 6  # sizes, modes and refused files that are named
+
+
+def packed(source: str) -> folder.Files | None:
+    """The images of shards and parquet files, of a path or pattern; None: it is none, or a folder of images beside.
+
+    Raises:
+        UserError: a shard or parquet file that cannot be read, or is missing.
+    """
+    path = Path(source)
+    if path.is_dir() and folder.holds_images(path):
+        return None
+    if tars := shards.find(source):
+        return shards.read(tars)
+    tables = parquet.find(path)
+    return parquet.read(tables) if tables else None
+
+
+def files_of(source: str) -> folder.Files | None:
+    """The image files of a path or pattern; None: it holds none, but perhaps arrays or tables.
+
+    Raises:
+        UserError: a zip, shard or parquet file that cannot be read.
+    """
+    path = Path(source)
+    if (files := packed(source)) is not None:
+        return files
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return folder.in_place(path)
+    return folder.one(path) if path.is_file() and folder.is_image(path) else None
+
+
+def look(source: str) -> list[tuple[str, str]]:
+    """(field, value) pairs: how many files and images, their sizes, modes and values; of arrays shape, type and values.
+
+    Nothing for what is neither.
+    """
+    path = Path(source).expanduser().absolute()
+    if path.suffix.lower() in (".npy", ".npz") and path.is_file():
+        return [(f"array {name}", _array(value)) for name, value in sorted(arrays.read(path).items())]
+    files = files_of(str(path))
+    if files is None or not files.names:
+        return []
+    pages, refused = [], list[str]()
+    with closing(folder.surveyed(files)) as seen:
+        for name, (_, found) in zip(files.names, seen, strict=True):
+            if isinstance(found, str):
+                refused.append(f"{name}: {found}")
+            else:
+                pages += found
+    lines = [("files", f"{len(files.names):,}, of {len(pages):,} images")]
+    lines += [("refused", line) for line in refused[:SHOWN]]
+    lines += [("refused", f"and {len(refused) - SHOWN:,} more")] if len(refused) > SHOWN else []
+    if pages:
+        lines.append(("sizes", _counted(Counter(f"{page.size[0]} x {page.size[1]}" for page in pages))))
+        lines.append(("modes", _counted(Counter(page.mode for page in pages))))
+        low, high = min(page.low for page in pages), max(page.high for page in pages)
+        wide = f"from {low:.7g} to {high:.7g}" if any(page.wide for page in pages) else "8 bits"
+        lines.append(("values", wide))
+    return lines
+
+
+def _counted(counts: Counter[str]) -> str:
+    """The most common ones, each with a bar of its share."""
+    total, most = counts.total(), counts.most_common(SHOWN)
+    named = [f"{name} {count:,} {'#' * max(1, round(20 * count / total))}" for name, count in most]
+    rest = total - sum(count for _, count in most)
+    return ", ".join(named + ([f"{len(counts) - SHOWN:,} others {rest:,}"] if rest else []))
+
+
+def _array(values: Any) -> str:
+    said = f"{values.dtype} {values.shape}"
+    if values.dtype.kind not in "biuf" or not values.size:
+        return said
+    if values.dtype.kind == "f" and (bad := int(values.size - np.isfinite(values).sum())):
+        return f"{said}, {bad:,} values are not numbers"
+    return f"{said}, values from {values.min():.7g} to {values.max():.7g}"
+
+
+def refusal(source: str, error: UserError) -> list[tuple[str, str]]:
+    """What lies in a source that cannot be trained on, and why.
+
+    Raises:
+        UserError: the same error, where nothing can be said of the source.
+    """
+    try:
+        lines = look(source)
+    except UserError:
+        lines = []
+    if not lines:
+        raise error
+    return [*lines, ("train refuses", str(error))]
