@@ -2,6 +2,7 @@
 
     python benchmarks/own_images.py --measure    how many steps 10 minutes hold; nothing else may run beside it
     python benchmarks/own_images.py              every run that has no result yet; go on with the same command
+    python benchmarks/own_images.py --only previous    one core's share; another process takes the other's
     python benchmarks/own_images.py --write      docs/own-images.md from the results
 
 A run is played to the length that was measured, so that other work beside it costs time and not quality.
@@ -140,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"some of {', '.join(SETS)}; all by default")
     parser.add_argument("--measure", action="store_true", help="how many epochs the minutes hold")
+    parser.add_argument("--only", choices=[NEW, OLD], help="the runs of one release, so that two processes share them")
     parser.add_argument("--write", action="store_true", help="docs/own-images.md from the results")
     arguments = parser.parse_args()
     names = arguments.names or list(SETS)
@@ -156,7 +158,7 @@ def main() -> None:
         for seed in SEEDS:
             for name in names:
                 for who in sides(name):
-                    if not (RESULTS / f"{name}-{who}-{seed}.json").exists():
+                    if arguments.only in (None, who) and not (RESULTS / f"{name}-{who}-{seed}.json").exists():
                         run(name, who, seed)
 
 
@@ -307,7 +309,13 @@ def note_length(name: str, who: str) -> None:
         epochs = max(1, int(60 * MINUTES * sorted(speeds)[len(speeds) // 2] / found["n"]))
     file = RESULTS / "lengths.json"
     lengths = json.loads(file.read_text()) if file.exists() else {}
-    lengths[f"{name}-{who}"] = {"epochs": epochs, "images": found["n"], "images_per_second": speeds[-1]}
+    chosen = json.loads((out / "data.json").read_text()).get("chosen", [])
+    lengths[f"{name}-{who}"] = {
+        "epochs": epochs,
+        "images": found["n"],
+        "images_per_second": speeds[-1],
+        "chosen": chosen,
+    }
     file.write_text(json.dumps(lengths, indent=1) + "\n")
     print(f"{name}, {who}: {epochs} epochs of {found['n']:,} images", flush=True)
 
@@ -325,8 +333,8 @@ def run(name: str, who: str, seed: int) -> None:
     if state != "finished":
         print(f"{name}, {who}, seed {seed}: {epochs} epochs", flush=True)
         subprocess.run([sys.executable, "-m", "ganvas", *command], env=environment(who), check=True)
-    folder = CACHE / "drawn"
-    folder.mkdir(exist_ok=True)
+    folder = CACHE / "drawn" / out.name
+    folder.mkdir(parents=True, exist_ok=True)
     files = {kind: str(folder / f"{name}-{kind}.npy") for kind in ("samples", "reconstructions", "images")}
     child(NEW, REAL, data=str(data(name, NEW)), images=files["images"])
     child(who, DRAWN, run=str(out), n=SAMPLES, **files)
@@ -348,7 +356,6 @@ def run(name: str, who: str, seed: int) -> None:
         "seed": seed,
         "epochs": epochs,
         "steps": state["step"],
-        "chosen": kept.get("chosen", []),
         "report": child(NEW, SPLITS, data=str(data(name, NEW)))["report"],
         "test": state["test"],
         "machine": kept.get("machine"),

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import amat, arrays, folder, look, pixels, python, ranges, shards, sources, store
+from ganvas.data import amat, arrays, folder, imagefiles, look, pixels, python, ranges, shards, sources, store
+from ganvas.data.imagefiles import Files
 from ganvas.errors import UserError, unknown
 
 Array = NDArray[Any]
@@ -135,7 +136,7 @@ def load(
         raise UserError(f"--limit {limit}: it takes at least 1 row.")
     remarks: list[str] = []
 
-    def from_files(files: folder.Files, what: str = "") -> store.Entry:
+    def from_files(files: Files, what: str = "") -> store.Entry:
         own = labels if files.labels is None else files.labels
         if labels is not None and files.labels is not None:
             raise UserError(f"{what or source} has its own labels; leave the separate labels out.")
@@ -144,7 +145,7 @@ def load(
     if not isinstance(source, str | Path):
         name = "array"
         found = python.read(source)
-        if isinstance(found, folder.Files):
+        if isinstance(found, Files):
             entry = from_files(found, "the list")
         else:
             given, columns = found
@@ -180,8 +181,8 @@ def load(
             entry = _from_files(str(path), [path], amat.read, labels, asked)
         elif suffix in (".csv", ".tsv"):
             entry = _from_files(str(path), [path], lambda paths: arrays.read_table(paths[0]), labels, asked)
-        elif folder.is_image(path):
-            entry = from_files(folder.one(path))
+        elif imagefiles.is_image(path):
+            entry = from_files(imagefiles.one(path))
         else:
             known = "a folder, nor a .zip, .tar, .parquet, .npy, .npz, .amat, .csv or .tsv file, nor an image"
             raise UserError(f"{source!r} is neither {known}.")

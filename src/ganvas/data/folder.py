@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import os
 import warnings
-import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import arrays, medical, pixels, ranges, store
+from ganvas.data import arrays, imagefiles, pixels, ranges, store
+from ganvas.data.imagefiles import Files
 from ganvas.errors import UserError
 
-# what Pillow opens by a program beside it, by a plug-in that it hasn't, or only in part
-NO_IMAGES = frozenset([".eps", ".ps", ".wmf", ".emf", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr"])
 LARGEST = 64  # side that is chosen for images of different sizes, at most, and for large ones
 LARGE = 128  # the longer side above which images are made smaller, unless a size is given
 APART = "images of one file are all in one split"
-ZIP_MEMBER = 2**29  # bytes of one file in a zip
-ZIP_RATIO, ZIP_FREE = 100, 2**30  # a zip may hold 100 times its size, and 1 GiB whatever its size
 
 # The file's digest, and its images' pixels by their number in it, or why there are none.
 Decoded = tuple[bytes, dict[int, pixels.Pixels] | str]
@@ -44,28 +38,6 @@ class Form:
     size: tuple[int, int] | None
     channels: int
     scale: ranges.Scale
-
-
-@dataclass(frozen=True)
-class Files:
-    """The image files of a source: `names` sorted, with / between the parts; `read` gives one's bytes."""
-
-    names: tuple[str, ...]
-    manifest: str
-    ignored: dict[str, int]
-    read: Callable[[str], bytes]
-    labels: NDArray[Any] | None = None  # one a file, where they came with the files
-    alone: bool = False  # a file that was named itself: all its images are to be tested
-
-
-@cache
-def suffixes() -> frozenset[str]:
-    """The endings of files that the installed Pillow opens as images, and of medical ones."""
-    from PIL import Image
-
-    Image.init()
-    known = frozenset(end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN) - NO_IMAGES
-    return known | {*medical.SUFFIXES}
 
 
 def build_entry(
@@ -83,7 +55,7 @@ def build_entry(
         UserError: no images, labels that do not match, a range that holds no data; with `strict` also the first file
             that cannot be read.
     """
-    files = in_place(path)
+    files = imagefiles.in_place(path)
     if not files.names:
         kinds = _kinds(files.ignored)
         raise UserError(f"{path} holds no images: {sum(files.ignored.values())} other files{kinds and f' ({kinds})'}.")
@@ -99,37 +71,6 @@ def build_entry(
 def _metadata(path: Path) -> Path | None:
     names = ("metadata.csv", "metadata.jsonl")
     return next((path / name for name in names if (path / name).is_file()), None)
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file is one of images, by its name; or by its first bytes, where it has no suffix."""
-    return _is_image(path.name, Counter(), path)
-
-
-def in_place(path: Path) -> Files:
-    """The image files of a folder or zip.
-
-    Raises:
-        UserError: a zip that cannot be read.
-    """
-    return _zipped(path) if path.is_file() else _in_folder(path)
-
-
-def holds_images(path: Path) -> bool:
-    """Whether a folder holds an image file, at any depth."""
-    nothing: Counter[str] = Counter()
-    return any(
-        _is_image(name, nothing, Path(place, name))
-        for place, _, names in os.walk(path)
-        if not _hidden(Path(place).name)
-        for name in names
-    )
-
-
-def one(path: Path) -> Files:
-    """A single image file."""
-    status = path.stat()
-    return Files((path.name,), repr((status.st_size, status.st_mtime_ns)), {}, lambda _: path.read_bytes(), alone=True)
 
 
 def from_files(
@@ -181,7 +122,7 @@ def read(
     for path in paths:
         if not path.exists():
             raise UserError(f"there is no {str(path)!r}; give image files, or folders of them.")
-        names = _in_folder(path).names if path.is_dir() else (path.name,)
+        names = imagefiles.in_place(path).names if path.is_dir() else (path.name,)
         if not names:
             raise UserError(f"{path} holds no images: no file in it ends as Pillow's images do.")
         for name in names:
@@ -207,32 +148,6 @@ def read_files(
 ) -> pixels.Pixels:
     """The images of `files` in memory, (N, H, W, C); as `read`."""
     return np.stack([row for found in _read(files, size, channels, asked, known) for row in found])
-
-
-def pictures(images: Sequence[Any]) -> Files:
-    """PIL images as files in memory, by their number."""
-
-    def encoded(name: str) -> bytes:
-        image, out = images[int(name)], io.BytesIO()
-        kind = "png" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else "tiff"
-        image.save(out, kind)
-        return out.getvalue()
-
-    names = tuple(f"{i:07d}" for i in range(len(images)))
-    manifest = store.digest(*(part for name in names for part in (name, encoded(name))))
-    return Files(names, manifest, {}, encoded)
-
-
-def listed(paths: Sequence[Path]) -> Files:
-    """Image files by a list of their paths, in this order.
-
-    Raises:
-        UserError: one that isn't there.
-    """
-    if missing := next((path for path in paths if not path.is_file()), None):
-        raise UserError(f"there is no file {str(missing)!r} in the list of {len(paths):,} paths.")
-    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return Files(tuple(str(path) for path in paths), repr(facts), {}, lambda name: Path(name).read_bytes())
 
 
 def _read(
@@ -446,72 +361,6 @@ def _in_threads(files: Files, ask: Callable[[bytes], T]) -> Generator[tuple[byte
         finally:
             for future in ahead:
                 future.cancel()
-
-
-def _in_folder(path: Path) -> Files:
-    found: list[tuple[str, int, int]] = []
-    ignored: Counter[str] = Counter()
-    for folder, subfolders, names in os.walk(path):
-        subfolders[:] = [name for name in subfolders if not _hidden(name)]
-        for name in names:
-            file = Path(folder, name)
-            if _is_image(name, ignored, file) and file.is_file():
-                status = file.stat()
-                found.append((file.relative_to(path).as_posix(), status.st_size, status.st_mtime_ns))
-    found.sort()
-    return Files(tuple(name for name, _, _ in found), repr(found), ignored, lambda name: (path / name).read_bytes())
-
-
-def _zipped(path: Path) -> Files:
-    """The members of a zip, read in memory and never unpacked to a path."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as a zip file: {error}.") from error
-    ignored: Counter[str] = Counter()
-    members: dict[str, zipfile.ZipInfo] = {}
-    for member in archive.infolist():
-        parts = [part for part in member.filename.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-        if parts and not member.is_dir() and not any(map(_hidden, parts)) and _is_image(parts[-1], ignored):
-            members["/".join(parts)] = member
-    status = path.stat()
-    total, allowed = sum(member.file_size for member in members.values()), max(ZIP_FREE, ZIP_RATIO * status.st_size)
-    if total > allowed:
-        raise UserError(
-            f"{path} is refused as a decompression bomb: {status.st_size:,} bytes that unpack to {total:,} "
-            f"(up to {allowed:,} are accepted). If you trust it, unpack it and give the folder."
-        )
-    while len(tops := {name.split("/", 1)[0] for name in members}) == 1 and all("/" in name for name in members):
-        members = {name.removeprefix(f"{next(iter(tops))}/"): member for name, member in members.items()}
-
-    def read(name: str) -> bytes:
-        if members[name].file_size > ZIP_MEMBER:
-            raise ValueError(f"refused: unpacks to {members[name].file_size:,} bytes, over {ZIP_MEMBER:,}")
-        return archive.read(members[name])
-
-    return Files(tuple(sorted(members)), repr((status.st_size, status.st_mtime_ns)), ignored, read)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _is_image(name: str, ignored: Counter[str], file: Path | None = None) -> bool:
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each of a million files is slow
-    if _hidden(name) or suffix in suffixes() or name.lower().endswith(".nii.gz"):
-        return not _hidden(name)
-    if not suffix.strip(".0123456789") and name != "DICOMDIR" and file and _begins_as_dicom(file):
-        return True  # scanners name files by numbers alone
-    ignored[suffix or "no suffix"] += 1
-    return False
-
-
-def _begins_as_dicom(file: Path) -> bool:
-    try:
-        with file.open("rb") as data:
-            return medical.is_dicom(data.read(132))
-    except OSError:
-        return False
 
 
 def _layout(

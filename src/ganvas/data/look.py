@@ -9,20 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data import arrays, folder, parquet, shards
+from ganvas.data import arrays, folder, imagefiles, parquet, shards
+from ganvas.data.imagefiles import Files
 from ganvas.errors import UserError
 
 SHOWN = 6  # sizes, modes and refused files that are named
 
 
-def packed(source: str) -> folder.Files | None:
+def packed(source: str) -> Files | None:
     """The images of shards and parquet files, of a path or pattern; None: it is none, or a folder of images beside.
 
     Raises:
         UserError: a shard or parquet file that cannot be read, or is missing.
     """
     path = Path(source)
-    if path.is_dir() and folder.holds_images(path):
+    if path.is_dir() and imagefiles.holds_images(path):
         return None
     if tars := shards.find(source):
         return shards.read(tars)
@@ -30,7 +31,7 @@ def packed(source: str) -> folder.Files | None:
     return parquet.read(tables) if tables else None
 
 
-def files_of(source: str) -> folder.Files | None:
+def files_of(source: str) -> Files | None:
     """The image files of a path or pattern; None: it holds none, but perhaps arrays or tables.
 
     Raises:
@@ -40,8 +41,8 @@ def files_of(source: str) -> folder.Files | None:
     if (files := packed(source)) is not None:
         return files
     if path.is_dir() or path.suffix.lower() == ".zip":
-        return folder.in_place(path)
-    return folder.one(path) if path.is_file() and folder.is_image(path) else None
+        return imagefiles.in_place(path)
+    return imagefiles.one(path) if path.is_file() and imagefiles.is_image(path) else None
 
 
 def look(source: str) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ganvas.data import arrays
-from ganvas.data.folder import Files
+from ganvas.data.imagefiles import Files
 from ganvas.errors import UserError
 
 GROUPS = 4  # row groups that are in memory at a time

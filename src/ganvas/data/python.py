@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import folder
+from ganvas.data import imagefiles
 from ganvas.data.arrays import LABELS, SPLITS
+from ganvas.data.imagefiles import Files
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
 Found = tuple[dict[str, Array], tuple[str, ...] | None]  # what `arrays.build` takes, and the names of columns
 
 
-def read(source: Any) -> Found | folder.Files:
+def read(source: Any) -> Found | Files:
     """What `arrays.build` takes, with the names of columns; or image files, which may be in memory.
 
     Args:
@@ -54,7 +55,7 @@ def _splits(source: Mapping[Any, Any]) -> Found:
         if split is None:
             raise UserError(f"split {key!r} of {sorted(map(str, source))}; name them train, validation and test.")
         part = read(value)
-        if isinstance(part, folder.Files):
+        if isinstance(part, Files):
             part = _stacked(part)
         found |= {f"{split}/{kind}": rows for kind, rows in part[0].items()}
         names.add(part[1])
@@ -63,7 +64,7 @@ def _splits(source: Mapping[Any, Any]) -> Found:
     return found, names.pop() if len(names) == 1 else None
 
 
-def _stacked(files: folder.Files) -> Found:
+def _stacked(files: Files) -> Found:
     """Images in memory that are of one size, as an array of their own numbers: the range is chosen over all splits."""
     rows = [_samples(files.read(name)) for name in files.names]
     if len(shapes := {row.shape for row in rows}) > 1:
@@ -98,20 +99,20 @@ def _frame(frame: Any) -> Found:
     return {"images": frame.to_numpy().astype(np.float32)}, tuple(map(str, frame.columns))
 
 
-def _list(parts: Sequence[Any]) -> Found | folder.Files:
+def _list(parts: Sequence[Any]) -> Found | Files:
     if not len(parts):
         raise UserError("the list is empty: give images, or the paths of their files.")
     if all(isinstance(part, str | Path) for part in parts):
-        return folder.listed([Path(part).expanduser().absolute() for part in parts])
+        return imagefiles.listed([Path(part).expanduser().absolute() for part in parts])
     if all(_is_picture(part) for part in parts):
-        return folder.pictures(parts)
+        return imagefiles.pictures(parts)
     shapes = {np.shape(part) for part in parts}
     if len(shapes) > 1:
         raise UserError(f"a list of {len(parts):,} arrays of shapes {sorted(shapes)[:3]}: all must have one.")
     return {"images": np.stack([_array(part) for part in parts])}, None
 
 
-def _map(source: Any) -> Found | folder.Files:
+def _map(source: Any) -> Found | Files:
     """A map-style data set: of images, of (image, label), or of dicts with an image and perhaps a label."""
     if not len(source):
         raise UserError(f"{type(source).__name__} is empty: it has no images.")
@@ -127,7 +128,7 @@ def _map(source: Any) -> Found | folder.Files:
     if labels is None:
         return found
     values = np.array([_label(label, i) for i, label in enumerate(labels)])
-    if isinstance(found, folder.Files):
+    if isinstance(found, Files):
         return dataclasses.replace(found, labels=values)
     return {**found[0], "labels": values}, None
 

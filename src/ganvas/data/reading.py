@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganvas.data import folder, ranges
+from ganvas.data import folder, imagefiles, ranges
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 
@@ -52,7 +52,7 @@ def read_rows(
             return to_tensor(folder.read([*map(Path, x)], (shape[1], shape[2]), shape[0], span, known)[1])
         if all(map(_is_picture, x)):
             _image_shape(shape)
-            return to_tensor(folder.read_files(folder.pictures(x), (shape[1], shape[2]), shape[0], span, known))
+            return to_tensor(folder.read_files(imagefiles.pictures(x), (shape[1], shape[2]), shape[0], span, known))
         if any(isinstance(part, Tensor) or (len(shape) > 1 and np.ndim(part) >= len(shape)) for part in x):
             return torch.cat([read_rows(part, shape, range, known) for part in x])
     values = x.detach() if isinstance(x, Tensor) else _tensor(x)

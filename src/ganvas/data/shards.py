@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ganvas.data import arrays
-from ganvas.data.folder import Files, suffixes
+from ganvas.data.imagefiles import Files, suffixes
 from ganvas.errors import UserError
 
 _BRACE = re.compile(r"\{(\d+)\.\.(\d+)\}")

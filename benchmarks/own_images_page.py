@@ -1,0 +1,141 @@
+"""docs/own-images.md: what `python benchmarks/own_images.py` found, with its pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections import Counter
+from typing import Any
+
+from own_images import BEFORE, MINUTES, NEW, OLD, RESULTS, ROOT, SAMPLES, SEEDS, SETS, sides
+
+DOCS = ROOT / "docs" / "own-images"
+FEATURES = {"pca": "64 principal components of its training images", "classifier": "a classifier trained on its labels"}
+TITLES = {
+    "emoji": "A folder of PNGs",
+    "patches": "Patches of photographs",
+    "digits": "An array with labels",
+    "faces": "Photographs of faces",
+    "brain": "A medical volume",
+    "table": "A table",
+}
+WHO = {NEW: "ganvas", OLD: f"previous default ({BEFORE})"}
+TOP = f"""\
+# Your own images
+
+Six sets that nobody here made, each trained by one bare command. What the command chose is listed as it was printed;
+the pictures are those of the first seed. Beside it stands the default of the previous release (commit {BEFORE}) on the
+same images. It can't read some of the sets; it was given those as bytes, in the size and the splits that ganvas chose.
+
+How it was measured: `python benchmarks/own_images.py --measure` finds how many epochs {MINUTES} minutes hold on two
+quiet cores, by `--minutes {MINUTES}` here and by images a second there. Where longer training would only overfit,
+`--minutes` ends sooner; the time that was used is in the table. Each run is then trained for that many epochs. The
+figures compare {SAMPLES:,} samples with the test images: the kernel distance (lower is better; that of the training
+images is the least that can be expected), precision and recall, density and coverage (higher is better). The squared
+error is that of reconstructions of test images over that of PCA with as many numbers as the codes have (lower is
+better, below 1 is better than PCA). Median of seeds {", ".join(map(str, SEEDS))}, with the smallest and the largest.
+"""
+
+
+def page() -> str:
+    """The page's Markdown; its pictures are copied beside it.
+
+    Raises:
+        SystemExit: a run has no result yet.
+    """
+    rows = {(name, who): found(name, who) for name in SETS for who in sides(name)}
+    lengths = json.loads((RESULTS / "lengths.json").read_text())
+    sections = [section(name, {who: rows[name, who] for who in sides(name)}, lengths) for name in SETS]
+    machines = Counter(row["machine"]["processor"] for part in rows.values() for row in part)
+    commits = sorted({row["commit"] for part in rows.values() for row in part})
+    made = (
+        f"Trained on cores of {', '.join(machines)}; commits {', '.join(commits)}; `python benchmarks/own_images.py`, then "
+        "`python benchmarks/own_images.py --write`.\n"
+    )
+    return "\n".join([TOP, summary(rows), *sections, made])
+
+
+def found(name: str, who: str) -> list[dict[str, Any]]:
+    """The results of a set's runs, a seed each."""
+    files = [RESULTS / f"{name}-{who}-{seed}.json" for seed in SEEDS]
+    if missing := [file.name for file in files if not file.exists()]:
+        raise SystemExit(f"no result yet of {', '.join(missing)}: python benchmarks/own_images.py {name}")
+    return [json.loads(file.read_text()) for file in files]
+
+
+def summary(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
+    """Both kernel distances of every set, and how many times lower ours is."""
+    lines = [
+        "| set | kernel distance, ganvas | previous default | of the training images | times lower |",
+        "|---|---|---|---|---|",
+    ]
+    for name in SETS:
+        ours = rows[name, NEW]
+        before = rows.get((name, OLD))
+        ratio = "-" if before is None else f"{middle(before, 'kernel') / max(middle(ours, 'kernel'), 1e-12):.1f}"
+        lines.append(
+            f"| [{TITLES[name].lower()}](#{anchor(name)}) | {spread(ours, 'kernel')} | "
+            f"{'refused' if before is None else spread(before, 'kernel')} | {ours[0]['kernel_of_data']:.3g} | {ratio} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def anchor(name: str) -> str:
+    return TITLES[name].lower().replace(" ", "-")
+
+
+def section(name: str, rows: dict[str, list[dict[str, Any]]], lengths: dict[str, dict[str, Any]]) -> str:
+    """A set: what it is, the command, what was chosen, pictures and figures."""
+    one, data = SETS[name], f"./{name}" + (f"/{SETS[name].data}" if SETS[name].data else "")
+    first = rows[NEW][0]
+    lines = [f"## {TITLES[name]}", "", f"{one.what}.", ""]
+    lines += ["```sh", f"ganvas train vae --data {data} --minutes {MINUTES}", "```", ""]
+    lines += ["```text", *first["report"], *lengths[f"{name}-{NEW}"]["chosen"], "```", ""]
+    for kind in ("samples", "reconstructions"):
+        shown = [who for who in rows if (RESULTS / f"{name}-{who}-{SEEDS[0]}-{kind}.png").exists()]
+        if not shown:
+            continue
+        DOCS.mkdir(exist_ok=True)
+        pictures = []
+        for who in shown:
+            file = f"{name}-{who}-{kind}.png"
+            shutil.copyfile(RESULTS / f"{name}-{who}-{SEEDS[0]}-{kind}.png", DOCS / file)
+            pictures.append(f'<img src="own-images/{file}" width="49%" alt="{kind} of {name}, {WHO[who]}">')
+        what = "Samples" if kind == "samples" else "Test images, and below each its reconstruction"
+        beside = ": ganvas, and the previous default" if len(shown) > 1 else ""
+        lines += [*pictures, "", f"*{what}{beside}.*", ""]
+    lines += [
+        f"| compared by {FEATURES[one.features]} | {' | '.join(WHO[who] for who in rows)} |",
+        "|---|" + "---|" * len(rows),
+    ]
+    for key, what in (
+        ("kernel", "kernel distance"),
+        ("precision", "precision"),
+        ("recall", "recall"),
+        ("density", "density"),
+        ("coverage", "coverage"),
+    ):
+        lines.append(f"| {what} | {' | '.join(spread(part, key) for part in rows.values())} |")
+    errors = [[row["squared_error"] / row["squared_error_pca"] for row in part] for part in rows.values()]
+    lines.append(f"| squared error over PCA's | {' | '.join(map(between, errors))} |")
+    lines.append("| epochs | " + " | ".join(f"{part[0]['epochs']:,}" for part in rows.values()) + " |")
+    minutes = [
+        part[0]["epochs"] * lengths[f"{name}-{who}"]["images"] / lengths[f"{name}-{who}"]["images_per_second"] / 60
+        for who, part in rows.items()
+    ]
+    lines.append("| minutes on two quiet cores | " + " | ".join(f"{part:.1f}" for part in minutes) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def middle(rows: list[dict[str, Any]], key: str) -> float:
+    return statistics.median(row[key] for row in rows)
+
+
+def spread(rows: list[dict[str, Any]], key: str) -> str:
+    return between([row[key] for row in rows])
+
+
+def between(values: list[float]) -> str:
+    """The median (smallest to largest)."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
