@@ -306,7 +306,8 @@ def note_length(name: str, who: str) -> None:
     if who == NEW:
         epochs = json.loads((out / "recipe.json").read_text())["training"]["epochs"]
     else:
-        epochs = max(1, int(60 * MINUTES * sorted(speeds)[len(speeds) // 2] / found["n"]))
+        speeds.append(sorted(speeds)[len(speeds) // 2])
+        epochs = max(1, int(60 * MINUTES * speeds[-1] / found["n"]))
     file = RESULTS / "lengths.json"
     lengths = json.loads(file.read_text()) if file.exists() else {}
     chosen = json.loads((out / "data.json").read_text()).get("chosen", [])

@@ -80,6 +80,10 @@ class Facts:
         self.chosen.append(f"{setting}: {words} ({why})")
         return chosen
 
+    def batch_size(self, usual: int, least: int) -> int:
+        """`usual`, or less for few data, so that an epoch has some 10 steps: a power of 2, `least` or more."""
+        return min(usual, max(least, 1 << max(0, (self.n // 10).bit_length() - 1)))
+
     def epochs(self, images: int, most: int) -> int:
         """Passes over the data in which about so many images are seen: at least 1, at most `most`."""
         return max(1, min(most, round(images / self.n)))

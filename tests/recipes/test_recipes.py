@@ -220,6 +220,13 @@ def test_fewer_images_are_seen_more_often() -> None:
     assert Facts((3, 64, 64), 10**7).epochs(250_000, 300) == 1
 
 
+def test_few_images_are_trained_in_small_batches() -> None:
+    assert [Facts((1, 8, 8), n).batch_size(128, 16) for n in (1, 46, 320, 1437, 50_000)] == [16, 16, 32, 128, 128]
+    assert RECIPES["vae"](facts=Facts((1, 32, 32), 320)).training.batch_size == 32
+    assert RECIPES["vae"](facts=Facts((3, 64, 64), 320)).training.batch_size == 32
+    assert RECIPES["vae"](facts=Facts((3, 64, 64), 5000)).training.batch_size == 64
+
+
 def test_a_dcgan_is_steadied_unless_its_loss_is_given() -> None:
     facts = Facts((3, 64, 64), 800, False, 400.0)
     recipe = build(RECIPES["dcgan"], {"facts": facts})

@@ -52,9 +52,10 @@ def training(facts: Facts, player: str, net: Any, optimizer: Literal["adam", "mu
         optimizer = facts.choose("optimizer", optimizer, "muon", "convolutions")
     name = optimizer or "adam"
     if isinstance(net, MLP):
-        epochs, batch_size, longest = facts.epochs(1_500_000, 300), 128, 100
+        epochs, batch_size, longest = facts.epochs(1_500_000, 300), facts.batch_size(128, 16), 100
     else:
-        epochs, batch_size, longest = facts.epochs(max(100_000, min(30 * facts.n, 250_000)), 300), 64, 30
+        epochs = facts.epochs(max(100_000, min(30 * facts.n, 250_000)), 300)
+        batch_size, longest = facts.batch_size(64, 32), 30
     turn = Turn(optimizer=Optimizer(name=name, lr=2e-3 if name == "muon" else 1e-3))
     return Training(
         turns={player: turn},
