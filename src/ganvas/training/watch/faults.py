@@ -262,7 +262,7 @@ def underfit(recipe: Recipe) -> Sequence[Changes]:
     return [{"epochs": 4 * recipe.training.epochs}, {"net": "residual"}]
 
 
-@fault({"detail": at_least(0.15)})
+@fault({"detail": at_least(0.15)}, {"detail": at_least(0.3), "explained_held_out": at_least(0.45)})
 def blurred(recipe: Recipe) -> Sequence[Changes]:
     """Reconstructions lack the detail of the images: edges and texture are averaged away."""
     wider = {"latent_dim": 4 * recipe.model.latent_dim} if hasattr(recipe.model, "latent_dim") else {}
