@@ -89,7 +89,8 @@ class Images:
         wanted: dict[int, dict[int, list[int]]] = {}  # by file and number the places in `out`
         for place, (file, number) in enumerate(zip(self.file[rows].tolist(), self.number[rows].tolist(), strict=True)):
             wanted.setdefault(file, {}).setdefault(number, []).append(place)
-        jobs = [_pool().submit(self._decode, self.files.names[file], places, out) for file, places in wanted.items()]
+        # In the order of the source: what lies together in it, as in a row group of a parquet file, is read together.
+        jobs = [_pool().submit(self._decode, self.files.names[file], wanted[file], out) for file in sorted(wanted)]
 
         def wait() -> Array:
             for job in jobs:
