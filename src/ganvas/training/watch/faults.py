@@ -402,7 +402,8 @@ def changed(recipe: Recipe, changes: Changes) -> dict[str, Any]:
     name = changes.get("recipe", recipe.name)
     flags = {**_flags(recipe), **changes}
     if name != recipe.name:
-        flags = {flag: flags[flag] for flag in flags if flag in changes or flag in ("data", *DATA, "seed", "device")}
+        kept = {*changes, "data", "stream", *DATA, "seed", "device"}
+        flags = {flag: value for flag, value in flags.items() if flag in kept}
     return {**flags, "recipe": name}
 
 
@@ -433,6 +434,8 @@ def _flags(recipe: Recipe) -> dict[str, Any]:
     made: Recipe = build(RECIPES[recipe.name], recipe.arguments)
     flags = {flag: value for flag, value in recipe.arguments.items() if value != known[flag].default}
     flags["data"] = recipe.data.source
+    if recipe.data.stream:  # if it is False there was room, and there will be
+        flags["stream"] = True
     for now, before, names in ((recipe.data, made.data, DATA), (recipe.training, made.training, TRAINING)):
         flags |= {name: getattr(now, name) for name in names if getattr(now, name) != getattr(before, name)}
     rates = {turn.optimizer.lr for turn in recipe.training.turns.values()}
