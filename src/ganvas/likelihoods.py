@@ -7,6 +7,8 @@ nats, of shape (N,); leading dimensions of the output, as of (K, N, ...) samples
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
@@ -18,6 +20,7 @@ from ganvas.randomness import Draw
 from ganvas.registry import Positive, Registry, settings
 
 LIKELIHOODS = Registry("likelihood")
+LARGEST = 5.0  # of a log scale, either way: below exp(-5) a single flat pixel could win any number of nats
 
 if TYPE_CHECKING:
     Likelihood = Any
@@ -53,6 +56,18 @@ class SharedScale(nn.Module):
         """(N, latent) -> (N, 2 C, ...)."""
         mean: Tensor = self.net(z)
         return torch.cat([mean.float(), (self.QUICK * self.log_scale).expand_as(mean)], 1)
+
+    @contextmanager
+    def set_to(self, log_scale: float) -> Iterator[None]:
+        """Another scale for all values, while it lasts."""
+        before = self.log_scale.detach().clone()
+        try:
+            with torch.no_grad():
+                self.log_scale.fill_(log_scale / self.QUICK)
+            yield
+        finally:
+            with torch.no_grad():
+                self.log_scale.copy_(before)
 
 
 @LIKELIHOODS.register
@@ -137,14 +152,29 @@ class Gaussian:
         terms = -0.5 * error * error - log_scale - 0.5 * math.log(2 * math.pi)
         return terms.flatten(mean.dim() - x.dim() + 1).sum(-1)
 
+    def likeliest(self, nats: float, log_scale: float, values: int) -> tuple[float, float]:
+        """The logarithm of the shared scale under which an image would have cost the fewest nats, and how many.
+
+        By the mean squared error, which is all that the cost depends on beside the scale.
+
+        Args:
+            nats: -log P(x given z), its mean over images.
+            log_scale: that it had been measured with.
+            values: of an image.
+        """
+        constant = 0.5 * values * math.log(2 * math.pi)
+        variance = math.exp(2 * log_scale)
+        squared_error = 2 * variance * (nats - constant - values * log_scale) / values
+        best = min(LARGEST, max(-LARGEST, 0.5 * math.log(max(squared_error, 1e-30))))
+        return best, constant + values * (best + 0.5 * squared_error * math.exp(-2 * best))
+
     def _split(self, output: Tensor) -> tuple[Tensor, Tensor]:
         image = output.dim() >= 4
         if isinstance(self.scale, float):
             mean, log_scale = output, output.new_tensor(math.log(self.scale))
         else:
             mean, log_scale = output.chunk(2, -3 if image else -1)
-            # Below exp(-5) a single flat pixel could win any number of nats.
-            log_scale = log_scale.clamp(-5, 5)
+            log_scale = log_scale.clamp(-LARGEST, LARGEST)
         return (mean.sigmoid() if image else mean), log_scale
 
 

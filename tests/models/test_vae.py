@@ -14,7 +14,7 @@ from scipy import integrate, stats
 
 from ganvas.data import load
 from ganvas.errors import UserError
-from ganvas.likelihoods import Bernoulli, Gaussian
+from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.mlp import MLP
 from ganvas.priors import PRIORS, Mixture, StochasticLayer, Uniform, Vamp
@@ -492,3 +492,37 @@ def test_what_can_t_be_is_refused() -> None:
         linear_gaussian(prior=StochasticLayer()).log_prob(X, 10, defensive=0.1)
     with pytest.raises(UserError, match=r"bernoulli .* needs images.* shape \(2,\): take --likelihood gaussian"):
         VAEModel(VAE(), (2,))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (5,)])
+def test_a_learned_scale_is_calibrated_on_images_that_were_not_seen(shape: tuple[int, ...]) -> None:
+    """The figures are those that the model measures with that scale, which no other scale beats; after it all is as it
+    was."""
+    model = VAEModel(VAE(latent_dim=3, likelihood=Gaussian(scale="shared"), beta=2.0), shape)
+    rows = torch.from_numpy(np.random.default_rng(0).random((40, *shape), np.float32))
+    if len(shape) == 1:
+        model.units.measure(np.asarray(rows * 7 + 3))
+        rows = rows * 7 + 3
+
+    def measured() -> dict[str, float]:
+        with model.asked():
+            return {name: float(value) for name, value in model.measure(rows, None, Draw(1)).items()}
+
+    before, learned = measured(), model.decoder.log_scale.clone()
+    with model.calibrated(before) as figures:
+        assert measured() == pytest.approx(figures, rel=1e-5)
+        assert figures["loss"] - 2 * figures["kl"] == pytest.approx(figures["reconstruction"], rel=1e-6)
+        best = model.decoder.QUICK * model.decoder.log_scale.item()
+        for other in (best - 0.02, best + 0.02):
+            with model.decoder.set_to(other):
+                assert measured()["elbo"] < figures["elbo"]
+    assert figures["elbo"] > before["elbo"] and torch.equal(model.decoder.log_scale, learned)
+
+
+@pytest.mark.parametrize("config", [VAE(), VAE(likelihood=Gaussian(scale=0.1)), VAE(likelihood=DiscretisedLogistic())])
+def test_nothing_else_is_calibrated(config: VAE) -> None:
+    model = VAEModel(config, (1, 8, 8))
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    with model.calibrated({"elbo": -1.0}) as figures:
+        assert figures == {"elbo": -1.0}
+        assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())

@@ -124,6 +124,18 @@ class Model(nn.Module):
         """Figures of images (N, *shape), batch means: a single player's own loss and its parts; of several: none."""
         return self(images, draw) if list(self.players().values()) == [self] else {}
 
+    @contextmanager
+    def calibrated(self, figures: dict[str, float]) -> Iterator[dict[str, float]]:
+        """While it lasts, what can only be learned of images that the nets have not seen is set by `figures` of them.
+
+        Args:
+            figures: that `measure` gave, means over the validation images.
+
+        Yields:
+            The figures that it gives now.
+        """
+        yield figures
+
     def save(self, folder: str | Path) -> Path:
         """Write `config.json` and `model.safetensors` into `folder`, each aside first and then renamed."""
         folder = Path(folder)

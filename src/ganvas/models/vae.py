@@ -7,6 +7,8 @@ with z = mu + sigma * eps; and nearer, log P(x) >= E_Q[log 1/k sum_i P(x, z_i) /
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +20,7 @@ from ganvas import losses
 from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
 from ganvas.errors import UserError
-from ganvas.likelihoods import Bernoulli, Likelihood, decoder
+from ganvas.likelihoods import LARGEST, Bernoulli, Gaussian, Likelihood, decoder
 from ganvas.models.base import CHUNK, MODELS, Model, fast_products
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
@@ -236,6 +238,27 @@ class VAEModel(Model):
         else:
             loss = reconstruction + beta * kl
         return {"loss": loss, "elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
+
+    @contextmanager
+    def calibrated(self, figures: dict[str, float]) -> Iterator[dict[str, float]]:
+        """A Gaussian's learned scale is that of errors in images that the nets have not seen.
+
+        Learned by gradients it is that of the training images, which are reconstructed better the longer they are
+        seen. Others are then far less likely than their reconstructions are bad, and the best epoch would be one in
+        which the nets have learned little (for classifiers: Guo et al. 2017).
+        """
+        likelihood = self.config.likelihood
+        if self.config.bound == "iwae" or not (isinstance(likelihood, Gaussian) and likelihood.shared):
+            yield figures
+            return
+        volume = float(self.units.log_volume())
+        learned = self.decoder.QUICK * self.decoder.log_scale.item()
+        cost = figures["reconstruction"]
+        scale, nats = likelihood.likeliest(cost - volume, min(LARGEST, max(-LARGEST, learned)), math.prod(self.shape))
+        less = cost - nats - volume
+        changes = {"loss": -less, "elbo": less, "reconstruction": -less}
+        with self.decoder.set_to(scale):
+            yield {name: value + changes.get(name, 0.0) for name, value in figures.items()}
 
     def encode(self, images: Any) -> Tensor:
         """The posterior's mean (N, latent_dim), never a draw from it."""

@@ -54,8 +54,8 @@ def training(facts: Facts, player: str, net: Any, optimizer: Literal["adam", "mu
     if isinstance(net, MLP):
         epochs, batch_size, longest = facts.epochs(1_500_000, 300), facts.batch_size(128, 16), 100
     else:
-        epochs = facts.epochs(max(100_000, min(30 * facts.n, 250_000)), 300)
-        batch_size, longest = facts.batch_size(64, 32), 30
+        epochs = facts.epochs(max(100_000, min(20 * facts.n, 250_000)), 150)
+        batch_size, longest = facts.batch_size(64, 32), 20
     turn = Turn(optimizer=Optimizer(name=name, lr=2e-3 if name == "muon" else 1e-3))
     return Training(
         turns={player: turn},

@@ -360,13 +360,13 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
             if main and game.step * n // game.steps > (game.step - 1) * n // game.steps:
                 game.model.save(run.path / "snapshots" / f"step-{game.step:09d}")
             if (rest == 0 and epoch % game.every == 0) or game.step == game.steps:
-                figures = validate(game)
-                if figures:
-                    log.write("validation", game.step, epoch, figures)
-                    if "loss" in figures and (game.best is None or figures["loss"] < game.best):
-                        game.best, game.best_epoch = figures["loss"], epoch
-                        if main:
-                            game.model.save(run.path / "checkpoints" / "best")
+                if figures := validate(game):
+                    with game.model.calibrated(figures) as figures:
+                        log.write("validation", game.step, epoch, figures)
+                        if "loss" in figures and (game.best is None or figures["loss"] < game.best):
+                            game.best, game.best_epoch = figures["loss"], epoch
+                            if main:
+                                game.model.save(run.path / "checkpoints" / "best")
                 if main:
                     log.show(game.step, pictures(game, run.path, epoch))
                 if "loss" in figures and training.patience and epoch - game.best_epoch >= training.patience:
