@@ -153,7 +153,8 @@ def main() -> None:
     elif arguments.measure:
         for name in names:
             for who in sides(name):
-                note_length(name, who)
+                if arguments.only in (None, who):
+                    note_length(name, who)
     else:
         for seed in SEEDS:
             for name in names:
