@@ -38,6 +38,7 @@ def iwae(
         components: of a learned prior
         warmup: moves over which the KL's weight rises to 1
         optimizer: muon needs a fraction of adam's epochs, each of which takes longer; with it --lr 2e-3
+        likelihood: p(x given z) (default: bernoulli of black and white, as in the paper, else gaussian)
 
     Example:
         ganvas train iwae --data mnist -k 5 --epochs 100
