@@ -83,7 +83,7 @@ def from_files(
     progress: bool,
     asked: ranges.Range | None,
 ) -> store.Entry:
-    """The cache's entry for image files wherever they are; as `build_entry`."""
+    """The cache's entry for image files wherever they are, which may have labels of their own; as `build_entry`."""
     values = None if labels is None else arrays.labels_of(labels, files.names, what)
     given = "" if values is None else store.digest(values if values.dtype.kind != "U" else "\n".join(values.tolist()))
     manifest = store.digest("folder", what, files.manifest, repr((size, channels, asked)), given)
@@ -212,6 +212,8 @@ def _build(
     asked: ranges.Range | None,
 ) -> str:
     n = len(files.names)
+    if labels is None and files.labels is not None:
+        labels = arrays.labels_of(files.labels, files.names, what)
     with closing(surveyed(files)) as seen:
         tracked = store.tracked(seen, n, f"looking at {what}", progress)
         pages = [found for _, found in tracked if not isinstance(found, str)]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ganvas.data import arrays
-from ganvas.data.imagefiles import Files, suffixes
+from ganvas.data.imagefiles import Files, Scanned, suffixes
 from ganvas.errors import UserError
 
 _BRACE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -44,12 +44,17 @@ def find(source: str) -> list[Path]:
     return [path.absolute() for path in paths]
 
 
-def read(paths: Sequence[Path]) -> Files:
+def read(paths: Sequence[Path]) -> Scanned:
     """The images of shards, and their labels: of .cls, or "label" in .json; shards named train and test split.
 
     Raises:
-        UserError: a file that is no tar, or a compressed one; two images in a group, or a group without its label.
+        UserError: once they are scanned: a file that is no tar, or a compressed one; two images in a group, or a group
+            without its label.
     """
+    return Scanned(paths, lambda: _scan(paths))
+
+
+def _scan(paths: Sequence[Path]) -> Files:
     images: dict[str, tuple[Path, int, int]] = {}  # a path, where in it the image begins, and its size
     labels: dict[str, Any] = {}
     ignored: Counter[str] = Counter()
@@ -89,9 +94,8 @@ def read(paths: Sequence[Path]) -> Files:
             file.seek(start)
             return file.read(size)
 
-    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     values = np.array([labels[name] for name in images]) if labels else None
-    return Files(tuple(images), repr(facts), ignored, encoded, values)
+    return Files(tuple(images), "", ignored, encoded, values)
 
 
 def _label(shard: tarfile.TarFile, group: dict[str, tarfile.TarInfo], what: str) -> int | str | None:
