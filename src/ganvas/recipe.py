@@ -101,6 +101,7 @@ class Data:
         labels: a file of labels.
         range: what is black and what is white; None: as the data says.
         limit: rows of train, at most, and the same share of the others.
+        stream: decode image files when they are asked for; None: where the cache has no room.
         labelled: whether the model needs labels.
     """
 
@@ -111,6 +112,7 @@ class Data:
     labels: str | None = None
     range: tuple[float, float] | None = None
     limit: Count | None = None
+    stream: bool | None = None
     labelled: bool = False
 
 

@@ -87,3 +87,15 @@ def test_where_there_is_nothing_to_say_it_is_an_error(said: Said, tmp_path: Path
         (tmp_path / name).write_text("words")
     (tmp_path / "table.csv").write_text("a,b\n1,x\n")
     said("data", "show", tmp_path / source, status=1)
+
+
+def test_streamed(said: Said, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    folder = save(tmp_path / "photos", [Image.fromarray(random.integers(0, 256, (8, 8), np.uint8)) for _ in range(20)])
+    shown = lines(said("data", "show", folder, "--stream", "--out", tmp_path / "sheet.png"))
+    assert shown["size on disk"] == ["0.0 MB decoded, of which none is kept: streamed"]
+    assert shown["report"] == ["streamed, which means decoded when they are asked for: as asked"]
+    assert "report" not in lines(said("data", "show", folder)), "there is room"
+    run = tmp_path / "run"
+    said("train", "vae", "--data", folder, "--stream", "--epochs", 1, "--device", "cpu", "--out", run)
+    assert lines(said("show", run))["stream"] == ["true"]

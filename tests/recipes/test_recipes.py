@@ -47,6 +47,7 @@ def test_listing_the_recipes_imports_no_torch() -> None:
         ("vae", {"elbo": "sampled", "net": "dcgan"}, {"elbo": "sampled", "net": DCGAN()}),
         ("vae", {"hidden": (9, 7)}, {"net": MLP(hidden=(9, 7))}),
         ("vae", {"likelihood": "gaussian", "scale": 0.1}, {"likelihood": Gaussian(scale=0.1)}),
+        ("vae", {"scale": 0.1}, {"likelihood": Gaussian(scale=0.1)}),
         ("gan", {"hidden": (9, 7)}, {"generator": MLP(hidden=(9, 7), norm="batch")}),
         ("iwae", {"k": 7, "bound": "elbo"}, {"samples": 7, "bound": "elbo", "latent_dim": 50, "prior": Normal()}),
         ("iwae", {"gradient": "doubly"}, {"gradient": "doubly", "bound": "iwae"}),
@@ -62,7 +63,11 @@ def test_settings_reach_the_model(name: str, settings: dict[str, Any], expected:
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("vae", {"hidden": (9,), "net": "dcgan"}), ("vae", {"scale": 0.1}), ("gan", {"hidden": (9,), "paper": True})],
+    [
+        ("vae", {"hidden": (9,), "net": "dcgan"}),
+        ("vae", {"scale": 0.1, "likelihood": "bernoulli"}),
+        ("gan", {"hidden": (9,), "paper": True}),
+    ],
 )
 def test_settings_that_do_not_go_together(name: str, settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"leave|add"):

@@ -495,6 +495,9 @@ def test_a_command_trains_the_same_again(tmp_path: Path) -> None:
     line = command(changed(first, {}))
     assert main([*shlex.split(line)[1:], "--out", str(tmp_path / "a space")]) == 0
     assert ganvas.Run(tmp_path / "a space").recipe == first
+    assert "--stream" not in line
+    large = dataclasses.replace(first, data=dataclasses.replace(first.data, stream=True))
+    assert all("--stream" in command(changed(large, change)).split() for change in ({}, {"recipe": "gan"}))
     # Only what differs from the recipe's own settings stands in it.
     assert line.split().count("--likelihood") == 0
     clipped = made("wgan", warm_up=False, clip=0.1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ganvas.cli.shared import DATA, Channels, Labels, Limit, Range, Size, Strict, table
+from ganvas.cli.shared import DATA, Channels, Labels, Limit, Range, Size, Stream, Strict, table
 from ganvas.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def data_show(
     labels: Labels = None,
     range: Range = None,
     limit: Limit = None,
+    stream: Stream = False,
     strict: Strict = False,
     out: Annotated[Path | None, "PNG", "also a picture of 64 of its images"] = None,
 ) -> None:
@@ -53,7 +54,8 @@ def data_show(
     from ganvas.data.look import look, refusal
 
     try:
-        found = load(data, size=size, channels=channels, labels=labels, range=range, limit=limit, strict=strict)
+        how: dict[str, Any] = {"range": range, "limit": limit, "stream": stream or None, "strict": strict}
+        found = load(data, size=size, channels=channels, labels=labels, **how)
     except UserError as error:
         table(refusal(data, error))
         return

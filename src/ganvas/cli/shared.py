@@ -13,6 +13,7 @@ Channels = Annotated[Literal[1, 3, 4] | None, "1|3|4", "1 makes images grey, 3 c
 Range = Annotated[tuple[float, float] | None, "LOW HIGH", "values that are black and white (default: the data's)"]
 Limit = Annotated[int | None, "INT", "training images, at most, and the same share of the others"]
 Labels = Annotated[Path | None, "FILE", "of labels: CSV of lines file,label, or .npy"]
+Stream = Annotated[bool, "", "decode images when they are asked for, keep none"]
 Strict = Annotated[bool, "", "stop at a file that can't be read"]
 Device = Annotated[str, "NAME", "auto, cpu, cuda, cuda:1 or mps"]
 ModelData = Annotated[str | None, "DATA", f"{DATA} (default: the run's)"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ganvas.cli.shared import DATA, Channels, Device, Labels, Limit, Range, RunFolder, Size, Strict, table
+from ganvas.cli.shared import DATA, Channels, Device, Labels, Limit, Range, RunFolder, Size, Stream, Strict, table
 from ganvas.errors import UserError
 from ganvas.training import progress
 
@@ -25,6 +25,7 @@ def _training(
     range: Range = None,
     limit: Limit = None,
     binarise: Annotated[bool, "", "draw every pixel once as black or white"] = False,
+    stream: Stream = False,
     strict: Strict = False,
     epochs: Annotated[int | None, "INT", "passes over the data (default: the recipe's)"] = None,
     minutes: Annotated[float | None, "FLOAT", "how long it may take, instead of --epochs"] = None,
@@ -83,6 +84,7 @@ def train(words: list[str]) -> int:
         print(command)
         return 0
     values = command.parse(rest)
+    values["stream"] = values["stream"] or None  # without the flag: where there is no room
     from ganvas.training.train import train as start
 
     return _outcome(progress.watched(lambda report: start(name, report=report, **values)))
@@ -172,7 +174,7 @@ def show(
     recipe, state = it.recipe, it.state
     model, training, data = dump(recipe.model), dump(recipe.training), dump(recipe.data)
     last = {row.pop("split"): row for row in it.metrics}
-    finished = state["state"] == "finished"
+    finished, asked = state["state"] == "finished", ("binarise", "labels", "range", "limit", "stream")
     table(
         [
             ("run", it.path),
@@ -180,7 +182,7 @@ def show(
             ("state", f"{state['state']} at step {state['step']} of {state.get('steps', '?')}"),
             *[("", state[word]) for word in ("message",) if word in state],
             ("data", f"{data['source']}, {' x '.join(map(str, it.data['shape']))}"),
-            *[(f"  {name}", _words(data[name])) for name in ("binarise", "labels", "range", "limit") if data.get(name)],
+            *[(f"  {name}", _words(data[name])) for name in asked if data.get(name)],
             ("model", model.pop("kind")),
             *[(f"  {name}", _words(value)) for name, value in model.items()],
             ("training", _words({key: value for key, value in training.items() if key not in ("kind", "turns")})),

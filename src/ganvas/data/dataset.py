@@ -1,4 +1,4 @@
-"""`load`: any source as a `Dataset`, its splits mapped from the cache."""
+"""`load`: any source as a `Dataset`, its splits mapped from the cache, or streamed from their files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import amat, arrays, folder, imagefiles, look, pixels, python, ranges, shards, sources, store
+from ganvas.data import amat, arrays, folder, imagefiles, look, pixels, python, ranges, shards, sources, store, streamed
 from ganvas.data.imagefiles import Files
 from ganvas.errors import UserError, unknown
 
@@ -30,13 +30,13 @@ class Split:
 
     Attributes:
         images: uint8 or uint16 (N, H, W, C), a memory map: 0 is black, and 255 or 65535 white; or rows of numbers,
-            float32 (N, d), in the source's units.
+            float32 (N, d), in the source's units; or streamed images, which are taken as those of an array.
         labels: int64 (N,), indices into the data set's classes; (N, A) where it has A attributes; None without labels.
         names: of the source's files, (N,) text, a memory map; None where rows come from no files.
         order: int64 (N,), each row's place in the source; None where it isn't known.
     """
 
-    images: Array
+    images: Array | streamed.Images
     labels: NDArray[np.int64] | None
     names: Array | None = None
     order: NDArray[np.int64] | None = None
@@ -97,10 +97,11 @@ def load(
     labels: arrays.Labels | None = None,
     range: tuple[float, float] | None = None,
     limit: int | None = None,
+    stream: bool | None = None,
     strict: bool = False,
     progress: bool = True,
 ) -> Dataset:
-    """Prepares a data set in the cache, unless it is there, and maps it.
+    """Prepares a data set in the cache, unless it is there, and maps it; or streams image files.
 
     Args:
         source: a registered name; a folder or zip of images (`train` and `test` subfolders are the splits, other
@@ -117,6 +118,9 @@ def load(
         labels: for a folder or zip a CSV file of lines file,label; for these and arrays N numbers, as array or `.npy`.
         range: what is black and what is white, in the source's units. None chooses from the data, and reports it.
         limit: rows of train, at most, and the same share of the other splits; evenly over the classes, by a fixed seed.
+        stream: decode the images of files when they are asked for, each time, and keep none. None does so only where
+            the cache has no room for them, and reports it. The same rows as from the cache, but dark images of 8 bits
+            are not stretched; the fingerprint is of names, sizes and times, and not of the content.
         strict: stop at a file that cannot be read, instead of leaving it out and reporting it.
         progress: show progress on stderr, if that is a terminal.
 
@@ -124,6 +128,7 @@ def load(
         UserError: an unknown source, or one that cannot be prepared as asked; says why, and the remedy.
     """
     how: dict[str, Any] = {"size": size, "channels": channels, "labels": labels, "range": range, "limit": limit}
+    how["stream"] = stream
     if isinstance(source, Dataset):
         how = {name: source.how.get(name) if value is None else value for name, value in how.items()}
         binarise = binarise or source.how.get("binarise", False)
@@ -136,16 +141,17 @@ def load(
         raise UserError(f"--limit {limit}: it takes at least 1 row.")
     remarks: list[str] = []
 
-    def from_files(files: Files, what: str = "") -> store.Entry:
+    def from_files(files: Files, what: str = "", stream: bool | None = stream) -> store.Prepared:
         if labels is not None and files.labels is not None:
             raise UserError(f"{what or source} has its own labels; leave the separate labels out.")
-        return folder.from_files(files, what or str(source), wanted, channels, labels, strict, progress, asked)
+        return folder.from_files(files, what or str(source), wanted, channels, labels, strict, progress, asked, stream)
 
+    entry: store.Prepared
     if not isinstance(source, str | Path):
         name = "array"
         found = python.read(source)
         if isinstance(found, Files):
-            entry = from_files(found, "the list")
+            entry = from_files(found, "the list", stream=False)  # which is known by its entry alone
         else:
             given, columns = found
             digests = store.digest(*(part for key in sorted(given) for part in (key, given[key])), repr(columns))
@@ -173,7 +179,7 @@ def load(
         elif (files := look.packed(source)) is not None:
             entry = from_files(files)
         elif path.is_dir() or suffix == ".zip":
-            entry, remarks = folder.build_entry(path, wanted, channels, labels, strict, progress, asked)
+            entry, remarks = folder.build_entry(path, wanted, channels, labels, strict, progress, asked, stream)
         elif suffix in (".npy", ".npz"):
             entry = _from_files(str(path), [path], lambda paths: arrays.read(paths[0]), labels, asked)
         elif suffix == ".amat":
@@ -185,13 +191,19 @@ def load(
         else:
             known = "a folder, nor a .zip, .tar, .parquet, .npy, .npz, .amat, .csv or .tsv file, nor an image"
             raise UserError(f"{source!r} is neither {known}.")
+    streams = isinstance(entry, streamed.Entry)
+    if stream and not streams:
+        raise UserError(
+            f"{name!r} can't be streamed, which takes image files: a folder, zip, .tar or .parquet. Leave --stream out."
+        )
     entry = _derived(entry, name, wanted, channels, binarise, limit, progress)
-    return replace(_dataset(name, source, entry, remarks), how=how | {"binarise": binarise})
+    return replace(_dataset(name, source, entry, remarks), how=how | {"binarise": binarise, "stream": streams})
 
 
 def describe(dataset: Dataset) -> list[tuple[str, str]]:
     """The (field, value) pairs that `ganvas data show` prints."""
     splits = dataset.splits
+    streams = any(isinstance(part.images, streamed.Images) for part in splits.values())
     stored = sum(part.images.nbytes + (0 if part.labels is None else part.labels.nbytes) for part in splits.values())
     kind = "channels x height x width" if len(dataset.shape) == 3 else "numbers a row"
     kind = "points in the plane" if dataset.shape == (2,) else kind
@@ -204,8 +216,8 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
         *_label_lines(dataset),
         ("preparation", dataset.preparation),
         ("fingerprint", dataset.fingerprint),
-        ("duplicates", _duplicates(dataset)),
-        ("size on disk", f"{stored / 1e6:,.1f} MB"),
+        *([] if streams else [("duplicates", _duplicates(dataset))]),
+        ("size on disk", f"{stored / 1e6:,.1f} MB" + " decoded, of which none is kept: streamed" * streams),
     ]
     return lines + [("report", line) for line in dataset.report]
 
@@ -292,14 +304,14 @@ def _again(source: str) -> store.Entry:
 
 
 def _derived(
-    entry: store.Entry,
+    entry: store.Prepared,
     name: str,
     size: tuple[int, int] | None,
     channels: int | None,
     binarise: bool,
     limit: int | None,
     progress: bool,
-) -> store.Entry:
+) -> store.Prepared:
     """The entry whose rows are those of `entry` with what is still to be changed."""
     splits = entry.splits()
     shape = splits["train"][0].shape[1:]
@@ -317,9 +329,17 @@ def _derived(
     steps += [_BINARISED] if binarise else []
     if not steps:
         return entry
+    how = "; then ".join([entry.preparation, *steps])
     share = limit / len(splits["train"][0]) if limit else 1.0
     kept = {split: _share(labels, len(images), share, place) for place, (split, (images, labels)) in
             enumerate(splits.items())}  # fmt: skip
+    if isinstance(entry, streamed.Entry):
+        if binarise:
+            raise UserError(
+                f"--binarise keeps the pixels that it draws, and {name!r} is streamed: leave --binarise or --stream "
+                f"out, or make room in the cache, {str(store.root())!r}."
+            )
+        return entry.part(kept, how)
 
     def build(writer: store.Writer) -> str:
         total = sum(map(len, kept.values()))
@@ -331,7 +351,6 @@ def _derived(
         names, order = (_gathered(entry, kind, kept) for kind in ("names", "order"))
         own = ("classes", "attributes", "report", "unreadable", "range", "levels", "columns")
         meta = {key: entry.meta[key] for key in own}
-        how = "; then ".join([entry.preparation, *steps])
         found = np.concatenate(labels) if labels else None
         return writer.finish(entry.key, how, bounds, found, names=names, order=order, **meta)
 
@@ -366,13 +385,13 @@ def _share(labels: Array | None, n: int, share: float, place: int) -> NDArray[np
     return np.sort(drawn[:count])
 
 
-def _gathered(entry: store.Entry, kind: str, kept: dict[str, NDArray[np.int64]]) -> Array | None:
+def _gathered(entry: store.Prepared, kind: str, kept: dict[str, NDArray[np.int64]]) -> Array | None:
     parts = [(entry.extra(kind, split), rows) for split, rows in kept.items()]
     found = [part[rows] for part, rows in parts if part is not None]
     return np.concatenate(found) if found else None
 
 
-def _dataset(name: str, source: str, entry: store.Entry, remarks: list[str]) -> Dataset:
+def _dataset(name: str, source: str, entry: store.Prepared, remarks: list[str]) -> Dataset:
     splits = {
         split: Split(images, labels, entry.extra("names", split), entry.extra("order", split))
         for split, (images, labels) in entry.splits().items()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import arrays, imagefiles, pixels, ranges, store
+from ganvas.data import arrays, imagefiles, pixels, ranges, store, streamed
 from ganvas.data.imagefiles import Files
+from ganvas.data.pixels import Form
 from ganvas.errors import UserError
 
 LARGEST = 64  # side that is chosen for images of different sizes, at most, and for large ones
@@ -28,16 +28,8 @@ APART = "images of one file are all in one split"
 # The file's digest, and its images' pixels by their number in it, or why there are none.
 Decoded = tuple[bytes, dict[int, pixels.Pixels] | str]
 Pages = list[pixels.Page]
+Found = tuple[pixels.Page, ...] | str  # the images of a file, or why it has none
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Form:
-    """What every image becomes: `size` (None: it is), `channels`, and the scale of the samples."""
-
-    size: tuple[int, int] | None
-    channels: int
-    scale: ranges.Scale
 
 
 def build_entry(
@@ -48,8 +40,9 @@ def build_entry(
     strict: bool,
     progress: bool,
     asked: ranges.Range | None = None,
-) -> tuple[store.Entry, list[str]]:
-    """The cache's entry for the folder or zip at `path`, decoded now unless done before; and remarks on the path.
+    stream: bool | None = False,
+) -> tuple[store.Prepared, list[str]]:
+    """The entry for the folder or zip at `path`, decoded now unless done before; and remarks on the path.
 
     Raises:
         UserError: no images, labels that do not match, a range that holds no data; with `strict` also the first file
@@ -63,7 +56,7 @@ def build_entry(
     if labels is None and path.is_dir() and (table := _metadata(path)):
         labels, column = arrays.metadata(table, files.names)
         remarks = [f"labels are the column {column!r} of {table.name}"] if column else []
-    entry = from_files(files, str(path), size, channels, labels, strict, progress, asked)
+    entry = from_files(files, str(path), size, channels, labels, strict, progress, asked, stream)
     kinds = _kinds(files.ignored)
     return entry, remarks + ([f"files that are not images were ignored: {kinds}"] if kinds else [])
 
@@ -82,14 +75,37 @@ def from_files(
     strict: bool,
     progress: bool,
     asked: ranges.Range | None,
-) -> store.Entry:
-    """The cache's entry for image files wherever they are, which may have labels of their own; as `build_entry`."""
-    values = None if labels is None else arrays.labels_of(labels, files.names, what)
+    stream: bool | None = False,
+) -> store.Prepared:
+    """The entry for image files wherever they are, which may have labels of their own; as `build_entry`.
+
+    Args:
+        stream: decode images when they are asked for; None: only where the cache has no room for them.
+    """
+
+    def labels_of(labels: arrays.Labels | None) -> NDArray[Any] | None:
+        return None if labels is None else arrays.labels_of(labels, files.names, what)
+
+    values = labels_of(labels)
     given = "" if values is None else store.digest(values if values.dtype.kind != "U" else "\n".join(values.tolist()))
     manifest = store.digest("folder", what, files.manifest, repr((size, channels, asked)), given)
-    entry = store.entry(
-        manifest, lambda writer: _build(writer, files, what, size, channels, values, strict, progress, asked)
-    )
+
+    def plan() -> _Plan:
+        own = labels_of(files.labels) if values is None else values
+        found = survey(files, what, progress)
+        pages = [page for each in found if not isinstance(each, str) for page in each]
+        form, chosen = _form(pages, what, size, channels, asked)
+        return _Plan(files, what, own, strict, asked, found, pages, form, chosen)
+
+    entry: store.Prepared
+    try:
+        if stream:
+            entry = _stream(plan(), manifest, "as asked")
+        else:
+            entry = store.entry(manifest, lambda writer: _build(writer, plan(), progress, stream is None))
+    except store.NoRoomError as full:
+        why = f"kept, they would take {full.size / 1e9:,.3g} GB, and {full.free / 1e9:,.3g} GB are free in the cache"
+        entry = _stream(plan(), manifest, why)
     if strict and entry.meta["unreadable"]:
         raise _strict(*entry.meta["unreadable"][0])
     return entry
@@ -153,7 +169,7 @@ def read_files(
 def _read(
     files: Files, size: tuple[int, int], channels: int, asked: ranges.Range | None, known: ranges.Range | None
 ) -> Iterator[list[pixels.Pixels]]:
-    with closing(surveyed(files)) as seen:
+    with closing(_surveyed(files)) as seen:
         pages = [page for _, found in seen if not isinstance(found, str) for page in found]
     scale, finish = _reader(pages, asked, known)
     with closing(_decoded(files, Form(size, channels, scale))) as decoded:
@@ -200,81 +216,136 @@ def _reader(
     return scale, lambda row: row
 
 
-def _build(
-    writer: store.Writer,
-    files: Files,
-    what: str,
-    size: tuple[int, int] | None,
-    channels: int | None,
-    labels: NDArray[Any] | None,
-    strict: bool,
-    progress: bool,
-    asked: ranges.Range | None,
-) -> str:
-    n = len(files.names)
-    if labels is None and files.labels is not None:
-        labels = arrays.labels_of(files.labels, files.names, what)
-    with closing(surveyed(files)) as seen:
-        tracked = store.tracked(seen, n, f"looking at {what}", progress)
-        pages = [found for _, found in tracked if not isinstance(found, str)]
-    flat = [page for found in pages for page in found]
-    form, chosen = _form(flat, what, size, channels, asked)
-    content = hashlib.sha256()
-    kept: list[int] = []
-    names: list[str] = []
-    unreadable: list[tuple[str, str]] = []
-    shape: tuple[int, ...] = ()
-    top = 0
-    with closing(_decoded(files, form)) as decoded:
-        for index, (sha, found) in enumerate(store.tracked(decoded, n, f"decoding {what}", progress)):
-            name = files.names[index]
-            content.update(store.digest(name, sha).encode())
-            if isinstance(found, str):
-                unreadable.append((name, found))
-                if strict:
-                    raise _strict(name, found)
-                continue
-            kept += [index] * len(found)
-            names += [f"{name}#{i}" if len(found) > 1 else name for i in found]
-            for row in found.values():
-                shape, top = row.shape, max(top, int(row.max()))
-                writer.append(row[None])
-    if not kept:
-        why = ": ".join(unreadable[0])
-        raise UserError(f"{what}: none of the {n:,} images can be read; the first: {why}.")
-    scale, table = form.scale, None
-    if not _any_wide(flat):
-        scale = dataclasses.replace(pixels.scale_of(flat, what, asked), bits=8)
-        if asked is None and ranges.dark(top):
-            scale = ranges.Scale(0, top, top + 1, 8, f"values from 0 to {top} of 255, stretched to black and white")
-        table = None if scale == ranges.Scale() else scale(np.arange(256))
-    chosen += [scale.chosen] if scale.chosen else []
-    several = len(kept) - len(set(kept))
-    if several:
-        named = "every page, frame and slice (along a volume's last axis) is an image"
-        chosen.append(f"{named}: {len(kept):,} of {len(set(kept)):,} files")
-    if empty := sum(page.left_out for page in flat):
-        chosen.append(f"{empty:,} empty slices, each of one value, were left out")
+@dataclass(frozen=True)
+class _Plan:
+    """Image files, and what was found when they were looked at: each one's images, and what all of these become."""
 
-    refused = "; ".join(f"{name} was left out: {reason}" for name, reason in unreadable[:3])
+    files: Files
+    what: str
+    labels: NDArray[Any] | None
+    strict: bool
+    asked: ranges.Range | None
+    found: list[Found]
+    pages: Pages
+    form: Form
+    chosen: list[str]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of each image."""
+        return (*(self.form.size or self.pages[0].size), self.form.channels)
+
+    def scale(self, top: int) -> tuple[ranges.Scale, NDArray[Any] | None]:
+        """The scale of images whose largest byte is `top`, and the table by which bytes become what is kept."""
+        if _any_wide(self.pages):
+            return self.form.scale, None
+        scale = dataclasses.replace(pixels.scale_of(self.pages, self.what, self.asked), bits=8)
+        if self.asked is None and ranges.dark(top):
+            scale = ranges.Scale(0, top, top + 1, 8, f"values from 0 to {top} of 255, stretched to black and white")
+        return scale, None if scale == ranges.Scale() else scale(np.arange(256))
+
+
+class _Rows:
+    """The images of a plan that can be read, in order, and the files that can't."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self.plan = plan
+        self.file: list[int] = []
+        self.number: list[int] = []
+        self.names: list[str] = []
+        self.unreadable: list[tuple[str, str]] = []
+
+    def add(self, file: int, found: Iterable[int] | str) -> None:
+        """Takes a file's images, by their numbers in it, or why it has none."""
+        name = self.plan.files.names[file]
+        if isinstance(found, str):
+            self.unreadable.append((name, found))
+            if self.plan.strict:
+                raise _strict(name, found)
+            return
+        numbers = list(found)
+        self.file += [file] * len(numbers)
+        self.number += numbers
+        self.names += [f"{name}#{i}" if len(numbers) > 1 else name for i in numbers]
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """How rows are laid out: their splits, labels, and what is said of them."""
+
+    splits: dict[str, NDArray[np.int64]]
+    labels: NDArray[np.int64] | None
+    preparation: str
+    meta: dict[str, Any]
+
+
+def _build(writer: store.Writer, plan: _Plan, progress: bool, check: bool) -> str:
+    """Decodes all images into the cache; with `check` only if there is room for them."""
+    files, rows, n = plan.files, _Rows(plan), len(plan.files.names)
+    if check and plan.pages:
+        writer.check_room(len(plan.pages) * int(np.prod(plan.shape)) * plan.form.scale.bits // 8)
+    content = hashlib.sha256()
+    top = 0
+    with closing(_decoded(files, plan.form)) as decoded:
+        for index, (sha, found) in enumerate(store.tracked(decoded, n, f"decoding {plan.what}", progress)):
+            content.update(store.digest(files.names[index], sha).encode())
+            rows.add(index, found)
+            for row in () if isinstance(found, str) else found.values():
+                top = max(top, int(row.max()))
+                writer.append(row[None])
+    scale, table = plan.scale(top)
+    laid = _lay_out(plan, rows, scale)
+    if laid.labels is not None:
+        content.update(store.digest(laid.labels, *laid.meta["classes"]).encode())
+    names = np.array(rows.names)
+    how = laid.preparation
+    return writer.finish(content.hexdigest(), how, laid.splits, laid.labels, names=names, table=table, **laid.meta)
+
+
+def _stream(plan: _Plan, manifest: str, why: str) -> streamed.Entry:
+    """The entry of images that are decoded when they are asked for."""
+    rows = _Rows(plan)
+    for index, found in enumerate(plan.found):
+        rows.add(index, found if isinstance(found, str) else [page.number for page in found])
+    top = max((page.high for page in plan.pages), default=255)  # bytes are not read before: 255
+    scale, table = plan.scale(int(top))
+    laid = _lay_out(plan, rows, scale)
+    laid.meta["report"].append(f"streamed, which means decoded when they are asked for: {why}")
+    form = dataclasses.replace(plan.form, size=plan.shape[:2])
+    images = streamed.Images(plan.files, form, np.array(rows.file), np.array(rows.number), table)
+    key = store.key_of(store.digest("streamed", manifest), laid.preparation)
+    return streamed.Entry(key, laid.preparation, laid.meta, images, laid.splits, laid.labels, np.array(rows.names))
+
+
+def _lay_out(plan: _Plan, rows: _Rows, scale: ranges.Scale) -> _Laid:
+    files, what, form, pages = plan.files, plan.what, plan.form, plan.pages
+    n, chosen = len(files.names), [*plan.chosen, *([scale.chosen] if scale.chosen else [])]
+    if not rows.file:
+        why = ": ".join(rows.unreadable[0])
+        raise UserError(f"{what}: none of the {n:,} images can be read; the first: {why}.")
+    kept = len(rows.file)
+    if several := kept - len(set(rows.file)):
+        named = "every page, frame and slice (along a volume's last axis) is an image"
+        chosen.append(f"{named}: {kept:,} of {kept - several:,} files")
+    if empty := sum(page.left_out for page in pages):
+        chosen.append(f"{empty:,} empty slices, each of one value, were left out")
+    refused = "; ".join(f"{name} was left out: {reason}" for name, reason in rows.unreadable[:3])
     folders, remarks = None, list[str]()
     if files.alone:
         nothing = np.arange(0)
-        splits = {"train": nothing, "validation": nothing, "test": np.arange(len(kept))}
+        splits = {"train": nothing, "validation": nothing, "test": np.arange(kept)}
     else:
-        splits, folders, remarks = _layout(names, what, refused and f"{refused}.", np.array(kept))
-    values = folders if labels is None else labels[kept]
+        splits, folders, remarks = _layout(rows.names, what, refused and f"{refused}.", np.array(rows.file))
+    values = folders if plan.labels is None else plan.labels[rows.file]
     codes, classes = (None, None) if values is None else arrays.encode(values)
-    if codes is not None and classes is not None:
-        content.update(store.digest(codes, *classes).encode())
-    fitted = f"size as it is, {shape[0]} x {shape[1]}" if form.size is None else pixels.fitting(form.size)
+    height, width, channels = plan.shape
+    fitted = f"size as it is, {height} x {width}" if form.size is None else pixels.fitting(form.size)
     fitted += f"; {APART}" * (APART in remarks)  # other splits are another entry
-    laid = pixels.WHITE if shape[2] < 4 else "transparency kept"
-    how = f"{fitted}; {pixels.KINDS[shape[2]]}; {laid}; {arrays.bits(scale)}"
-    report = _report(unreadable, n) + chosen + remarks
-    meta: dict[str, Any] = {"classes": classes, "attributes": None, "report": report, "unreadable": unreadable}
-    meta |= arrays.facts(scale)
-    return writer.finish(content.hexdigest(), how, splits, codes, names=np.array(names), table=table, **meta)
+    laid = pixels.WHITE if channels < 4 else "transparency kept"
+    how = f"{fitted}; {pixels.KINDS[channels]}; {laid}; {arrays.bits(scale)}"
+    report = _report(rows.unreadable, n) + chosen + remarks
+    meta: dict[str, Any] = {"classes": classes, "attributes": None, "report": report, "unreadable": rows.unreadable}
+    return _Laid(splits, codes, how, meta | arrays.facts(scale))
 
 
 def _form(
@@ -316,21 +387,40 @@ def _kinds(ignored: dict[str, int]) -> str:
     return ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
 
 
-def surveyed(files: Files) -> Generator[tuple[bytes, Pages | str], None, None]:
-    """Each file's digest, and its images or why it has none, in order; to be closed."""
+def survey(files: Files, what: str, progress: bool) -> list[Found]:
+    """Each file's images, or why it has none, in order: looked at now unless it is noted in the cache.
+
+    Equal ones are one object, and most of a million files are equal.
+    """
+
+    def look() -> dict[str, Any]:
+        kinds: dict[Found, int] = {}
+        with closing(_surveyed(files)) as seen:
+            found = (each if isinstance(each, str) else tuple(each) for _, each in seen)
+            tracked = store.tracked(found, len(files.names), f"looking at {what}", progress)
+            kind_of = [kinds.setdefault(each, len(kinds)) for each in tracked]
+        plain = [kind if isinstance(kind, str) else [dataclasses.astuple(page) for page in kind] for kind in kinds]
+        return {"kinds": plain, "kind_of": kind_of}
+
+    noted = store.noted(store.digest("survey", what, files.manifest), look)
+    kinds = [
+        kind if isinstance(kind, str) else tuple(pixels.Page(tuple(size), *rest) for size, *rest in kind)
+        for kind in noted["kinds"]
+    ]
+    return [kinds[kind] for kind in noted["kind_of"]]
+
+
+def _surveyed(files: Files) -> Generator[tuple[bytes, Pages | str], None, None]:
     return _in_threads(files, pixels.survey)
 
 
 def _decoded(files: Files, form: Form) -> Generator[Decoded, None, None]:
-    def decode(data: bytes) -> dict[int, pixels.Pixels]:
-        return pixels.decode_all(data, form.size, form.channels, form.scale)
-
-    return _in_threads(files, decode)
+    return _in_threads(files, lambda data: pixels.decode_all(data, form))
 
 
 def _in_threads(files: Files, ask: Callable[[bytes], T]) -> Generator[tuple[bytes, T | str], None, None]:
-    """Asks in threads (Pillow lets go of the interpreter's lock), in order, a few files ahead of the reader."""
-    from PIL import Image, UnidentifiedImageError
+    """Asks in threads, in order, a few files ahead of the reader."""
+    from PIL import Image
 
     def decode(name: str) -> tuple[bytes, T | str]:
         data = b""
@@ -341,14 +431,10 @@ def _in_threads(files: Files, ask: Callable[[bytes], T]) -> Generator[tuple[byte
         except UserError:  # a package is missing
             raise
         except Exception as error:  # Pillow's decoders raise SyntaxError, struct.error, IndexError and others
-            result = str(error) or type(error).__name__
-            if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-                result = f"refused as a decompression bomb: {result}"
-            elif isinstance(error, UnidentifiedImageError):  # whose message is the address of a buffer
-                result = "not an image, or its header is damaged"
+            result = pixels.reason(error)
         return hashlib.sha256(data).digest(), result
 
-    workers = max(1, min(32, os.cpu_count() or 1))
+    workers = streamed.workers()
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")  # odd metadata is no reason to leave an image out, or to write over the bar
         warnings.simplefilter("error", Image.DecompressionBombWarning)

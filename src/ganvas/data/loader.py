@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ganvas.data.dataset import Split
+from ganvas.data.streamed import Images
 from ganvas.errors import UserError
 from ganvas.randomness import order
 
 
-def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+def to_tensor(images: np.ndarray | Images, device: torch.device | str = "cpu") -> Tensor:
     """Rows of a split as a model takes them.
 
     Args:
-        images: uint8 or uint16 (N, H, W, C), or rows of numbers, float32 (N, d).
+        images: uint8 or uint16 (N, H, W, C), or rows of numbers, float32 (N, d); streamed images are all decoded.
         device: where the tensor goes; images travel as they are kept.
 
     Returns:
         float32 (N, C, H, W) in [0, 1], channels last in memory, or the rows (N, d).
     """
+    images = np.asarray(images)
     if images.dtype == np.uint16:  # few of torch's operations know it
         rows = torch.from_numpy(np.require(images, requirements=["C", "W"]).view(np.int16)).to(
             device, non_blocking=True
@@ -67,6 +72,7 @@ class Batches:
         self.split, self.batch_size, self.seed, self.device = split, batch_size, seed, device
         self.rank, self.share = rank, batch_size // world
         self._epoch, self._order = -1, np.empty(0, np.int64)
+        self._begun: dict[int, Callable[[], NDArray[np.generic]]] = {}  # batches of streamed images, by their number
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -74,8 +80,16 @@ class Batches:
 
     def __getitem__(self, index: int) -> Tensor:
         """Batch `index`, counted from the start of the run: this process's rows of it."""
+        images = self.split.images
+        if not isinstance(images, Images):
+            return to_tensor(images[self._rows(index)], self.device)
+        # The next one is decoded while this one is trained on; and several players take this one in turn.
+        self._begun = {i: self._begun.get(i) or images.begin(self._rows(i)) for i in (index, index + 1)}
+        return to_tensor(self._begun[index](), self.device)
+
+    def _rows(self, index: int) -> NDArray[np.int64]:
         epoch, place = divmod(index, len(self))
         if epoch != self._epoch:
             self._epoch, self._order = epoch, order(self.seed, "order", epoch, n=len(self.split))
         first = place * self.batch_size + self.rank * self.share
-        return to_tensor(self.split.images[self._order[first : first + self.share]], self.device)
+        return self._order[first : first + self.share]

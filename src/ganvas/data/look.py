@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +55,12 @@ def look(source: str) -> list[tuple[str, str]]:
     files = files_of(str(path))
     if files is None or not files.names:
         return []
-    pages, refused = [], list[str]()
-    with closing(folder.surveyed(files)) as seen:
-        for name, (_, found) in zip(files.names, seen, strict=True):
-            if isinstance(found, str):
-                refused.append(f"{name}: {found}")
-            else:
-                pages += found
+    pages, refused = folder.Pages(), list[str]()
+    for name, found in zip(files.names, folder.survey(files, str(path), progress=False), strict=True):
+        if isinstance(found, str):
+            refused.append(f"{name}: {found}")
+        else:
+            pages += found
     lines = [("files", f"{len(files.names):,}, of {len(pages):,} images")]
     lines += [("refused", line) for line in refused[:SHOWN]]
     lines += [("refused", f"and {len(refused) - SHOWN:,} more")] if len(refused) > SHOWN else []

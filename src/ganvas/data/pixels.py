@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ KINDS = {1: "grey", 3: "colour", 4: "colour with transparency"}
 _PHOTOMETRIC, _BITS, _ORIENTATION = 262, 258, 0x0112
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Page:
     """What an image of a file is, before it is fitted.
 
@@ -36,6 +36,7 @@ class Page:
         low: its smallest sample, if it is wide.
         high: its largest; of a file that states a window, both are the window's.
         left_out: empty slices of the file, at the first page of it.
+        number: its place in the file, from 0.
     """
 
     size: tuple[int, int]
@@ -45,6 +46,16 @@ class Page:
     low: float = 0.0
     high: float = 255.0
     left_out: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Form:
+    """What every image becomes: `size` (None: it is), `channels`, and the scale of the samples."""
+
+    size: tuple[int, int] | None
+    channels: int
+    scale: ranges.Scale
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -84,9 +95,10 @@ def survey(data: bytes, most: int | None = None) -> list[Page]:
             if _is_wide(image):
                 values = _wide(image)
                 kind = "f" if image.mode == "F" else "i"
-                found.append(Page((h, w), False, image.mode, kind, float(values.min()), float(values.max())))
+                low, high = float(values.min()), float(values.max())
+                found.append(Page((h, w), False, image.mode, kind, low, high, number=number))
             else:
-                found.append(Page((h, w), not _is_grey(image, data), image.mode))
+                found.append(Page((h, w), not _is_grey(image, data), image.mode, number=number))
     return found
 
 
@@ -102,24 +114,41 @@ def _survey_frames(frames: list[medical.Frame], empty: int) -> list[Page]:
     for frame in frames:
         values, size = frame.values, frame.values.shape[:2]
         if values.dtype == np.uint8 and frame.window is None:
-            found.append(Page(size, values.ndim == 3, "RGB" if values.ndim == 3 else "L"))
+            found.append(Page(size, values.ndim == 3, "RGB" if values.ndim == 3 else "L", number=frame.number))
             continue
         low, high = frame.window or (float(values.min()), float(values.max()))
         kind = "w" if frame.window else "i" if (values == np.rint(values)).all() else "f"
-        found.append(Page(size, False, "F", kind, low, high))
+        found.append(Page(size, False, "F", kind, low, high, number=frame.number))
     found[0] = replace(found[0], left_out=empty)
     return found
 
 
-def decode_all(
-    data: bytes, size: tuple[int, int] | None, channels: int | None, scale: ranges.Scale
-) -> dict[int, Pixels]:
-    """Every image of a file, by its number there: the pages of a TIFF, slices of a volume, else one; as `decode`."""
+def decode_all(data: bytes, form: Form, only: Container[int] | None = None) -> dict[int, Pixels]:
+    """Images of a file, by their number there: the pages of a TIFF, slices of a volume, else one; as `decode`.
+
+    Args:
+        data: a file.
+        form: what they become.
+        only: the numbers of those that are wanted; None: all.
+    """
+    whole = (form.size, form.channels)
     if frames := _frames(data):
-        return {frame.number: _framed(frame.values, size, channels, scale) for frame in frames[0]}
+        wanted = [frame for frame in frames[0] if only is None or frame.number in only]
+        return {frame.number: _framed(frame.values, *whole, form.scale) for frame in wanted}
     with _opened(data) as image:
-        pages = _pages(image)
-    return {page: decode(data, size, channels, page, scale) for page in range(pages)}
+        pages = [page for page in range(_pages(image)) if only is None or page in only]
+    return {page: decode(data, *whole, page, form.scale) for page in pages}
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, in words, by what Pillow raised."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):  # whose message is the address of a buffer
+        return "not an image, or its header is damaged"
+    found = str(error) or type(error).__name__
+    bomb = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
+    return f"refused as a decompression bomb: {found}" if bomb else found
 
 
 def _framed(values: Pixels, size: tuple[int, int] | None, channels: int | None, scale: ranges.Scale) -> Pixels:

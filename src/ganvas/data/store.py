@@ -4,6 +4,7 @@
                                  and preparation
     <cache>/index/<manifest>     the key, so that a second start need not read 20,000 files again
     <cache>/building/<manifest>  what one process is writing now, under the lock of the same name
+    <cache>/notes/<manifest>     what is dear to find out of a source and small to keep: which images its files hold
 
 Rows lie split after split, so a split is a slice of one memory map. A builder that dies leaves a folder in `building`
 and nothing else; as only the holder of its lock may write there, whoever gets the lock knows that the folder is stale.
@@ -16,18 +17,21 @@ import json
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganvas.errors import UserError
+from ganvas.files import replace
 
 FORMAT = 2  # counted up when the meaning of an entry changes: old entries are then no longer found
 ORDER_SEED = 20140610
 CHUNK = 512  # rows that are in memory at a time
+ROOM = 0.9  # of the free disk space, that an entry may take while it is made
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -56,6 +60,11 @@ def digest(*parts: str | bytes | Array) -> str:
     return sha.hexdigest()
 
 
+def key_of(content: str, preparation: str) -> str:
+    """The key of what was made from this content, which is a digest, by this preparation."""
+    return digest(f"format {FORMAT}", content, preparation)
+
+
 def random_splits(n: int, what: str, why: str = "") -> dict[str, NDArray[np.int64]]:
     """80 / 10 / 10 by a permutation that depends on `n` alone; at least one row each.
 
@@ -78,6 +87,39 @@ def tracked(items: Iterable[T], total: int, what: str, progress: bool) -> Iterab
     from rich.progress import track
 
     return track(items, description=what, total=total, console=Console(stderr=True), transient=True)
+
+
+class Prepared(Protocol):
+    """A prepared data set: an `Entry`, or one whose images are streamed.
+
+    Attributes:
+        key: its fingerprint.
+        preparation: how its images were made, as a sentence.
+        meta: what else is known of it.
+    """
+
+    key: str
+    preparation: str
+    meta: dict[str, Any]
+
+    def splits(self) -> Mapping[str, tuple[Any, Array | None]]:
+        """(images, labels) of each split."""
+
+    def extra(self, name: str, split: str) -> Array | None:
+        """The "names" or "order" of a split's rows; None where there are none."""
+
+
+class NoRoomError(Exception):
+    """The disk has no room for an entry.
+
+    Attributes:
+        size: bytes that the rows take.
+        free: bytes that are free.
+    """
+
+    def __init__(self, size: int, free: int) -> None:
+        super().__init__(f"{size:,} bytes to keep, {free:,} are free")
+        self.size, self.free = size, free
 
 
 class Entry:
@@ -123,6 +165,16 @@ class Writer:
         self._file = (folder / "rows").open("w+b")
         self._dtype: np.dtype[Any] = np.dtype(np.uint8)
         self._shape: tuple[int, ...] = ()
+
+    def check_room(self, size: int) -> None:
+        """Whether rows of `size` bytes in all can be kept.
+
+        Raises:
+            NoRoomError: they can't: while they are laid out, they are there twice.
+        """
+        free = shutil.disk_usage(self.folder).free
+        if 2 * size > ROOM * free:
+            raise NoRoomError(size, free)
 
     def append(self, rows: Array) -> None:
         """Takes `rows` (n, ...), all calls with the same dtype and the same shape behind n."""
@@ -177,7 +229,7 @@ class Writer:
                     _sync(out)
         ends = np.cumsum([len(rows) for rows in splits.values()]).tolist()
         bounds = dict(zip(splits, zip([0, *ends], ends, strict=False), strict=True))
-        key = digest(f"format {FORMAT}", content, preparation)
+        key = key_of(content, preparation)
         facts = {"key": key, "preparation": preparation, "splits": bounds, "bytes": written, **meta}
         with (self.folder / "meta.json").open("wb") as out:
             out.write(json.dumps(facts, indent=1, ensure_ascii=False).encode())
@@ -221,6 +273,28 @@ def entry(manifest: str, build: Callable[[Writer], str]) -> Entry:
         aside.write_text(key)
         aside.replace(base / "index" / name)
     return Entry(base / "sets" / key)
+
+
+def noted(manifest: str, find: Callable[[], Any]) -> Any:
+    """The value that `find` gives, JSON; found out now only if no process has noted it before.
+
+    Args:
+        manifest: as for `entry`.
+        find: finds it out.
+    """
+    base, name = root(), digest(f"format {FORMAT}", manifest)
+    from filelock import FileLock
+
+    for part in ("notes", "locks"):
+        (base / part).mkdir(parents=True, exist_ok=True)
+    note = base / "notes" / name
+    with FileLock(base / "locks" / f"{name}.note"):
+        try:
+            return json.loads(zlib.decompress(note.read_bytes()))
+        except (OSError, ValueError, zlib.error):
+            found = find()
+            replace(note, lambda part: part.write_bytes(zlib.compress(json.dumps(found).encode())))
+            return found
 
 
 def find(prefix: str) -> Entry | None:

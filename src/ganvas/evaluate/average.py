@@ -27,14 +27,15 @@ def average(model: Model, split: Split, seed: int, *, rank: int = 0, world: int 
     with model.asked(), fast_products(model.device):
         for number, start in enumerate(range(0, len(split), ROWS)):
             # A rank without a block still gives zeros by name, so that the sums of all ranks fit together.
+            own = number % world == rank
+            if not own and totals:
+                continue
             part = slice(start, start + ROWS)
             rows = to_tensor(split.images[part], model.device)
-            weight = len(rows) if number % world == rank else 0
-            if weight or not totals:
-                labels = None if split.labels is None else torch.tensor(split.labels[part], device=model.device)
-                figures = model.measure(rows, labels, Draw(seed, number))
-                if not figures:
-                    return {}
-                for name, value in figures.items():
-                    totals[name] = totals.get(name, 0) + weight * value.double()
+            labels = None if split.labels is None else torch.tensor(split.labels[part], device=model.device)
+            figures = model.measure(rows, labels, Draw(seed, number))
+            if not figures:
+                return {}
+            for name, value in figures.items():
+                totals[name] = totals.get(name, 0) + own * len(rows) * value.double()
     return {name: float(total) / len(split) for name, total in totals.items()}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -106,7 +107,7 @@ class Model(nn.Module):
 
         self.range = dataset.range
         if self.units.rows and dataset.source not in names():
-            self.units.measure(dataset.splits["train"].images)
+            self.units.measure(np.asarray(dataset.splits["train"].images))
 
     def finished(self, dataset: Dataset, seed: int) -> Model:
         """The model that is kept when a training ends: itself, unless a family says otherwise."""

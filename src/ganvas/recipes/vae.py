@@ -46,9 +46,11 @@ def vae(
 
     if hidden and net not in (None, "mlp"):
         raise UserError(f"hidden is of the mlp, and the net is {net}: leave one of them away.")
-    if scale is not None and likelihood != "gaussian":
-        raise UserError(f"scale is of the gaussian, and the likelihood is {likelihood}: add --likelihood gaussian.")
+    if scale is not None and likelihood not in (None, "gaussian"):
+        raise UserError(f"scale is of the gaussian, and the likelihood is {likelihood}: leave one of them away.")
     facts = facts or Facts()
+    if scale is not None:
+        likelihood = "gaussian"
     made = net_for(facts, "mlp" if hidden else net, hidden)
     dense = isinstance(made, MLP)
     chosen = likelihood_for(facts, likelihood, "shared" if scale is None else scale or None)

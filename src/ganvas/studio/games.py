@@ -148,7 +148,7 @@ class OnLine:
     def _place(self, fakes: bool) -> None:
         """Put the Gaussians where the settings have them, and let move who may."""
         for name, game in self.games.items():
-            game.data.splits["train"].images[:] = self.it.real + self.it.real_sd * self.noise
+            np.asarray(game.data.splits["train"].images)[:] = self.it.real + self.it.real_sd * self.noise
             turns = self._turns(name)
             game.turns = turns if self.it.free else {"discriminator": turns["discriminator"]}
             if fakes:

@@ -113,7 +113,8 @@ class Run:
         own = self.recipe.data
         binarise = binarise or own.binarise
         how: dict[str, Any] = {"size": own.size, "channels": own.channels, "labels": own.labels}
-        return load(own.source, **how, range=own.range, limit=own.limit, binarise=binarise)
+        how |= {"range": own.range, "limit": own.limit, "stream": own.stream}
+        return load(own.source, **how, binarise=binarise)
 
     @property
     def state(self) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def train(
     range: tuple[float, float] | None = None,
     limit: int | None = None,
     binarise: bool | None = None,
+    stream: bool | None = None,
     strict: bool = False,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -83,6 +84,7 @@ def train(
         range: what is black and what is white, in the data's units; by default as the data says.
         limit: training images, at most, and the same share of the others.
         binarise: draw every pixel once as black or white.
+        stream: decode images when they are asked for and keep none; by default where the cache has no room for them.
         strict: stop at a file that can't be read.
         epochs: passes over the data; the recipe's own by default, as the next ones.
         batch_size: images a move, over all processes.
@@ -113,7 +115,7 @@ def train(
     if tensorboard and find_spec("tensorboard") is None:
         raise UserError("--tensorboard needs the extra: pip install 'ganvas[tensorboard]'.")
     how: dict[str, Any] = {"size": size, "channels": channels, "binarise": binarise, "labels": labels}
-    how |= {"range": range, "limit": limit}
+    how |= {"range": range, "limit": limit, "stream": stream}
     how = {name: getattr(own, name) if value is None else value for name, value in how.items()}
     dataset = load(own.source if data is None else data, **how, strict=strict)
     facts = Facts.of(dataset)

@@ -27,7 +27,7 @@ def probes(subject: Subject) -> Iterator[Figure]:
     if any(split.labels is None for split in splits):
         raise NotApplicableError(f"{subject.dataset.name!r} has no labels to read from codes.")
     d = model.config.latent_dim
-    axes = principal(_flat(spread(splits[0], FITTED).images), d)
+    axes = principal(_flat(np.asarray(spread(splits[0], FITTED).images)), d)
     spaces: dict[str, Callable[[Array], Array]] = {
         "codes": lambda images: model.encode(to_tensor(images, model.device)).cpu().numpy(),
         "PCA": lambda images: (_flat(images) - axes[0]) @ axes[1],

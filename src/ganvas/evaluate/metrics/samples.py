@@ -161,7 +161,9 @@ def parzen(subject: Subject) -> Iterator[Figure]:
         raise NotApplicableError("a Parzen window takes images; for points there are the modes.")
     samples = subject.draw(PARZEN_SAMPLES)
     validation = subject.dataset.splits["validation"].images[:PARZEN_VALIDATION]
-    found = window(*(rows / np.iinfo(rows.dtype).max for rows in (samples, validation, subject.real.images)))
+    found = window(
+        *(rows / np.iinfo(rows.dtype).max for rows in (samples, validation, np.asarray(subject.real.images)))
+    )
     note = f"the protocol takes {PARZEN_SAMPLES:,} samples" if len(samples) < PARZEN_SAMPLES else ""
     protocol = f"sigma {found['sigma']:.2g} chosen on {len(validation):,} validation images"
     value, error = found["log_likelihood"], found["standard_error"]

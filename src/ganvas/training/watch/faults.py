@@ -214,9 +214,11 @@ def latent_loss_too_high(recipe: Recipe) -> Sequence[Changes]:
 
 
 @fault({"aggregate_kl": at_most(1.5), "told_from_reconstructions": at_most(0.85)})
-def reconstruction_loss_weighted_too_high(recipe: Recipe) -> Sequence[Changes]:
+def reconstruction_loss_weighted_too_high(recipe: Recipe) -> Sequence[Changes] | None:
     """The codes lie where the prior does not: images are reconstructed well, but samples are broken."""
     beta = getattr(recipe.model, "beta", 1.0)
+    if beta >= 1 and getattr(recipe.model, "fit", 0):
+        return None  # P(z) is fitted to the codes at the end, wherever they lie
     return [{"beta": 1.0 if beta < 1 else beta * 4}, {"prior": "vamp"}]
 
 
@@ -260,7 +262,7 @@ def underfit(recipe: Recipe) -> Sequence[Changes]:
     return [{"epochs": 4 * recipe.training.epochs}, {"net": "residual"}]
 
 
-@fault({"detail": at_least(0.15)})
+@fault({"detail": at_least(0.15)}, {"detail": at_least(0.3), "explained_held_out": at_least(0.45)})
 def blurred(recipe: Recipe) -> Sequence[Changes]:
     """Reconstructions lack the detail of the images: edges and texture are averaged away."""
     wider = {"latent_dim": 4 * recipe.model.latent_dim} if hasattr(recipe.model, "latent_dim") else {}
@@ -400,7 +402,8 @@ def changed(recipe: Recipe, changes: Changes) -> dict[str, Any]:
     name = changes.get("recipe", recipe.name)
     flags = {**_flags(recipe), **changes}
     if name != recipe.name:
-        flags = {flag: flags[flag] for flag in flags if flag in changes or flag in ("data", *DATA, "seed", "device")}
+        kept = {*changes, "data", "stream", *DATA, "seed", "device"}
+        flags = {flag: value for flag, value in flags.items() if flag in kept}
     return {**flags, "recipe": name}
 
 
@@ -431,6 +434,8 @@ def _flags(recipe: Recipe) -> dict[str, Any]:
     made: Recipe = build(RECIPES[recipe.name], recipe.arguments)
     flags = {flag: value for flag, value in recipe.arguments.items() if value != known[flag].default}
     flags["data"] = recipe.data.source
+    if recipe.data.stream:  # if it is False there was room, and there will be
+        flags["stream"] = True
     for now, before, names in ((recipe.data, made.data, DATA), (recipe.training, made.training, TRAINING)):
         flags |= {name: getattr(now, name) for name in names if getattr(now, name) != getattr(before, name)}
     rates = {turn.optimizer.lr for turn in recipe.training.turns.values()}
