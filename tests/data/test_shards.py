@@ -126,6 +126,8 @@ def test_a_second_start_scans_no_shard(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(shards, "_scan", None)
         assert load(path).fingerprint == first.fingerprint and load(path).classes == ("0", "1")
+        again = load(path, stream=True)  # whose names are needed at every start
+        assert again.classes == ("0", "1") and (whole(again, "images") == whole(first, "images")).all()
     write(path, groups(cls=lambda i: f"{i % 3}"))
     assert load(path).classes == ("0", "1", "2")
     write(path, groups() | {"000.cls": b"1"})
