@@ -375,6 +375,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, images: Dataset) -> tuple[Pa
         "gan": (GAN(latent_dim=6, generator=SMALL), GREY, None),
     }
     models = {name: make(config, shape) for name, (config, shape, _) in settings.items()}
+    models["vae"].range = (0, 4095)
     for name, (_, _, dataset) in settings.items():
         facts = {"run": name, "recipe": "a recipe", "data": "some data"}
         export.write_page(models[name], folder / name, facts, dataset)
@@ -392,7 +393,7 @@ def test_the_folder_holds_what_the_page_reads(pages: tuple[Path, dict[str, Model
     assert len([*folder.rglob("*.wasm")]) == 3
     space = json.loads((folder / "vae" / "space.json").read_text())
     assert (space["id"], space["name"], space["recipe"], space["data"]) == ("vae", "vae", "a recipe", "some data")
-    assert space["shape"] == [3, 16, 16] and "encode" in space["verbs"]
+    assert space["shape"] == [3, 16, 16] and "encode" in space["verbs"] and space["range"] == [0, 4095]
     chart = json.loads((folder / "vae" / "atlas.json").read_text())
     with Image.open(folder / "vae" / "atlas.png") as sheet:
         place = divmod(7, chart["columns"])

@@ -407,6 +407,7 @@ def _write_contents(model: Model, folder: Path, facts: Mapping[str, str], datase
     written = [_write(model, part, folder, facts) for part in parts if part.name in PAGE]
     run, recipe, data = (facts.get(key, "") for key in ("run", "recipe", "data"))
     space = atlas.space(model, dataset, id=run, name=run, recipe=recipe, data=data)
+    space["range"] = model.range  # the page says where a browser's 8 bits are fewer
     if isinstance(model, DenoisingAutoencoderModel):
         space["noise"] = model.config.noise  # the page puts it on, where the studio's server would
     try:

@@ -120,3 +120,10 @@ def test_the_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(UserError, match=r"pip install 'ganvas\[parquet\]'"):
         load(path)
+
+
+def test_a_second_start_opens_no_file(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.parquet", label=[0, 1] * 6)
+    first = load(path)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert load(path).fingerprint == first.fingerprint and load(path).classes == ("0", "1")

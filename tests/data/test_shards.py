@@ -118,3 +118,18 @@ def test_what_is_no_tar_or_is_not_there(tmp_path):
 def test_a_damaged_image_is_left_out_by_name(tmp_path):
     found = load(write(tmp_path / "s.tar", groups() | {"004.png": b"no image"}))
     assert "  s-004.png: not an image, or its header is damaged" in found.report
+
+
+def test_a_second_start_scans_no_shard(tmp_path, monkeypatch):
+    path = write(tmp_path / "s.tar", groups(cls=lambda i: f"{i % 2}"))
+    first = load(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "_scan", None)
+        assert load(path).fingerprint == first.fingerprint and load(path).classes == ("0", "1")
+        again = load(path, stream=True)  # whose names are needed at every start
+        assert again.classes == ("0", "1") and (whole(again, "images") == whole(first, "images")).all()
+    write(path, groups(cls=lambda i: f"{i % 3}"))
+    assert load(path).classes == ("0", "1", "2")
+    write(path, groups() | {"000.cls": b"1"})
+    with pytest.raises(UserError, match="has no label"):
+        load(path)

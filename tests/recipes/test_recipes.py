@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import ganvas.recipes  # noqa: F401  (fills the registry)
 from ganvas.data import load
 from ganvas.errors import UserError
-from ganvas.likelihoods import Gaussian
+from ganvas.likelihoods import Bernoulli, Gaussian
 from ganvas.models.base import FAMILIES
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
 from ganvas.priors import Normal, StochasticLayer, Uniform, Vamp
+from ganvas.randomness import Draw
 from ganvas.recipe import RECIPES, Facts
 from ganvas.registry import build, kind, parameters
 from ganvas.techniques import TECHNIQUES, Clip, MinibatchDiscrimination
@@ -254,16 +256,35 @@ def test_a_default_gives_way_to_what_is_given(given: dict[str, Any]) -> None:
     FAMILIES[type(recipe.model)](recipe.model, (3, 16, 16))
 
 
+VARIATIONAL = ["vae", "iwae", "vampprior"]
+
+
+@pytest.mark.parametrize("recipe", VARIATIONAL)
 @pytest.mark.parametrize("levels", [256, 4096, 65536])
-def test_levels_have_a_probability_and_deep_ones_are_no_chances(levels: int) -> None:
+def test_levels_have_a_probability_and_deep_ones_are_no_chances(recipe: str, levels: int) -> None:
     facts = Facts((1, 64, 64), 3000, False, levels=levels)
-    recipe = build(RECIPES["vae"], {"facts": facts, "likelihood": "discretised-logistic"})
-    assert recipe.model.likelihood.levels == levels
+    model = build(RECIPES[recipe], {"facts": facts, "likelihood": "discretised-logistic"}).model
+    assert model.likelihood.levels == levels
     if levels > 256:
         with pytest.raises(UserError, match=rf"the data have {levels:,} levels, which are no chances"):
-            build(RECIPES["vae"], {"facts": facts, "likelihood": "bernoulli"})
+            build(RECIPES[recipe], {"facts": facts, "likelihood": "bernoulli"})
     for fine in (Facts((1, 64, 64), 3000, True, levels=levels), Facts((1, 64, 64), 3000, False)):
-        assert kind(type(build(RECIPES["vae"], {"facts": fine, "likelihood": "bernoulli"}).model.likelihood))
+        model = build(RECIPES[recipe], {"facts": fine, "likelihood": "bernoulli"}).model
+        assert model.likelihood == Bernoulli()
+
+
+@pytest.mark.parametrize("recipe", ["iwae", "vampprior"])
+def test_the_nets_of_papers_take_the_likelihood_that_the_data_are_of(recipe: str) -> None:
+    colour, deep = Facts((3, 16, 16), 3000, False), Facts((1, 16, 16), 3000, False, levels=65536)
+    for facts in (colour, deep, Facts((2,), 900, False)):
+        model = build(RECIPES[recipe], {"facts": facts}).model
+        assert model.likelihood == Gaussian(scale="shared")
+        assert facts.chosen == ["likelihood: gaussian (the data are not black and white)"]
+        built = FAMILIES[type(model)](model, facts.shape)
+        terms = built(torch.rand(4, *facts.shape), Draw(0))
+        assert torch.isfinite(terms["loss"])
+    assert RECIPES[recipe]().model == build(RECIPES[recipe], {"facts": Facts()}).model
+    assert RECIPES[recipe]().model.likelihood == Bernoulli()
 
 
 def test_facts_count_the_levels_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ export interface Backend {
   decode(z: Float32Array, n: number): Promise<Uint8Array | null>;
   /** n codes of P(z). */
   samples(n: number, seed: number): Promise<Float32Array[]>;
+  /** What was black and white in training, where pictures are read in fewer levels than it has. */
+  readonly range?: readonly [number, number];
   encode?(image: Blob): Promise<Encoded>;
   denoise?(image: Blob, noise: number, seed: number): Promise<{ seen: string; noisy: string; denoised: string }>;
   neighbours?(codes: Float32Array, n: number, k: number): Promise<{ rows: number[][]; distances: number[][]; images: string[][] }>;

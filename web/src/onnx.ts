@@ -16,8 +16,13 @@ export interface Files {
   picture(name: string): string;
 }
 
-/** What an exported space.json also says: the noise that a denoising autoencoder takes away. */
-export type ExportedSpace = Space & { noise?: "gaussian" | "masking" | "salt-and-pepper" };
+/** What an exported space.json also says. */
+export type ExportedSpace = Space & {
+  /** That a denoising autoencoder takes away. */
+  noise?: "gaussian" | "masking" | "salt-and-pepper";
+  /** What was black and white in the training, where that is known. */
+  range?: [number, number] | null;
+};
 
 type Question = Ask extends infer A ? (A extends Ask ? Omit<A, "id"> : never) : never;
 
@@ -80,6 +85,7 @@ class Models {
 
 export class OnnxBackend implements Backend {
   readonly thumbnails: string;
+  readonly range?: readonly [number, number];
   readonly encode?: (image: Blob) => Promise<Encoded>;
   readonly denoise?: (image: Blob, noise: number, seed: number) => Promise<{ seen: string; noisy: string; denoised: string }>;
   private flying = false;
@@ -99,7 +105,8 @@ export class OnnxBackend implements Backend {
     private readonly models: Models,
   ) {
     this.thumbnails = files.picture("atlas.png");
-    const { shape, verbs, noise: kind } = about;
+    const { shape, verbs, noise: kind, range } = about;
+    if (range && range[1] - range[0] > 255) this.range = range; // a canvas has 8 bits
     if (verbs.includes("encode"))
       this.encode = async (image) => {
         const x = await read(image, shape);

@@ -142,10 +142,9 @@ def load(
     remarks: list[str] = []
 
     def from_files(files: Files, what: str = "", stream: bool | None = stream) -> store.Prepared:
-        own = labels if files.labels is None else files.labels
         if labels is not None and files.labels is not None:
             raise UserError(f"{what or source} has its own labels; leave the separate labels out.")
-        return folder.from_files(files, what or str(source), wanted, channels, own, strict, progress, asked, stream)
+        return folder.from_files(files, what or str(source), wanted, channels, labels, strict, progress, asked, stream)
 
     entry: store.Prepared
     if not isinstance(source, str | Path):

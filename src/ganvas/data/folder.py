@@ -77,20 +77,25 @@ def from_files(
     asked: ranges.Range | None,
     stream: bool | None = False,
 ) -> store.Prepared:
-    """The entry for image files wherever they are; as `build_entry`.
+    """The entry for image files wherever they are, which may have labels of their own; as `build_entry`.
 
     Args:
         stream: decode images when they are asked for; None: only where the cache has no room for them.
     """
-    values = None if labels is None else arrays.labels_of(labels, files.names, what)
+
+    def labels_of(labels: arrays.Labels | None) -> NDArray[Any] | None:
+        return None if labels is None else arrays.labels_of(labels, files.names, what)
+
+    values = labels_of(labels)
     given = "" if values is None else store.digest(values if values.dtype.kind != "U" else "\n".join(values.tolist()))
     manifest = store.digest("folder", what, files.manifest, repr((size, channels, asked)), given)
 
     def plan() -> _Plan:
+        own = labels_of(files.labels) if values is None else values
         found = survey(files, what, progress)
         pages = [page for each in found if not isinstance(each, str) for page in each]
         form, chosen = _form(pages, what, size, channels, asked)
-        return _Plan(files, what, values, strict, asked, found, pages, form, chosen)
+        return _Plan(files, what, own, strict, asked, found, pages, form, chosen)
 
     entry: store.Prepared
     try:

@@ -8,7 +8,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ ZIP_RATIO, ZIP_FREE = 100, 2**30  # a zip may hold 100 times its size, and 1 GiB
 
 @dataclass(frozen=True)
 class Files:
-    """The image files of a source: `names` sorted, with / between the parts; `read` gives one's bytes."""
+    """The image files of a source: `names` sorted, with / between the parts; `read` gives one's bytes.
+
+    `manifest` tells names, contents and labels from others.
+    """
 
     names: tuple[str, ...]
     manifest: str
@@ -33,6 +36,33 @@ class Files:
     read: Callable[[str], bytes]
     labels: NDArray[Any] | None = None  # one a file, where they came with the files
     alone: bool = False  # a file that was named itself: all its images are to be tested
+
+
+class Scanned(Files):
+    """Image files in packs, which are opened when a name or a label is first asked for: what is cached needs none.
+
+    Args:
+        paths: of the packs, whose sizes and times are the manifest.
+        scan: gives names, labels and the rest, of all packs.
+    """
+
+    def __init__(self, paths: Sequence[Path], scan: Callable[[], Files]) -> None:
+        self.__dict__.update(manifest=stamps(paths), _scan=scan)
+
+    @cached_property
+    def _found(self) -> Files:
+        found: Files = self.__dict__["_scan"]()
+        return found
+
+    names = property(lambda self: self._found.names)
+    ignored = property(lambda self: self._found.ignored)
+    read = property(lambda self: self._found.read)
+    labels = property(lambda self: self._found.labels)
+
+
+def stamps(paths: Sequence[Path]) -> str:
+    """Paths, sizes and times of these files: a manifest."""
+    return repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
 
 
 @cache
@@ -98,8 +128,7 @@ def listed(paths: Sequence[Path]) -> Files:
     """
     if missing := next((path for path in paths if not path.is_file()), None):
         raise UserError(f"there is no file {str(missing)!r} in the list of {len(paths):,} paths.")
-    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return Files(tuple(str(path) for path in paths), repr(facts), {}, lambda name: Path(name).read_bytes())
+    return Files(tuple(str(path) for path in paths), stamps(paths), {}, lambda name: Path(name).read_bytes())
 
 
 def _in_folder(path: Path) -> Files:

@@ -19,7 +19,7 @@ def packed(source: str) -> Files | None:
     """The images of shards and parquet files, of a path or pattern; None: it is none, or a folder of images beside.
 
     Raises:
-        UserError: a shard or parquet file that cannot be read, or is missing.
+        UserError: a shard that is missing; once they are scanned, one or a parquet file that cannot be read.
     """
     path = Path(source)
     if path.is_dir() and imagefiles.holds_images(path):

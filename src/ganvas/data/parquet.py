@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ganvas.data import arrays
-from ganvas.data.imagefiles import Files
+from ganvas.data.imagefiles import Files, Scanned
 from ganvas.errors import UserError
 
 GROUPS = 4  # row groups that are in memory at a time
@@ -26,13 +26,17 @@ def find(path: Path) -> list[Path]:
     return sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
 
 
-def read(paths: Sequence[Path]) -> Files:
+def read(paths: Sequence[Path]) -> Scanned:
     """The images of parquet files, and their labels, if there is a column of them; files named train and test split.
 
     Raises:
-        UserError: the package is missing; a file that is none, without a column of images, or of other columns than
-            the first; an image or label that is missing, by its row.
+        UserError: once they are scanned: the package is missing; a file that is none, without a column of images, or of
+            other columns than the first; an image or label that is missing, by its row.
     """
+    return Scanned(paths, lambda: _scan(paths))
+
+
+def _scan(paths: Sequence[Path]) -> Files:
     try:
         pq = import_module("pyarrow.parquet")
     except ImportError as error:
@@ -80,8 +84,7 @@ def read(paths: Sequence[Path]) -> Files:
             raise ValueError("its row has no image")
         return bytes(value)
 
-    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return Files(tuple(places), repr(facts), {}, encoded, np.array(labels) if label else None)
+    return Files(tuple(places), "", {}, encoded, np.array(labels) if label else None)
 
 
 def _columns(file: Any, path: Path) -> tuple[str, str | None]:

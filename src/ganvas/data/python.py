@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import imagefiles
+from ganvas.data import imagefiles, store
 from ganvas.data.arrays import LABELS, SPLITS
 from ganvas.data.imagefiles import Files
 from ganvas.errors import UserError
@@ -129,7 +129,7 @@ def _map(source: Any) -> Found | Files:
         return found
     values = np.array([_label(label, i) for i, label in enumerate(labels)])
     if isinstance(found, Files):
-        return dataclasses.replace(found, labels=values)
+        return dataclasses.replace(found, labels=values, manifest=store.digest(found.manifest, values))
     return {**found[0], "labels": values}, None
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data import arrays
-from ganvas.data.imagefiles import Files, suffixes
+from ganvas.data import arrays, store
+from ganvas.data.imagefiles import Files, Scanned, stamps, suffixes
 from ganvas.errors import UserError
 
 _BRACE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -44,16 +44,40 @@ def find(source: str) -> list[Path]:
     return [path.absolute() for path in paths]
 
 
-def read(paths: Sequence[Path]) -> Files:
+def read(paths: Sequence[Path]) -> Scanned:
     """The images of shards, and their labels: of .cls, or "label" in .json; shards named train and test split.
 
     Raises:
-        UserError: a file that is no tar, or a compressed one; two images in a group, or a group without its label.
+        UserError: once they are scanned: a file that is no tar, or a compressed one; two images in a group, or a group
+            without its label.
     """
-    images: dict[str, tuple[Path, int, int]] = {}  # a path, where in it the image begins, and its size
+    return Scanned(paths, lambda: _files(paths))
+
+
+def _files(paths: Sequence[Path]) -> Files:
+    note = store.digest("shards", stamps(paths), *sorted(suffixes()))
+    found = store.noted(note, lambda: _scan(paths))
+    images: dict[str, tuple[Path, int, int]]
+    images = {name: (paths[place], start, size) for name, (place, start, size) in found["images"].items()}
+
+    def encoded(name: str) -> bytes:
+        path, start, size = images[name]
+        if size > LARGEST:
+            raise ValueError(f"refused: {size:,} bytes, over {LARGEST:,}")
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
+
+    labels = np.array(found["labels"]) if found["labels"] else None
+    return Files(tuple(images), "", found["ignored"], encoded, labels)
+
+
+def _scan(paths: Sequence[Path]) -> dict[str, Any]:
+    """What lies in the shards, JSON: "images" by name, "labels" of these or none, and how many were "ignored"."""
+    images: dict[str, tuple[int, int, int]] = {}  # which shard, where in it the image begins, and its size
     labels: dict[str, Any] = {}
     ignored: Counter[str] = Counter()
-    for path, split in zip(paths, arrays.splits_of(paths), strict=True):
+    for place, (path, split) in enumerate(zip(paths, arrays.splits_of(paths), strict=True)):
         groups: dict[str, dict[str, tarfile.TarInfo]] = {}
         try:
             with tarfile.open(path, "r:") as shard:
@@ -71,7 +95,7 @@ def read(paths: Sequence[Path]) -> Files:
                     if len(kinds) > 1:
                         raise UserError(f"{path}: {key!r} has {len(kinds)} images, {', '.join(kinds)}: it takes one.")
                     member = group[kinds[0]]
-                    images[f"{name}.{kinds[0]}"] = path, member.offset_data, member.size
+                    images[f"{name}.{kinds[0]}"] = place, member.offset_data, member.size
                     if (label := _label(shard, group, f"{path}: {key!r}")) is not None:
                         labels[f"{name}.{kinds[0]}"] = label
         except (OSError, tarfile.TarError) as error:
@@ -80,18 +104,7 @@ def read(paths: Sequence[Path]) -> Files:
         raise UserError(f"{paths[0]} holds no images: {dict(ignored)}.")
     if labels and (bare := next((name for name in images if name not in labels), None)):
         raise UserError(f"{bare!r} has no label, and {len(labels):,} of {len(images):,} images have one.")
-
-    def encoded(name: str) -> bytes:
-        path, start, size = images[name]
-        if size > LARGEST:
-            raise ValueError(f"refused: {size:,} bytes, over {LARGEST:,}")
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(size)
-
-    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    values = np.array([labels[name] for name in images]) if labels else None
-    return Files(tuple(images), repr(facts), ignored, encoded, values)
+    return {"images": images, "labels": [labels[name] for name in images if labels], "ignored": ignored}
 
 
 def _label(shard: tarfile.TarFile, group: dict[str, tarfile.TarInfo], what: str) -> int | str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from ganvas.errors import UserError
-from ganvas.recipe import RECIPES, Optimizer, Recipe, Training, Turn
+from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
+from ganvas.recipes.nets import Kind, likelihood_for
 
 
 @RECIPES.register
@@ -19,6 +20,8 @@ def iwae(
     components: int = 500,
     warmup: int = 0,
     optimizer: Literal["adam", "muon"] = "adam",
+    likelihood: Kind | None = None,
+    facts: Facts | None = None,
 ) -> Recipe:
     """Importance weighted autoencoder with the paper's nets; --bound elbo makes it the VAE beside it.
 
@@ -35,6 +38,7 @@ def iwae(
         components: of a learned prior
         warmup: moves over which the KL's weight rises to 1
         optimizer: muon needs a fraction of adam's epochs, each of which takes longer; with it --lr 2e-3
+        likelihood: p(x given z) (default: bernoulli of black and white, as in the paper, else gaussian)
 
     Example:
         ganvas train iwae --data mnist -k 5 --epochs 100
@@ -54,6 +58,7 @@ def iwae(
     model = VAE(
         latent_dim=latent_dim * layers,
         net=net,
+        likelihood=likelihood_for(facts or Facts(), likelihood),
         prior=top if layers == 1 else above,
         samples=k,
         bound=bound,

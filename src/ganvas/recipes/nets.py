@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from ganvas.errors import UserError
+
 if TYPE_CHECKING:
     from ganvas.recipe import Facts, Training
+
+Kind = Literal["bernoulli", "gaussian", "discretised-logistic"]
 
 
 def net_for(facts: Facts, name: str | None, hidden: tuple[int, ...] | None = None) -> Any:
@@ -36,6 +40,31 @@ def latent_dim_for(facts: Facts, given: int | None, small: int) -> int:
     most = max(facts.shape[1:], default=0)
     chosen = min(small, max(1, facts.shape[0] // 2)) if not facts.images else 64 if most <= 32 else 128
     return facts.choose("latent_dim", given, small if facts.images and facts.small else chosen, facts.size)
+
+
+def likelihood_for(facts: Facts, name: Kind | None, scale: float | Literal["shared"] | None = "shared") -> Any:
+    """The likelihood of that name; None: Bernoulli of black and white images, else Gaussian.
+
+    Args:
+        facts: of the data.
+        name: of the likelihood, or None.
+        scale: of the Gaussian.
+
+    Raises:
+        UserError: "bernoulli" of images with more than 256 levels that are not black and white.
+    """
+    from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+
+    why = "nearly all pixels are black or white" if facts.black_and_white else "the data are not black and white"
+    if name == "bernoulli" and facts.images and not facts.black_and_white and facts.levels > 256:
+        raise UserError(
+            f"likelihood bernoulli: the data have {facts.levels:,} levels, which are no chances of black or white; "
+            "take gaussian or discretised-logistic, or draw black and white with --binarise."
+        )
+    name = facts.choose("likelihood", name, "bernoulli" if facts.black_and_white else "gaussian", why)
+    if name == "discretised-logistic":
+        return DiscretisedLogistic(levels=facts.levels)
+    return Bernoulli() if name == "bernoulli" else Gaussian(scale=scale)
 
 
 def training(facts: Facts, player: str, net: Any, optimizer: Literal["adam", "muon"] | None) -> Training:

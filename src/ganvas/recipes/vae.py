@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from ganvas.recipe import RECIPES, Facts, Recipe
-from ganvas.recipes.nets import latent_dim_for, net_for, training
+from ganvas.recipes.nets import Kind, latent_dim_for, likelihood_for, net_for, training
 
 
 @RECIPES.register
 def vae(
     latent_dim: int | None = None,
-    likelihood: Literal["bernoulli", "gaussian", "discretised-logistic"] | None = None,
+    likelihood: Kind | None = None,
     beta: float = 1.0,
     elbo: Literal["analytic", "sampled"] = "analytic",
     net: Literal["mlp", "dcgan", "residual"] | None = None,
@@ -40,7 +40,7 @@ def vae(
         ganvas train vae --data mnist --latent-dim 2
     """
     from ganvas.errors import UserError
-    from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+    from ganvas.likelihoods import Bernoulli
     from ganvas.models.vae import VAE
     from ganvas.nets.mlp import MLP
 
@@ -53,27 +53,15 @@ def vae(
         likelihood = "gaussian"
     made = net_for(facts, "mlp" if hidden else net, hidden)
     dense = isinstance(made, MLP)
-    why = "nearly all pixels are black or white" if facts.black_and_white else "the data are not black and white"
-    chosen = facts.choose("likelihood", likelihood, "bernoulli" if facts.black_and_white else "gaussian", why)
-    if likelihood == "bernoulli" and facts.images and not facts.black_and_white and facts.levels > 256:
-        raise UserError(
-            f"likelihood bernoulli: the data have {facts.levels:,} levels, which are no chances of black or white; "
-            "take gaussian or discretised-logistic, or draw black and white with --binarise."
-        )
-    sigma: float | Literal["shared"] | None = "shared" if scale is None else scale or None
-    kinds = {
-        "bernoulli": Bernoulli(),
-        "gaussian": Gaussian(scale=sigma),
-        "discretised-logistic": DiscretisedLogistic(levels=facts.levels),
-    }
+    chosen = likelihood_for(facts, likelihood, "shared" if scale is None else scale or None)
     latent_dim = latent_dim_for(facts, latent_dim, small=20)
     # A mixture of so many normals needs some codes for each.
     # Not of the lecture's nets, whose codes lie near enough to N(0, I), and not where codes are to be seen on a plane.
-    plain = latent_dim <= 3 or (dense and chosen == "bernoulli")
+    plain = latent_dim <= 3 or (dense and isinstance(chosen, Bernoulli))
     fit = 0 if plain and fit is None else facts.choose("fit", fit, min(100, facts.n // 20), "P(z) after training")
     model = VAE(
         latent_dim=latent_dim,
-        likelihood=kinds[chosen],
+        likelihood=chosen,
         beta=beta,
         elbo=elbo,
         net=made,

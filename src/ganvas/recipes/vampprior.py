@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ganvas.recipe import RECIPES, Optimizer, Recipe, Training, Turn
+from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
+from ganvas.recipes.nets import Kind, likelihood_for
 
 
 @RECIPES.register
@@ -13,6 +14,8 @@ def vampprior(
     components: int = 500,
     latent_dim: int = 40,
     warmup: int = 20_000,
+    likelihood: Kind | None = None,
+    facts: Facts | None = None,
 ) -> Recipe:
     """VAE whose prior is the mean of the posteriors of learned pseudo-inputs, with the paper's nets.
 
@@ -24,6 +27,7 @@ def vampprior(
         components: pseudo-inputs
         latent_dim: size of z
         warmup: moves over which the KL's weight rises to 1; without, the posterior collapses
+        likelihood: p(x given z) (default: bernoulli of black and white, as in the paper, else gaussian)
 
     Example:
         ganvas train vampprior --data mnist --binarise --epochs 50
@@ -34,7 +38,13 @@ def vampprior(
 
     settings = {} if prior == "normal" else {"components": components}
     net = MLP(hidden=(300, 300), activation="gated", glorot=True)
-    model = VAE(latent_dim=latent_dim, net=net, prior=PRIORS[prior](**settings), warmup=warmup)
+    model = VAE(
+        latent_dim=latent_dim,
+        net=net,
+        likelihood=likelihood_for(facts or Facts(), likelihood),
+        prior=PRIORS[prior](**settings),
+        warmup=warmup,
+    )
     turns = {"vae": Turn(optimizer=Optimizer(lr=5e-4))}
     training = Training(turns=turns, epochs=200, batch_size=100, schedule="cosine")
     return Recipe(name="vampprior", model=model, training=training)

@@ -33,6 +33,7 @@ export function imagePiece(here: Here, denoises: boolean): ImagePiece {
     " ",
     file,
     h("label", { for: "x-file", class: "button" }, words.choose),
+    here.backend.range && h("p", { class: "small" }, words.eightBits(...here.backend.range)),
   );
   const status = h("p", { class: "muted small", role: "status" });
   const encoded = h("div", { class: "x-images" });

@@ -130,6 +130,8 @@ export const words = {
 
   drop: "Drop an image here, paste one, or",
   choose: "choose a file",
+  eightBits: (low: number, high: number) =>
+    `The browser reads images in 8 bits, and a file's black and white stand for the ${low} and ${high} of the training: give 16-bit files to ganvas encode.`,
   dropAnywhere: "Drop the image to encode it",
   notImage: "That is not an image.",
   encoding: "Encoding …",
