@@ -159,13 +159,18 @@ def main() -> None:
         for seed in SEEDS:
             for name in names:
                 for who in sides(name):
-                    if arguments.only in (None, who) and not (RESULTS / f"{name}-{who}-{seed}.json").exists():
+                    if arguments.only in (None, who) and not result(name, who, seed).exists():
                         run(name, who, seed)
 
 
 def sides(name: str) -> list[str]:
     """Who can take the set."""
     return [NEW] if SETS[name].before is None else [NEW, OLD]
+
+
+def result(name: str, who: str, seed: int) -> Path:
+    """Where a run's figures are kept."""
+    return RESULTS / f"{name}-{who}-{seed}.json"
 
 
 def data(name: str, who: str) -> Path:
@@ -364,7 +369,7 @@ def run(name: str, who: str, seed: int) -> None:
         "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip(),
         **figures,
     }
-    (RESULTS / f"{name}-{who}-{seed}.json").write_text(json.dumps(row, indent=1) + "\n")
+    result(name, who, seed).write_text(json.dumps(row, indent=1) + "\n")
     if seed != SEEDS[0]:
         for file in RESULTS.glob(f"{name}-{who}-{seed}-*.png"):
             file.unlink()

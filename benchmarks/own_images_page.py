@@ -8,7 +8,7 @@ import statistics
 from collections import Counter
 from typing import Any
 
-from own_images import BEFORE, MINUTES, NEW, OLD, RESULTS, ROOT, SAMPLES, SEEDS, SETS, sides
+from own_images import BEFORE, MINUTES, NEW, OLD, RESULTS, ROOT, SAMPLES, SEEDS, SETS, result, sides
 
 DOCS = ROOT / "docs" / "own-images"
 FEATURES = {"pca": "64 principal components of its training images", "classifier": "a classifier trained on its labels"}
@@ -41,29 +41,32 @@ the largest.
 
 
 def page() -> str:
-    """The page's Markdown; its pictures are copied beside it.
-
-    Raises:
-        SystemExit: a run has no result yet.
-    """
-    rows = {(name, who): found(name, who) for name in SETS for who in sides(name)}
+    """The page's Markdown, of the runs that have a result; its pictures are copied beside it."""
+    rows = {(name, who): rows for name in SETS for who in sides(name) if (rows := found(name, who))}
     lengths = json.loads((RESULTS / "lengths.json").read_text())
-    sections = [section(name, {who: rows[name, who] for who in sides(name)}, lengths) for name in SETS]
+    made = {name: {who: rows[name, who] for who in sides(name) if (name, who) in rows} for name in SETS}
+    sections = [section(name, part, lengths) for name, part in made.items() if NEW in part]
     machines = Counter(row["machine"]["processor"] for part in rows.values() for row in part)
     commits = sorted({row["commit"] for part in rows.values() for row in part})
-    made = (
+    missing = [
+        f"{name} by {who}, seed{'s' * (len(left) > 1)} {', '.join(left)}"
+        for name in SETS
+        for who in sides(name)
+        if (left := [str(seed) for seed in SEEDS if not result(name, who, seed).exists()])
+    ]
+    if missing:
+        sections.append(f"Still to be measured: {'; '.join(missing)}.\n")
+    end = (
         f"Trained on cores of {', '.join(machines)}; commits {', '.join(commits)}; "
         "`python benchmarks/own_images.py`, then `python benchmarks/own_images.py --write`.\n"
     )
-    return "\n".join([TOP, summary(rows), *sections, made])
+    return "\n".join([TOP, summary(rows), *sections, end])
 
 
 def found(name: str, who: str) -> list[dict[str, Any]]:
     """The results of a set's runs, a seed each."""
-    files = [RESULTS / f"{name}-{who}-{seed}.json" for seed in SEEDS]
-    if missing := [file.name for file in files if not file.exists()]:
-        raise SystemExit(f"no result yet of {', '.join(missing)}: python benchmarks/own_images.py {name}")
-    return [json.loads(file.read_text()) for file in files]
+    files = [result(name, who, seed) for seed in SEEDS]
+    return [json.loads(file.read_text()) for file in files if file.exists()]
 
 
 def summary(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
@@ -73,12 +76,14 @@ def summary(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
         "|---|---|---|---|---|",
     ]
     for name in SETS:
-        ours = rows[name, NEW]
-        before = rows.get((name, OLD))
+        ours, before = (rows.get((name, who)) for who in (NEW, OLD))
+        if ours is None:
+            continue
         ratio = "-" if before is None else times_lower(ours, before)
+        theirs = spread(before, "kernel") if before else "-" if OLD in sides(name) else "refused"
         lines.append(
-            f"| [{TITLES[name].lower()}](#{anchor(name)}) | {spread(ours, 'kernel')} | "
-            f"{'refused' if before is None else spread(before, 'kernel')} | {ours[0]['kernel_of_data']:.3g} | {ratio} |"
+            f"| [{TITLES[name].lower()}](#{anchor(name)}) | {spread(ours, 'kernel')} | {theirs} | "
+            f"{ours[0]['kernel_of_data']:.3g} | {ratio} |"
         )
     return "\n".join(lines) + "\n"
 
