@@ -53,7 +53,9 @@ def test_listing_the_recipes_imports_no_torch() -> None:
         ("iwae", {"gradient": "doubly"}, {"gradient": "doubly", "bound": "iwae"}),
         ("iwae", {"prior": "vamp", "components": 9}, {"prior": Vamp(components=9), "bound": "iwae"}),
         ("gan", {"loss": "minimax", "latent_dim": 5}, {"loss": "minimax", "latent_dim": 5}),
-        ("dcgan", {"filters": 8, "kernel": 5}, {"generator": DCGAN(filters=8, kernel=5)}),
+        ("dcgan", {"filters": 8, "kernel": 5}, {"generator": DCGAN(filters=8, kernel=5, up="resize")}),
+        ("dcgan", {"filters": 8, "up": "transposed"}, {"generator": DCGAN(filters=8)}),
+        ("dcgan", {"filters": 8, "loss": "hinge"}, {"generator": DCGAN(filters=8)}),
     ],
 )
 def test_settings_reach_the_model(name: str, settings: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -164,7 +166,9 @@ def test_python_may_give_all_settings_of_a_technique() -> None:
 )
 @pytest.mark.parametrize("name", ["dcgan", "wgan"])
 def test_the_three_generators_of_the_wasserstein_paper(name: str, generator: str, net: Any) -> None:
-    model = RECIPES[name](generator=generator, filters=16).model
+    model = RECIPES[name](
+        generator=generator, filters=16, **{"loss": "non-saturating"} if name == "dcgan" else {}
+    ).model
     assert model.generator == net and model.discriminator == DCGAN(filters=16)
     assert model.output == ("linear" if generator == "mlp" else "tanh")
 

@@ -16,6 +16,7 @@ def dcgan(
     filters: int | None = None,
     kernel: Literal[4, 5] | None = None,
     generator: Literal["dcgan", "constant", "mlp"] = "dcgan",
+    up: Literal["transposed", "resize"] | None = None,
     loss: str | None = None,
     facts: Facts | None = None,
     **techniques: Unpack[Techniques],
@@ -34,23 +35,28 @@ def dcgan(
         filters: of the layer beside the image; they double with each layer (default: 32; with --loss 64)
         kernel: side of every kernel
         generator: constant has no batch norm and as many filters at every layer; mlp is 4 layers of 512
+        up: how G doubles its maps: by transposed convolutions, or by interpolation, which leaves no checker pattern
+            (default: resize; with --loss or --paper transposed)
         loss: minimax, non-saturating, wasserstein, ... (default: relativistic, and more)
 
     Example:
         ganvas train dcgan --data ./photos --size 64
     """
+    from ganvas.errors import UserError
     from ganvas.models.gan import GAN
     from ganvas.nets.dcgan import DCGAN
     from ganvas.priors import Normal, Uniform
     from ganvas.recipes.generators import make
 
+    if up and generator == "mlp":
+        raise UserError(f"up {up} is of convolutions, and the generator is an mlp: leave one of them away.")
     facts = facts or Facts()
     steady = loss is None and not paper and generator == "dcgan"
     taken = steadied(facts, techniques) if steady else {}
     filters, kernel = filters or (128 if paper else 32 if steady else 64), kernel or (5 if paper else 4)
     model = GAN(
         latent_dim=(LATENT_DIM if steady else 100) if latent_dim is None else latent_dim,
-        generator=make(generator, filters, kernel),
+        generator=make(generator, filters, kernel, up or ("resize" if steady else "transposed")),
         discriminator=DCGAN(filters=filters, kernel=kernel),
         prior=Uniform() if paper else Normal(),
         loss=loss or (LOSS if steady else "non-saturating"),
