@@ -127,7 +127,7 @@ FOREIGN: list[tuple[tuple[str, ...], str]] = [
     ((), f"vae {EMOJI} --likelihood discretised-logistic --epochs 25"),
     ((), "vae --data {emoji} --size 16 --limit 600 --channels 1 --epochs 150"),
     ((), f"vae {PATCHES} --epochs 40"),
-    ((), "vae --data {patches} --size 32 --channels 1 --epochs 40"),
+    ((), "autoencoder --data {patches} --size 24 --limit 600 --epochs 40"),
     ((), f"vae {FACES} --epochs 200"),
     ((), f"vae {FACES} --likelihood discretised-logistic --epochs 200"),
     ((), f"vae {BRAIN} --epochs 150"),
