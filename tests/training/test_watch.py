@@ -368,7 +368,7 @@ def test_what_passes_is_not_named(name: str) -> None:
     def named(*rows: dict[str, Any]) -> bool:
         return name in [one.name for one in findings(rows, it, (1, 8, 8))]
 
-    assert named(*(row(step, ill) for step in (300, 500)))
+    assert named(*(row(step, ill) for step in (550, 700)))
     assert not named(*(row(step, ill) for step in (100, 150, 199)))  # as every training begins
     assert not named(row(190, ill), row(210, ill), row(220, WELL))
     assert named(row(190, ill), row(800, ill), row(850, ill))
@@ -376,6 +376,13 @@ def test_what_passes_is_not_named(name: str) -> None:
     assert not named(row(300, WELL), row(900, ill), row(950, ill))  # for too short a time
     assert not named(*(row(step, ill) for step in (300, 500, 700)), row(900, WELL))  # and it is over
     assert named(row(900, ill))  # there is no other look
+
+
+@pytest.mark.parametrize("name", ["underfit", "blurred"])
+def test_a_model_that_still_learns_is_not_called_poor(name: str) -> None:
+    recipe, settings, figures = ILL[name]
+    it, ill = made(recipe, **settings), WELL | figures
+    assert name not in [one.name for one in findings([row(step, ill) for step in (250, 350, 490)], it, (1, 8, 8))]
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1)), max_size=8, unique_by=lambda pair: pair[0]))

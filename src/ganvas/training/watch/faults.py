@@ -25,6 +25,8 @@ TRAINING = ("epochs", "batch_size", "schedule", "patience", "seed", "device", "p
 # Every model begins with faults that pass: nothing is named in this share of the steps, at least and at most these.
 WARM_UP, FEWEST, MOST = 0.2, 200, 3000
 HELD = 0.2  # share of the steps so far over which a fault must have held without a break, in two rows at least
+LATE = 0.5  # share of the steps before which nobody says how well a model has learned: it still learns
+LEARNED = ("error_over_pca", "detail")  # the figures of that
 TOO_SHORT = 20  # a run is too short that is so many times shorter than its recipe's own length
 SHORT = "Every model is poor at first: nothing else can be said of one that has hardly been trained."
 DIVERGED = "divergence: "  # how the message of a run begins that stopped at a number that is not finite
@@ -326,14 +328,20 @@ def looks(rows: Sequence[Row], recipe: Recipe) -> list[dict[str, Any]]:
                 first = found[0] if found else row
                 more["explained_since"] = row["explained_train"] - first.get("explained_train", 0)
                 more["generalisation_gap"] = row["explained_train"] - row["explained_held_out"]
-            found.append({**row, **more})
+            early = row["step"] < LATE * _steps(row, recipe)
+            found.append({key: value for key, value in row.items() if not (early and key in LEARNED)} | more)
     return found
 
 
 def warm_up(row: Row, recipe: Recipe) -> float:
     """The step before which nothing is named."""
+    return max(FEWEST, min(WARM_UP * _steps(row, recipe), MOST))
+
+
+def _steps(row: Row, recipe: Recipe) -> float:
+    """Of the whole training."""
     steps: float = row["step"] / row["epoch"] * recipe.training.epochs
-    return max(FEWEST, min(WARM_UP * steps, MOST))
+    return steps
 
 
 def findings(
