@@ -371,7 +371,7 @@ def test_what_passes_is_not_named(name: str) -> None:
     assert named(*(row(step, ill) for step in (550, 700)))
     assert not named(*(row(step, ill) for step in (100, 150, 199)))  # as every training begins
     assert not named(row(190, ill), row(210, ill), row(220, WELL))
-    assert named(row(190, ill), row(800, ill), row(850, ill))
+    assert named(row(190, ill), row(600, ill), row(850, ill))
     assert not named(row(300, WELL), row(500, ill))  # once
     assert not named(row(300, WELL), row(900, ill), row(950, ill))  # for too short a time
     assert not named(*(row(step, ill) for step in (300, 500, 700)), row(900, WELL))  # and it is over
