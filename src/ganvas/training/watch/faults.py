@@ -25,7 +25,7 @@ TRAINING = ("epochs", "batch_size", "schedule", "patience", "seed", "device", "p
 # Every model begins with faults that pass: nothing is named in this share of the steps, at least and at most these.
 WARM_UP, FEWEST, MOST = 0.2, 200, 3000
 HELD = 0.2  # share of the steps so far over which a fault must have held without a break, in two rows at least
-LATE = 0.5  # share of the steps before which nobody says how well a model has learned: it still learns
+LATE = 1 / 3  # share of the steps before which nobody says how well a model has learned: it still learns
 LEARNED = ("error_over_pca", "detail")  # the figures of that
 TOO_SHORT = 20  # a run is too short that is so many times shorter than its recipe's own length
 SHORT = "Every model is poor at first: nothing else can be said of one that has hardly been trained."
