@@ -155,5 +155,7 @@ def spread(rows: list[dict[str, Any]], key: str) -> str:
 
 
 def between(values: list[float]) -> str:
-    """The median (smallest to largest)."""
+    """The median (smallest to largest); of one value that."""
+    if len(values) == 1:
+        return f"{values[0]:.3g}"
     return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
