@@ -34,7 +34,7 @@ from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
 from ganvas.priors import Normal
 from ganvas.randomness import Draw
-from ganvas.recipe import Data, Recipe
+from ganvas.recipe import Data, Optimizer, Recipe, Turn
 from ganvas.recipes import RECIPES
 from ganvas.registry import build, parameters
 from ganvas.techniques import Clip, MinibatchDiscrimination
@@ -376,6 +376,16 @@ def test_what_passes_is_not_named(name: str) -> None:
     assert not named(row(300, WELL), row(900, ill), row(950, ill))  # for too short a time
     assert not named(*(row(step, ill) for step in (300, 500, 700)), row(900, WELL))  # and it is over
     assert named(row(900, ill))  # there is no other look
+
+
+def test_nets_that_do_not_move_are_underfit_and_not_diverged() -> None:
+    bad = WELL | {"explained_train": -2.6, "explained_held_out": -2.6, "error_over_pca": 100.0}
+    rows = [row(step, bad) for step in (300, 600, 1000)]
+    for lr, name in ((1e-6, "underfit"), (1.0, "divergence")):
+        recipe = made("autoencoder")
+        turns = {"autoencoder": Turn(optimizer=Optimizer(lr=lr))}
+        recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, turns=turns))
+        assert [one.name for one in findings(rows, recipe, (1, 8, 8))] == [name]
 
 
 @pytest.mark.parametrize("name", ["underfit", "blurred"])

@@ -25,6 +25,7 @@ TRAINING = ("epochs", "batch_size", "schedule", "patience", "seed", "device", "p
 # Every model begins with faults that pass: nothing is named in this share of the steps, at least and at most these.
 WARM_UP, FEWEST, MOST = 0.2, 200, 3000
 HELD = 0.2  # share of the steps so far over which a fault must have held without a break, in two rows at least
+SLOW = 1e-4  # a rate that no net diverges at
 LATE = 1 / 3  # share of the steps before which nobody says how well a model has learned: it still learns
 LEARNED = ("error_over_pca", "detail")  # the figures of that
 TOO_SHORT = 20  # a run is too short that is so many times shorter than its recipe's own length
@@ -191,8 +192,10 @@ def fault(*signs: dict[str, Range]) -> Callable[[Remedies], Fault]:
     {"aggregate_kl": at_most(1000)},
     {"logit_scale": at_most(100)},
 )
-def divergence(recipe: Recipe) -> Sequence[Changes]:
+def divergence(recipe: Recipe) -> Sequence[Changes] | None:
     """The losses grow without bound."""
+    if _rate(recipe, 1) < SLOW:
+        return None  # the nets are as bad as at first: they have not moved
     return [{"lr": _rate(recipe, 10)}]
 
 
