@@ -310,7 +310,7 @@ def report(outcomes: list[Outcome], cures: list[Outcome], about: dict[str, Any])
         for one in outcomes
     ]
     lines = [
-        "# The watch on sets that nobody here made" if "--foreign" in about["command"] else "# The watch as a classifier",
+        "# The watch " + ("on sets that nobody here made" if "--foreign" in about["command"] else "as a classifier"),
         "",
         totals(outcomes),
         "",
