@@ -20,7 +20,6 @@ from typing import Any
 from common import CACHE, HERE, OURS, PEERS, Row, child
 
 NAMES = ["startup", "vae", "beside", "nll", "distances", "dcgan", "folder", "precision", "studio"]
-ALONE = {"beside"}  # that need no peers
 HEADER = ["what", "ganvas", "peer", "ratio (smallest to largest)", "of the rate of matrix products", "aim"]
 ABOUT = (
     "Median (smallest to largest). A ratio is taken within a repeat, of two figures measured one right after the "
@@ -36,7 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    if not Path(PEERS).exists() and set(arguments.names or NAMES) - ALONE:
+    if not Path(PEERS).exists():
         parser.error("the peers' environment is missing: start this by `make bench`")
     CACHE.mkdir(exist_ok=True)
     folder = CACHE if arguments.quick else HERE
