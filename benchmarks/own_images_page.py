@@ -30,7 +30,8 @@ same images. It can't read some of the sets; it was given those as bytes, in the
 
 How it was measured: `python benchmarks/own_images.py --measure` finds how many epochs {MINUTES} minutes hold on two
 quiet cores, by `--minutes {MINUTES}` here and by images a second there. Where longer training would only overfit,
-`--minutes` ends sooner; the time that was used is in the table. Each run is then trained for that many epochs. The
+`--minutes` ends sooner; the time that this takes, by the measured speed, is in the table. Each run is then trained for
+that many epochs, on one core beside other work. The
 figures compare {SAMPLES:,} samples with the test images: the kernel distance (lower is better; that of the training
 images is the least that can be expected), precision and recall, density and coverage (higher is better). The squared
 error is that of reconstructions of test images, by itself and over that of PCA with as many numbers as the codes have
