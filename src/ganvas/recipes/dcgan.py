@@ -25,9 +25,9 @@ def dcgan(
 
     By default the nets of the widespread variant, but for a generator that interpolates, with what has steadied GANs
     since: the relativistic loss, R1, an average of the generator, a rate that falls to 0, and augmentation of few
-    images. With --loss the loss alone, and that variant's nets and settings: kernels of 4, 64 filters, z normal. With --paper the published net: kernels of 5, filters
-    128-256-512-1024, z uniform in +-1. With --r1 Adam's betas are 0 and 0.99, not 0.5 and 0.999 (Mescheder et al. 2018
-    have no momentum either).
+    images. With --loss the loss alone, and that variant's nets and settings: kernels of 4, 64 filters, z normal. With
+    --paper the published net: kernels of 5, filters 128-256-512-1024, z uniform in +-1. With --r1 Adam's betas are 0
+    and 0.99, not 0.5 and 0.999 (Mescheder et al. 2018 have no momentum either).
 
     Args:
         paper: the published net and z
