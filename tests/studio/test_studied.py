@@ -69,9 +69,10 @@ class Folder:
     def check(self, run: str, step: int, seed: int) -> Model:
         """A run with a checkpoint."""
         model = self.make(run, seed)
-        (self.path / run).mkdir(exist_ok=True)
+        place = self.path / run / "checkpoints"
+        place.mkdir(parents=True, exist_ok=True)
         tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-        checkpoint.save(self.path / run / "checkpoints", step, {**tensors, "vae/0/step": torch.zeros(())}, {})
+        checkpoint.save(place, {**tensors, "vae/0/step": torch.zeros(())}, checkpoint.Facts(step=step, seconds=0.0))
         return model
 
 

@@ -6,20 +6,21 @@ The verbs are `sample`, `encode`, `decode`, `reconstruct`, `denoise` and `log_pr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ganvas import tensors
 from ganvas.data.ranges import checked
 from ganvas.devices import has_amx
 from ganvas.errors import UserError
-from ganvas.files import existing, read_json, replace, write_text
+from ganvas.files import existing, read_json, write_text
 from ganvas.models.units import Units
 from ganvas.registry import Registry, dump, kind
 
@@ -31,6 +32,7 @@ VERBS = ("sample", "encode", "decode", "reconstruct", "denoise", "log_prob")
 MODELS = Registry("model")
 FAMILIES: dict[type, type[Model]] = {}
 CHUNK = 500
+_ASKING = threading.RLock()  # over the modes of all models, which are set in no time
 
 
 class UnsupportedError(UserError, AttributeError):
@@ -52,6 +54,8 @@ class Model(nn.Module):
     config: Any
     range: tuple[float, float] | None = None
     counters: tuple[str, ...] = ()
+    askers = 0  # threads in `asked`
+    _trained = False  # before the first of them came
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -140,12 +144,29 @@ class Model(nn.Module):
         """Write `config.json` and `model.safetensors` into `folder`, each aside first and then renamed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}
-        replace(folder / "model.safetensors", lambda path: save_file(state, path))
+        tensors.save(folder / "model.safetensors", self.state_dict())
         facts = {"format": 1, "shape": self.shape, "range": self.range, "model": dump(self.config)}
         text = json.dumps(facts, indent=2) + "\n"
         write_text(folder / "config.json", text)
         return folder
+
+    def load_state_dict(self, weights: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
+        """Take weights and counts by their names.
+
+        Raises:
+            UserError: one is missing or unknown, of another shape or type, or not finite; with its name.
+        """
+        own = self.state_dict()
+        for name in sorted(own.keys() | weights.keys()):
+            here, there = (
+                f"{tuple(found[name].shape)} of {found[name].dtype}" if name in found else "missing"
+                for found in (own, weights)
+            )
+            if here != there:
+                raise UserError(f"{name} is {there}, and {here} in the model.")
+            if not bool(torch.isfinite(weights[name]).all()):
+                raise UserError(f"{name} is not finite.")
+        return super().load_state_dict(weights, strict, assign)
 
     def rows(self, images: Any) -> Tensor:
         """Images as the model takes them, checked.
@@ -164,14 +185,23 @@ class Model(nn.Module):
 
     @contextmanager
     def asked(self) -> Iterator[None]:
-        """While it is asked and not trained: evaluation mode, no gradients."""
-        training = self.training
-        self.eval()
+        """While it is asked and not trained: evaluation mode, no gradients.
+
+        Threads may ask at a time: the first one sets the mode, and the last one sets what it was before.
+        """
+        with _ASKING:
+            if not self.askers:
+                self._trained = self.training
+                self.eval()
+            self.askers += 1
         try:
             with torch.inference_mode():
                 yield
         finally:
-            self.train(training)
+            with _ASKING:
+                self.askers -= 1
+                if not self.askers and self._trained:
+                    self.train()
 
     def chunks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """`function` over the rows of x, some at a time; the model is `asked`."""
@@ -204,14 +234,17 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     folder = folder / "model" if (folder / "model").is_dir() else folder
     if not (folder / "config.json").is_file():
         raise UserError(f"no model in {folder}: it has no config.json, and no recipe.json of a run.")
-    config = read_json(folder / "config.json")
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise UserError(f"no model in {folder}: it has no {file.name}.")
+    config, (weights, _) = read_json(folder / "config.json"), tensors.load(file)
     if not isinstance(config, dict) or not {"model", "shape"} <= config.keys():
         raise UserError(f'{folder / "config.json"} is no model\'s: it needs "model" and "shape".')
-    settings = MODELS.parse(config["model"])
     try:
+        settings = MODELS.parse(config["model"])
         model = FAMILIES[type(settings)](settings, tuple(config["shape"]))
         model.range = checked(config.get("range"))
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        model.load_state_dict(weights)
     except Exception as error:
-        raise UserError(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error
+        raise UserError(f"{file} does not fit its config.json: {error}") from error
     return model.to(device).eval()

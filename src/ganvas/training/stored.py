@@ -74,15 +74,15 @@ def _model(run: Run, file: Path) -> Model:
     Raises:
         UserError: it is damaged, or another run's.
     """
+    from ganvas import tensors
     from ganvas.models.base import FAMILIES
-    from ganvas.training import checkpoint
 
     config = run.recipe.model
     model = FAMILIES[type(config)](config, tuple(run.data["shape"]))
-    weights, _ = checkpoint.load(file, "model/")
+    weights, _ = tensors.load(file, "model/")
     try:
         model.load_state_dict(weights)
-    except RuntimeError as error:
+    except UserError as error:
         raise UserError(f"{file} does not fit its recipe.json: {error}") from error
     return model
 
