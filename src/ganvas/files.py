@@ -79,6 +79,7 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         with writing(path):
             aside.touch()
             mode = aside.stat().st_mode
+            aside.unlink()
             write(aside)
             with aside.open("rb+") as file:
                 os.fsync(file.fileno())

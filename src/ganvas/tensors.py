@@ -19,7 +19,7 @@ from torch import Tensor
 from ganvas.errors import UserError
 from ganvas.files import replace
 
-SUMS = "checksums"
+SUMS, FORMAT, OURS = "checksums", "format", "ganvas 1"  # two marks: a bit that hides one leaves the other
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str] | None = None) -> None:
@@ -31,7 +31,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str] | N
     kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     facts = dict(facts or {})
     sums = {name: _sum(name, tensor) for name, tensor in kept.items()} | {"": _text(facts)}
-    replace(path, lambda part: save_file(kept, part, metadata=facts | {SUMS: json.dumps(sums)}))
+    replace(path, lambda part: save_file(kept, part, metadata=facts | {FORMAT: OURS, SUMS: json.dumps(sums)}))
 
 
 def load(path: Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -48,11 +48,11 @@ def load(path: Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, str]]
             names = [name for name in file.keys() if name.startswith(part)]  # noqa: SIM118
             found = {name: file.get_tensor(name) for name in names}
             facts = dict(file.metadata() or {})
-        sums = json.loads(facts.pop(SUMS, "null"))
-        if sums is not None:
+        ours, sums = facts.pop(FORMAT, None) == OURS, json.loads(facts.pop(SUMS, "null"))
+        if ours or sums is not None:
             seen = {name: _sum(name, tensor) for name, tensor in found.items()} | {"": _text(facts)}
             kept = {name: value for name, value in sums.items() if name.startswith(part) or not name}
-            if wrong := sorted(name for name, _ in seen.items() ^ kept.items()):
+            if wrong := sorted(name for name in seen.keys() | kept.keys() if seen.get(name) != kept.get(name)):
                 raise ValueError(f"the checksum of {wrong[0] or 'its facts'} is another")
     except (SafetensorError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}).") from error

@@ -1,14 +1,22 @@
 """One conformance test walks every model with every net; then what all of them refuse."""
 
+import contextlib
 import dataclasses
 import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from ganvas import tensors
 from ganvas.data import Dataset, Split
 from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
@@ -194,11 +202,73 @@ def test_a_folder_without_a_model_or_with_another_ones_weights_is_refused(tmp_pa
     with pytest.raises(UserError, match=r"does not fit its config\.json"):
         load(tmp_path)
     weights.write_bytes(weights.read_bytes()[:-10])
-    with pytest.raises(UserError, match=r"does not fit its config\.json"):
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
         load(tmp_path)
     weights.unlink()
     with pytest.raises(UserError, match=r"model\.safetensors"):
         load(tmp_path)
+
+
+SQUARE = MLP(hidden=(4, 4))  # a weight that fits when it is transposed
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda t: t + 1j, "complex64"),
+        (lambda t: t.long(), "int64"),
+        (lambda t: t.double(), "float64"),
+        (lambda t: t * math.nan, "not finite"),
+        (lambda t: t / 0, "not finite"),
+        (lambda t: t[:2], r"\(2, 4\)"),
+        (lambda t: t[None], r"\(1, 4, 4\)"),
+    ],
+)
+def test_weights_that_are_none_are_refused(damage: Callable[[Tensor], Tensor], said: str, tmp_path: Path) -> None:
+    """As a program may have written them: their checksums are right."""
+    model = make("vae", IMAGE, SQUARE)
+    weights = model.state_dict()
+    model.save(tmp_path)
+    tensors.save(tmp_path / "model.safetensors", {**weights, "encoder.3.weight": damage(weights["encoder.3.weight"])})
+    with pytest.raises(UserError, match=rf"encoder\.3\.weight is .*?{said}|encoder\.3\.weight is {said}"):
+        load(tmp_path)
+
+
+def test_a_transposed_weight_has_another_checksum(tmp_path: Path) -> None:
+    model = make("vae", IMAGE, SQUARE)
+    file = model.save(tmp_path) / "model.safetensors"
+    weights = load_file(file)
+    with safe_open(file, "pt") as opened:
+        facts = opened.metadata()
+    weights["encoder.3.weight"] = weights["encoder.3.weight"].T.contiguous()
+    save_file(weights, file, metadata=facts)
+    with pytest.raises(UserError, match=r"damaged \(the checksum of encoder\.3\.weight is another\)"):
+        load(tmp_path)
+
+
+def test_threads_that_ask_leave_the_mode_as_it_was() -> None:
+    """Whoever comes first or leaves last; and a call that fails is one that has left."""
+    model, modes = make("vae", IMAGE, MLP(hidden=(4,), norm="batch")), []
+    decode = type(model).decode
+
+    def seen(it: Any, z: Tensor) -> Tensor:
+        modes.append(it.training)
+        time.sleep(0.001)
+        if z.shape[-1] == 1:
+            raise ArithmeticError
+        return decode(it, z)
+
+    for training in (True, False):
+        model.train(training)
+
+        def ask(i: int) -> None:
+            with contextlib.suppress(ArithmeticError), model.asked():
+                seen(model, torch.zeros(1, 1 if i % 3 == 0 else model.config.latent_dim))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(ask, range(200)))
+        assert model.training is training and model.encoder.training is training
+    assert not any(modes)
 
 
 @pytest.mark.parametrize(

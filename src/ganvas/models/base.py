@@ -154,19 +154,19 @@ class Model(nn.Module):
         """Take weights and counts by their names.
 
         Raises:
-            UserError: one is missing or unknown, of another shape or type, or not finite; with its name.
+            UserError: one is missing or unknown, of another shape or type, or not finite.
         """
         own = self.state_dict()
-        for name in sorted(own.keys() | weights.keys()):
-            here, there = (
-                f"{tuple(found[name].shape)} of {found[name].dtype}" if name in found else "missing"
-                for found in (own, weights)
-            )
+        for name, tensor in weights.items():
+            here, there = (f"{tuple(t.shape)} of {t.dtype}" for t in (own.get(name, tensor), tensor))
             if here != there:
                 raise UserError(f"{name} is {there}, and {here} in the model.")
-            if not bool(torch.isfinite(weights[name]).all()):
+            if not bool(torch.isfinite(tensor).all()):
                 raise UserError(f"{name} is not finite.")
-        return super().load_state_dict(weights, strict, assign)
+        try:
+            return super().load_state_dict(weights, strict, assign)
+        except RuntimeError as error:  # of names
+            raise UserError(str(error)) from error
 
     def rows(self, images: Any) -> Tensor:
         """Images as the model takes them, checked.
