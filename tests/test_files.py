@@ -106,7 +106,9 @@ def test_a_disk_without_room_is_said_whoever_writes(tmp_path: Path) -> None:
     """As a quota does, a limit refuses the bytes above it."""
     (tmp_path / "file").write_text("old")
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
-    said = f"there is no room for {tmp_path / 'file'} (File too large): free some space. What was written before is whole."
+    said = (
+        f"there is no room for {tmp_path / 'file'} (File too large): free some space. What was written before is whole."
+    )
     assert done.stdout.splitlines() == [said, said]
     assert (tmp_path / "file").read_text() == "old" and names(tmp_path) == ["file"]
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -33,6 +34,7 @@ ORDER_SEED = 20140610
 CHUNK = 512  # rows that are in memory at a time
 ROOM = 0.9  # of the free disk space, that an entry may take while it is made
 
+log = logging.getLogger("ganvas")
 Array = NDArray[Any]
 T = TypeVar("T")
 
@@ -109,6 +111,21 @@ class Prepared(Protocol):
         """The "names" or "order" of a split's rows; None where there are none."""
 
 
+class DamagedError(ValueError):
+    """An entry of the cache is not as it was written."""
+
+
+def _sums(folder: Path, meta: dict[str, Any]) -> dict[str, int]:
+    """The CRC-32 of each array of an entry, and of what is known of it; a few GB a second."""
+    sums = {"meta.json": zlib.crc32(json.dumps(meta, sort_keys=True).encode())}
+    for file in sorted(folder.glob("*.npy")):
+        sums[file.name] = 0
+        with file.open("rb") as opened:
+            while part := opened.read(1 << 20):
+                sums[file.name] = zlib.crc32(part, sums[file.name])
+    return sums
+
+
 class NoRoomError(Exception):
     """The disk has no room for an entry.
 
@@ -123,7 +140,7 @@ class NoRoomError(Exception):
 
 
 class Entry:
-    """A finished entry of the cache.
+    """A finished entry of the cache, whose files are as they were written: their checksums are compared.
 
     Raises:
         OSError, ValueError, KeyError: it is not there or not whole.
@@ -132,8 +149,9 @@ class Entry:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        if (folder / "images.npy").stat().st_size != self.meta["bytes"]:
-            raise ValueError(f"{folder} is damaged")
+        sums = self.meta.pop("checksums", None)  # an entry of an earlier release has none
+        if (folder / "images.npy").stat().st_size != self.meta["bytes"] or (sums and sums != _sums(folder, self.meta)):
+            raise DamagedError(f"{folder} is damaged")
         self.key: str = self.meta["key"]
         self.preparation: str = self.meta["preparation"]
 
@@ -231,6 +249,7 @@ class Writer:
         bounds = dict(zip(splits, zip([0, *ends], ends, strict=False), strict=True))
         key = key_of(content, preparation)
         facts = {"key": key, "preparation": preparation, "splits": bounds, "bytes": written, **meta}
+        facts["checksums"] = _sums(self.folder, json.loads(json.dumps(facts)))
         with (self.folder / "meta.json").open("wb") as out:
             out.write(json.dumps(facts, indent=1, ensure_ascii=False).encode())
             _sync(out)
@@ -302,20 +321,29 @@ def find(prefix: str) -> Entry | None:
     if not isinstance(prefix, str) or not prefix.isalnum():  # it may come from a file that a person changed
         return None
     found = list((root() / "sets").glob(f"{prefix}*"))
-    return Entry(found[0]) if len(found) == 1 else None
+    return _whole(found[0]) if len(found) == 1 else None
 
 
 def _indexed(base: Path, name: str) -> Entry | None:
     try:
-        return Entry(base / "sets" / (base / "index" / name).read_text())
-    except (OSError, ValueError, KeyError):
+        return _whole(base / "sets" / (base / "index" / name).read_text())
+    except (OSError, ValueError):
         return None
 
 
-def _publish(folder: Path, target: Path) -> None:
+def _whole(folder: Path) -> Entry | None:
+    """The entry in a folder; None where there is none, or one that is damaged."""
     try:
-        Entry(target)
-    except (OSError, ValueError, KeyError):
+        return Entry(folder)
+    except DamagedError as error:
+        log.warning("%s: it is made again.", error)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    return None
+
+
+def _publish(folder: Path, target: Path) -> None:
+    if not _whole(target):
         shutil.rmtree(target, ignore_errors=True)
         try:
             folder.rename(target)
