@@ -16,6 +16,7 @@ from ganvas.errors import UserError
 
 NO_ROOM = {errno.ENOSPC, errno.EFBIG, *(getattr(errno, name) for name in ("EDQUOT",) if hasattr(errno, name))}
 _ASIDE = re.compile(r"\..+\.(\d+)\.part")
+_THEIRS = re.compile(r"\.tmp\w{6}")  # safetensors 0.8 writes aside, too, and a kill leaves that
 
 
 class WriteError(UserError):
@@ -96,9 +97,10 @@ def sweep(folder: Path) -> None:
 
     What this process's own number is on was left by one before it: here nobody is writing.
     """
-    for path in folder.rglob(".*.part"):
+    for path in folder.rglob(".*"):
         named = _ASIDE.fullmatch(path.name)
-        if named and (int(named[1]) == os.getpid() or not _runs(int(named[1]))):
+        dead = named and (int(named[1]) == os.getpid() or not _runs(int(named[1])))
+        if dead or _THEIRS.fullmatch(path.name):
             with contextlib.suppress(OSError):
                 path.unlink()
 

@@ -273,7 +273,10 @@ def _read(path: Path, kind: type) -> dict[str, Any]:
     Raises:
         UserError: it is damaged.
     """
-    value: dict[str, Any] = read_json(path)
+    try:
+        value: dict[str, Any] = read_json(path)
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}.") from error
     try:
         TypeAdapter(kind).validate_json(json.dumps(value))  # where a list of numbers has to be one
     except ValidationError as error:
