@@ -11,7 +11,7 @@ import operator
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
@@ -24,6 +24,7 @@ from ganvas.errors import UserError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_DOORS: dict[Callable[..., Any], Any] = {}  # of each function that has one, and of each door itself
 SHOWN = 60  # characters of a value in a message
 NAME, PATH = 255, 4096  # bytes of a name, and of a path, that file systems take
 
@@ -48,6 +49,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     Raises:
         UserError: with the parameter's name, the value, and what it takes.
     """
+    if function in _DOORS:
+        return _DOORS[function]  # type: ignore[no-any-return]
     signature = inspect.signature(function)
 
     @cache
@@ -70,13 +73,15 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
                 raise UserError(f"{what}{': ' if str(error) else ''}{error}.") from None
         return function(*given.args, **given.kwargs)
 
+    _DOORS[function] = _DOORS[door] = door
     return door
 
 
 def _resolved(hint: Any, function: Callable[..., Any]) -> Any:
     """An annotation that is text as what it names; Any, where its module knows that for the type checker alone."""
+    known = {"os": os, "torch": sys.modules.get("torch"), **function.__globals__}
     try:
-        return eval(hint, function.__globals__) if isinstance(hint, str) else hint
+        return eval(hint, known) if isinstance(hint, str) else hint
     except (NameError, AttributeError):
         return Any
 
@@ -95,13 +100,16 @@ def take(hint: Any, value: Any) -> Any:
     if origin in (Union, types.UnionType):
         return _one_of(get_args(hint), value)
     if origin is Literal:
-        return _known(value in get_args(hint) and isinstance(value, str | int) and not isinstance(value, bool), value)
+        plain = value if isinstance(value, str) else _whole(value)
+        return _known(plain in get_args(hint), plain)
     if origin is tuple:
         return _tuple(get_args(hint), value)
     if hint in _PLAIN:
         return _PLAIN[hint](value)
     if hint is _of_torch("Tensor"):
-        return tensor(value)
+        return _finite(tensor(value))
+    if hint is _of_torch("device"):
+        return device(value)
     return _known(isinstance(value, origin or hint), value)
 
 
@@ -118,6 +126,10 @@ def words(hint: Any) -> str:
         return _or(map(repr, parts))
     if origin is tuple:
         return "several, each " + words(parts[0]) if parts[-1] is ... else f"{len(parts)}, each {words(parts[0])}"
+    if hint is _of_torch("Tensor"):
+        return "a tensor or an array of finite numbers"
+    if hint is _of_torch("device"):
+        return "a device"
     return _WORDS.get(origin or hint) or f"a {getattr(origin or hint, '__name__', hint)}"
 
 
@@ -141,7 +153,7 @@ def tensor(value: Any) -> Any:
     import torch
 
     if not isinstance(value, torch.Tensor):
-        return torch.from_numpy(array(value))
+        return torch.from_numpy(np.array(array(value), order="C"))  # a copy, which may be written to
     plain = value.layout is torch.strided and not value.is_quantized and value.device.type != "meta"
     if not plain or value.is_complex():
         raise ValueError(f"a {value.layout} tensor of {value.dtype} on {value.device}; plain real numbers are needed")
@@ -149,11 +161,14 @@ def tensor(value: Any) -> Any:
 
 
 def array(value: Any) -> Any:
-    """Real numbers of any origin as an array in the machine's byte order, C-contiguous and writeable; no tensor's.
+    """Real numbers of any origin as an array in the machine's byte order.
 
     Raises:
         ValueError: no numbers, or parts that differ in shape.
     """
+    if hasattr(value, "detach"):
+        value = tensor(value).cpu()
+        value = value if value.dtype is not _of_torch("bfloat16") else value.float()  # which NumPy has not
     try:
         found = np.asarray(value)
     except Exception as error:  # of lists NumPy speaks of inhomogeneous shapes; an object's __array__ raises anything
@@ -161,7 +176,7 @@ def array(value: Any) -> Any:
         raise ValueError(f"a {type(value).__name__} {parts or 'that is no array'}") from error
     if found.dtype.kind not in "biuf" or found.dtype.itemsize > 8:
         raise ValueError(f"{found.dtype} values ({type(value).__name__}); numbers are needed")
-    return np.array(found, found.dtype.newbyteorder("="), order="C")
+    return found.astype(found.dtype.newbyteorder("="), copy=False)
 
 
 def device(value: Any) -> Any:
@@ -246,11 +261,11 @@ def _or(parts: Iterable[str]) -> str:
 
 
 def _one_of(hints: tuple[Any, ...], value: Any) -> Any:
-    """As the first of these types takes it; where one is a path, text is one."""
+    """As the first of these types takes it; where one is a path or device, text is its name."""
     refusals = []
-    paths = any((get_origin(hint) or hint) in (os.PathLike, Path) for hint in hints)
+    named = any((get_origin(hint) or hint) in (os.PathLike, Path, _of_torch("device")) for hint in hints)
     for hint in hints:
-        if not (hint is str and paths):
+        if not (hint is str and named):
             try:
                 return take(hint, value)
             except ValueError as error:
@@ -288,6 +303,12 @@ def _real(value: Any) -> float:
     return _known(not isinstance(value, bool | np.bool_) and np.isfinite(found), found)  # type: ignore[no-any-return]
 
 
+def _finite(value: Any) -> Any:
+    if not bool(value.isfinite().all()):
+        raise ValueError("it holds NaN or infinite values")
+    return value
+
+
 def _logical(value: Any) -> bool:
     return bool(_known(isinstance(value, bool | np.bool_), value))
 
@@ -315,6 +336,9 @@ _WORDS: dict[Any, str] = {
     type(None): "None",
     str: "text",
     Path: "a path",
+    Collection: "several",
+    Mapping: "a dict",
+    Sequence: "a list",
     os.PathLike: "a path",
     np.ndarray: "an array",
     Callable: "a function",
@@ -325,6 +349,25 @@ _LIMITS: dict[str, Callable[[Any, Any], bool]] = {
     "le": operator.le,
     "lt": operator.lt,
 }
+
+
+def _device_name(value: Any) -> str:
+    device(value)
+    return str(value)
+
+
+def _model(value: Any) -> Any:
+    return _known(all(hasattr(value, name) for name in ("decode", "config", "shape")), value)
+
+
+def _table(value: Any) -> Path:
+    return Path(_known(Path(path(value)).suffix.lower() in (".npz", ".csv"), value))
+
+
+Numbers = Annotated[Any, Rule("a tensor or an array of numbers", tensor)]
 Device = Annotated[Any, Rule("auto, cpu, cuda, cuda:1 or mps", device)]
+DeviceName = Annotated[str, Rule("auto, cpu, cuda, cuda:1 or mps", _device_name)]
+Decodes = Annotated[Any, Rule("a model, as ganvas.load gives", _model)]
+OutTable = Annotated[Path, Rule("a path that ends in .npz or .csv", _table)]
 OutFolder = Annotated[str | os.PathLike[str], Rule("a folder that is there or can be made", folder_to_be)]
 Source = Annotated[Any, Rule("a name, a path, or data", lambda value: path(value) if isinstance(value, str) else value)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,15 @@ def require(size: int, what: str, remedy: str, device: Any = "cpu") -> None:
     there = free(device)
     if there is not None and size > SHARE * there:
         raise UserError(f"{what} would take {in_words(size)} of memory, and {in_words(there)} are free: {remedy}.")
+
+
+def require_images(n: int, shape: Sequence[int], remedy: str = "take fewer", device: Any = "cpu") -> None:
+    """Whether n images of this shape, float32, fit into memory.
+
+    Raises:
+        UserError: they don't.
+    """
+    require(4 * n * math.prod(shape), f"{n:,} images of {' x '.join(map(str, shape))}", remedy, device)
 
 
 def in_words(size: float) -> str:

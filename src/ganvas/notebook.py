@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ganvas.arguments import checked
 from ganvas.errors import UserError
+from ganvas.registry import Count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,8 @@ SHOWN = 32  # samples of a model
 CHANNELS = (1, 3, 4)
 
 
-def show(images: Any, columns: int | None = None) -> Image.Image:
+@checked
+def show(images: Any, columns: Count | None = None) -> Image.Image:
     """Images as one picture, which a notebook draws; `.save("file.png")` and `.show()` are the picture's own.
 
     Args:

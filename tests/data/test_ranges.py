@@ -92,7 +92,7 @@ def test_limit_takes_a_share_evenly_over_the_classes():
     assert {name: len(part) for name, part in dataset.splits.items()} == {"train": 80, "validation": 10, "test": 10}
     assert abs(int(dataset.splits["train"].labels.sum()) - 20) <= 2
     assert all((labels[part.order] == part.labels).all() for part in dataset.splits.values())
-    with pytest.raises(UserError, match="--limit 0"):
+    with pytest.raises(UserError, match="limit: 0 is refused"):
         load(UNIT, limit=0)
 
 

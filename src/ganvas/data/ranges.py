@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganvas.arguments import Rule
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
@@ -65,6 +66,9 @@ def checked(asked: Any) -> Range | None:
     if not (np.isfinite([low, high]).all() and low < high):
         raise UserError(f"--range {low:g} {high:g}: the first must be the smaller, and both finite: --range 0 255.")
     return low, high
+
+
+Asked = Annotated[Range | None, Rule("two numbers", checked)]
 
 
 def read_in(low: float, high: float, kind: str, known: Range | None) -> Range | None:

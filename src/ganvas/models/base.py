@@ -7,7 +7,6 @@ encodes, a `Sampler` samples; the others are defined by the families that have t
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -251,9 +250,8 @@ class Sampler(Model):
         Raises:
             UserError: memory does not hold so many.
         """
-        size = 4 * n * math.prod(self.shape)
         remedy = "take fewer, or some at a time, as `ganvas sample RUN -n N --out FILE.npy` does"
-        memory.require(size, f"{n:,} samples of {' x '.join(map(str, self.shape))}", remedy, self.device)
+        memory.require_images(n, self.shape, remedy, self.device)
         return self.gathered(self._drawn(n, seed), n)
 
     @checked
