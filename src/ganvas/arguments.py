@@ -9,6 +9,7 @@ import inspect
 import numbers
 import operator
 import os
+import re
 import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -193,13 +194,13 @@ def device(value: Any) -> Any:
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     try:
-        found = torch.device(name)
-        if found.type not in ("cpu", "cuda", "mps"):
+        if not re.fullmatch(r"(cpu|cuda|mps)(:\d{1,3})?", name):
             raise RuntimeError("known are auto, cpu, cuda, cuda:1 and mps.")
+        found = torch.device(name)
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError) as error:
         said = str(error).splitlines()[0]
-        raise UserError(f"--device {name} can't be used here: {said} Take --device cpu.") from error
+        raise UserError(f"--device {name} can't be used here: {said.rstrip('.')}. Take --device cpu.") from error
     return found
 
 

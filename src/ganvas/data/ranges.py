@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.arguments import Rule
+from ganvas.arguments import Rule, shown, take
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
@@ -58,13 +58,12 @@ def checked(asked: Any) -> Range | None:
     if asked is None:
         return None
     try:
-        low, high = (float(value) for value in asked)
-    except (TypeError, ValueError):
-        raise UserError(
-            f"range is {asked!r}; give two numbers, what is black and what is white: --range 0 255."
-        ) from None
-    if not (np.isfinite([low, high]).all() and low < high):
-        raise UserError(f"--range {low:g} {high:g}: the first must be the smaller, and both finite: --range 0 255.")
+        low, high = take(Range, asked)
+    except ValueError:
+        said = f"range is {shown(asked)}; give two numbers, what is black and what is white: --range 0 255."
+        raise UserError(said) from None
+    if low >= high:
+        raise UserError(f"range is {shown(asked)}: the first number must be the smaller: --range 0 255.")
     return low, high
 
 

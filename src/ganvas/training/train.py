@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
@@ -64,11 +64,11 @@ def train(
     batch_size: Count | None = None,
     minutes: Positive | None = None,
     lr: Positive | None = None,
-    schedule: str | None = None,
+    schedule: Literal["constant", "cosine"] | None = None,
     patience: Count | None = None,
     seed: Seed | None = None,
     device: DeviceName | None = None,
-    precision: str | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] | None = None,
     snapshots: Count | None = None,
     init: str | os.PathLike[str] | None = None,
     tensorboard: bool = False,
