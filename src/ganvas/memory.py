@@ -1,15 +1,16 @@
-"""What memory is free, and a refusal of what would not fit into it."""
+"""What memory and disk are free, and a refusal of what would not fit."""
 
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ganvas.errors import UserError
 
-SHARE = 0.9  # of the free memory, that one result may take
+SHARE = 0.9  # of what is free, that one result may take
 
 
 def free(device: Any = "cpu", root: Path = Path("/")) -> int | None:
@@ -42,13 +43,24 @@ def require_images(n: int, shape: Sequence[int], remedy: str = "take fewer", dev
     require(4 * n * math.prod(shape), f"{n:,} images of {' x '.join(map(str, shape))}", remedy, device)
 
 
+def require_disk(size: int, folder: Path, what: str) -> None:
+    """Whether `size` bytes can be written into a folder.
+
+    Raises:
+        UserError: they can't.
+    """
+    there = shutil.disk_usage(folder).free
+    if size > SHARE * there:
+        raise UserError(f"{what} would take {in_words(size)}, and {in_words(there)} are free in {folder}: take fewer.")
+
+
 def in_words(size: float) -> str:
     """Bytes as 3.1 GB."""
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if size < 1000 or unit == "TB":
             break
         size /= 1000
-    return f"{size:,.0f} {unit}" if size >= 100 or unit == "bytes" else f"{size:.2g} {unit}"
+    return f"{size:,.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"
 
 
 def _of_system(root: Path) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -259,7 +259,7 @@ class Sampler(Model):
         """`sample`, some at a time: memory does not grow with n."""
         drawn = self._drawn(n, seed)
         for start in range(0, n, CHUNK):
-            yield self.gathered(drawn, min(CHUNK, n - start))
+            yield self.gathered(islice(drawn, 1), min(CHUNK, n - start))
 
     def _drawn(self, n: int, seed: int) -> Iterator[Tensor]:
         draw, prior = Stream(seed), held(self.prior)
