@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ SPLITS = {
 }  # fmt: skip
 # names of a column or key that holds labels
 LABELS = ("label", "labels", "class", "cls", "target", "category", "fine_label", "coarse_label")
+_DIGITS = re.compile(r"\s*[+-]?\d{1,30}\s*").fullmatch
 _KINDS = {"x": "images", "image": "images", "images": "images", "data": "images", "arr": "images", "0": "images",
           "y": "labels", "label": "labels", "labels": "labels"}  # fmt: skip
 
@@ -179,12 +181,12 @@ def labels_of(labels: Labels, files: Sequence[str], what: str) -> Array:
 def label_values(labels: Labels, files: Sequence[str] | None, what: str) -> Array:
     """The labels as an array: as given, or from a file (the CSV form needs the names of the `files`)."""
     if isinstance(labels, np.ndarray):
-        return labels
+        return whole(labels, "labels")
     path = Path(labels).expanduser()
     if not path.is_file():
         raise UserError(f"the label file {str(path)!r} does not exist.")
     if path.suffix.lower() == ".npy":
-        return read(path)["images"]
+        return whole(read(path)["images"], str(path))
     if files is None and path.suffix.lower() == ".csv":
         return _column(path)
     if files is None or path.suffix.lower() not in (".csv", ".txt"):
@@ -222,12 +224,12 @@ def read_table(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
     return {"images": np.array(rows, np.float32)}, names
 
 
-def _number(cell: str) -> float | None:
+def _number(cell: str, finite: bool = True) -> float | None:
     try:
         value = float(cell)
     except ValueError:
         return None
-    return value if np.isfinite(value) else None
+    return value if np.isfinite(value) or not finite else None
 
 
 def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None]:
@@ -248,11 +250,7 @@ def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None
     found = {str(row.get("file_name")): row.get(column) for row in rows}
     if missing := next((name for name in files if found.get(name) in (None, "")), None):
         raise UserError(f"{path} has no {column} for {missing!r}: add its line, or remove the file {path.name}.")
-    values = [str(found[name]) for name in files]
-    try:
-        return np.array([int(value) for value in values]), column
-    except ValueError:
-        return np.array(values), column
+    return whole([str(found[name]) for name in files], str(path)), column
 
 
 def _column(path: Path) -> Array:
@@ -260,10 +258,7 @@ def _column(path: Path) -> Array:
     with path.open(newline="", encoding="utf-8-sig") as lines:
         cells = [row[-1].strip() for row in csv.reader(lines) if row]
     cells = cells[1:] if cells and cells[0].lower() in ("label", "labels", "class", "target", "y") else cells
-    try:
-        return np.array([int(cell) for cell in cells])
-    except ValueError:
-        return np.array(cells)
+    return whole(cells, str(path))
 
 
 def _from_csv(path: Path, files: Sequence[str], what: str) -> Array:
@@ -284,20 +279,52 @@ def _from_csv(path: Path, files: Sequence[str], what: str) -> Array:
             found[known[file]] = label
     if missing := [name for name in files if name not in found]:
         raise UserError(f"{path} has no label for {len(missing)} of {len(files)} images, the first is {missing[0]!r}.")
-    values = [found[name] for name in files]
+    return whole([found[name] for name in files], str(path))
+
+
+def whole(labels: Any, what: str) -> Array:
+    """Labels (N,) as int64, however their whole numbers are written; or the names that they are.
+
+    Raises:
+        UserError: a missing label, NaN, a fraction, or a number of more than 64 bits, by its row.
+    """
+    found = np.asarray(labels)
+    found = found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+    if found.dtype.kind not in "biufUO":
+        raise UserError(f"{what} are {found.dtype}; give whole numbers or names.")
+    if found.ndim != 1 or found.dtype.kind in "bi":
+        return found if found.ndim != 1 else found.astype(np.int64)
+    values = found.tolist()
+    named = any(isinstance(value, str) and _number(value, finite=False) is None for value in values)
+    kept = [_name(value) if named else _whole(value) for value in values]
+    if None in kept:
+        row = kept.index(None)
+        remedy = "give whole numbers or names (numbers of up to 64 bits), or leave the row out"
+        raise UserError(f"{what}: the label of row {row} is {values[row]!r}; {remedy}.")
+    return np.array(kept, str if named else np.int64)
+
+
+def _name(value: Any) -> str | None:
+    return (None if value is None else str(value).strip()) or None
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number of 64 bits, or text that says one; None: it is none."""
     try:
-        return np.array([int(value) for value in values])
-    except ValueError:
-        return np.array(values)
+        number = float(value)
+        found = (
+            int(number) if isinstance(value, float) or (isinstance(value, str) and not _DIGITS(value)) else int(value)
+        )
+    except (TypeError, ValueError, OverflowError):  # no number; NaN; infinite
+        return None
+    return found if number == float(found) and -(2**63) <= found < 2**63 else None
 
 
 def _check_labels(labels: Array, n: int, what: str) -> Array:
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.shape != (n,):
-        raise UserError(f"{what} have shape {labels.shape}, but there are {n} images: give one label an image, ({n},).")
-    if labels.dtype.kind not in "biuU":
-        raise UserError(f"{what} are {labels.dtype}; give whole numbers or names, for example labels.astype(int).")
-    return labels.astype(np.int64) if labels.dtype.kind in "bu" else labels
+    found = whole(labels, what)
+    if found.shape != (n,):
+        raise UserError(f"{what} have shape {found.shape}, but there are {n} images: give one label an image, ({n},).")
+    return found
 
 
 @dataclass(frozen=True)

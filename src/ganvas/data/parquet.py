@@ -61,7 +61,7 @@ def _scan(paths: Sequence[Path]) -> Files:
         for group in range(file.num_row_groups):
             found = file.read_row_group(group, columns=[label] if label else [])
             for i, value in enumerate(found[label].to_pylist() if label else range(found.num_rows)):
-                if label and (value is None or (named and not 0 <= value < len(named))):
+                if label and (value is None or (named and not (type(value) is int and 0 <= value < len(named)))):
                     raise UserError(f"{path} row {row}: {label} is {value}, no class; leave the row or the file out.")
                 places[f"{splits[place]}{path.stem}-{row:07d}"] = place, group, i
                 labels.append(named[value] if named else value)
@@ -84,7 +84,13 @@ def _scan(paths: Sequence[Path]) -> Files:
             raise ValueError("its row has no image")
         return bytes(value)
 
-    return Files(tuple(places), "", {}, encoded, np.array(labels) if label else None)
+    return Files(
+        tuple(places),
+        "",
+        {},
+        encoded,
+        arrays.whole(np.array(labels, object), f"{paths[0]}: {label}") if label else None,
+    )
 
 
 def _columns(file: Any, path: Path) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import imagefiles, store
+from ganvas.data import arrays, imagefiles, store
 from ganvas.data.arrays import LABELS, SPLITS
 from ganvas.data.imagefiles import Files
 from ganvas.errors import UserError
@@ -37,7 +37,7 @@ def read(source: Any) -> Found | Files:
     if hasattr(source, "batch_sampler") and hasattr(source, "dataset"):  # a DataLoader, whose order is not the data's
         return read(source.dataset)
     if isinstance(source, tuple) and len(source) == 2 and np.ndim(source[0]) > 1 and np.ndim(source[1]) in (1, 2):
-        return {"images": _array(source[0]), "labels": _array(source[1])}, None
+        return {"images": _array(source[0]), "labels": _labels(source[1])}, None
     if hasattr(source, "tensors") and not hasattr(source, "detach"):
         return read(tuple(source.tensors)) if len(source.tensors) == 2 else read(source.tensors[0])
     if isinstance(source, list | tuple):
@@ -127,18 +127,17 @@ def _map(source: Any) -> Found | Files:
     found = _list(rows)
     if labels is None:
         return found
-    values = np.array([_label(label, i) for i, label in enumerate(labels)])
+    values = _labels(labels)
     if isinstance(found, Files):
         return dataclasses.replace(found, labels=values, manifest=store.digest(found.manifest, values))
     return {**found[0], "labels": values}, None
 
 
-def _label(label: Any, row: int) -> Any:
-    if np.ndim(label) or isinstance(label, str):
-        return label
-    if label is None or int(label) != label:
-        raise UserError(f"the label of row {row} is {label}; give whole numbers or names, or leave the row out.")
-    return int(label)
+def _labels(values: Any) -> Array:
+    values = values.detach().cpu().numpy() if hasattr(values, "detach") else values
+    if isinstance(values, list):
+        values = np.array([part.tolist() if hasattr(part, "detach") else part for part in values], object)
+    return arrays.whole(values, "the labels")
 
 
 def _named(source: Any, label: str, codes: list[Any]) -> list[Any]:

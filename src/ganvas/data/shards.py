@@ -68,7 +68,7 @@ def _files(paths: Sequence[Path]) -> Files:
             file.seek(start)
             return file.read(size)
 
-    labels = np.array(found["labels"]) if found["labels"] else None
+    labels = arrays.whole(np.array(found["labels"], object), f"{paths[0]}: the labels") if found["labels"] else None
     return Files(tuple(images), "", found["ignored"], encoded, labels)
 
 
@@ -124,7 +124,4 @@ def _label(shard: tarfile.TarFile, group: dict[str, tarfile.TarInfo], what: str)
         raise UserError(f"{what}: its label cannot be read: {error}.") from error
     if value is None:
         return None
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return str(value)
+    return value if type(value) is int else str(value)
