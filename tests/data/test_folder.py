@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.data import describe, folder, imagefiles, load
+from ganvas.data import describe, folder, load, unpacking
 from ganvas.errors import UserError
 
 
@@ -242,7 +242,7 @@ def test_zip_has_the_classes_of_its_only_folder(pictures, tmp_path):
 
 
 def test_zip_bomb_and_damaged_zip(tmp_path, monkeypatch):
-    monkeypatch.setattr(imagefiles, "ZIP_FREE", 1000)
+    monkeypatch.setattr(unpacking, "FREE", 1000)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.bmp", bytes(10**6))
     with pytest.raises(UserError, match=r"refused as a decompression bomb: [\d,]+ bytes that unpack to 1,000,000"):

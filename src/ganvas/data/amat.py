@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from ganvas.data.arrays import SPLITS, Array
+from ganvas.data.arrays import SPLITS, Array, whole
 from ganvas.errors import UserError
 
 
@@ -36,7 +36,7 @@ def read(paths: Sequence[Path]) -> dict[str, Array]:
 
 
 def table(lines: IO[bytes], what: str) -> dict[str, Array]:
-    """{"images": float32 (N, S, S, 1)}, and "labels" (N,) as they are written if there are any, of one table.
+    """{"images": float32 (N, S, S, 1)}, and "labels" int64 (N,) if there are any, of one table.
 
     Raises:
         UserError: it is none, or not of squares.
@@ -52,7 +52,7 @@ def table(lines: IO[bytes], what: str) -> dict[str, Array]:
             f"{what} has {n} lines of {columns} numbers: a square image a line is needed, or one and a label."
         )
     images = {"images": rows[:, : side**2].reshape(n, side, side, 1)}
-    return images if columns == side**2 else {**images, "labels": rows[:, -1]}
+    return images if columns == side**2 else {**images, "labels": whole(rows[:, -1], what)}
 
 
 def _file(path: Path) -> dict[str, Array]:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import re
+import warnings
+import zipfile
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ganvas.data import ranges, store
+from ganvas.data import ranges, store, unpacking
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
@@ -72,14 +77,20 @@ def build(
         raise UserError(f"{what} has labels for some splits only: {sorted(arrays)}.")
     scale: ranges.Scale | None = None
     if len(layout.shape) == 3:
-        dtype = np.result_type(*parts.values())
-        scale = ranges.choose(lambda: (c for value in parts.values() for c in _chunks(value)), dtype, what, asked)
+        dtype = np.result_type(*(value.dtype for value in parts.values()))
+        scale = ranges.choose(lambda: (c for value in parts.values() for c in chunks(value)), dtype, what, asked)
     elif asked:
         raise UserError(f"{what} is rows of numbers, which have no black and white: leave out --range.")
     else:
-        ranges.extent((c for value in parts.values() for c in _chunks(value)), what)
+        ranges.extent((c for value in parts.values() for c in chunks(value)), what)
+    kept = sum(prod(value.shape) for value in parts.values()) * (scale.bits // 8 if scale else 4)
+    try:
+        writer.check_room(kept)
+    except store.NoRoomError as full:
+        where = f"in the cache, {str(store.root())!r}"
+        raise UserError(f"{what} takes {full} {where}: make room, or set GANVAS_CACHE to a folder elsewhere.") from full
     for images in parts.values():
-        for chunk in _chunks(images):
+        for chunk in chunks(images):
             writer.append(_row(chunk, layout, scale))
     codes, classes = encode(np.concatenate(found)) if found else (None, None)
     content = store.digest(*(part for key in sorted(arrays) for part in (key, arrays[key])))
@@ -111,15 +122,16 @@ def facts(scale: ranges.Scale | None) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Array]:
-    """What `build` takes, from a `.npy` (mapped, not read) or a `.npz` (read) file; pickled objects are refused."""
-    try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"images": loaded}
-        with loaded:
-            named = {key: loaded[key] for key in loaded.files}
-    except Exception as error:  # np.load raises zipfile, zlib, tokenize and other errors on damaged files
-        raise UserError(f"{path} cannot be read as a NumPy file without pickled objects: {error}.") from error
+    """What `build` takes, from a `.npy` or `.npz` file, read as rows are asked for; pickled objects are refused."""
+    if zipfile.is_zipfile(path):
+        named: dict[str, Any] = dict(unpacking.members(path))
+    else:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that Python 2 wrote it
+                return {"images": npy.open_memmap(path, mode="r")}
+        except Exception as error:  # tokenize and other errors of damaged files
+            raise UserError(f"{path} cannot be read as a NumPy file without pickled objects: {error}.") from error
     arrays: dict[str, Array] = {}
     for key, value in named.items():
         tokens = key.lower().replace("-", "_").split("_")
@@ -205,7 +217,7 @@ def read_table(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
         names = tuple(name.strip() for name in next(table, ()))
         if not names or all(_number(name) is not None for name in names):
             raise UserError(f"{path} has no header: let its first line name the columns.")
-        rows = []
+        rows = array("f")
         for number, row in enumerate(table, 2):
             if not row:
                 continue
@@ -218,10 +230,10 @@ def read_table(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
                 at = values.index(None)
                 what = f"is {row[at]!r}, no number" if row[at].strip() else "is empty"
                 raise UserError(f"{path} line {number}: column {names[at]!r} {what}; leave the column or the row out.")
-            rows.append(values)
+            rows.extend(value or 0.0 for value in values)
     if not rows:
         raise UserError(f"{path} has a header and no rows.")
-    return {"images": np.array(rows, np.float32)}, names
+    return {"images": np.frombuffer(rows, np.float32).reshape(-1, len(names))}, names
 
 
 def _number(cell: str, finite: bool = True) -> float | None:
@@ -360,9 +372,11 @@ def _layout(images: Array, what: str) -> _Layout:
     return _Layout(shape[1:], None, said) if place == "last" else _Layout((*shape[2:], first), (0, 2, 3, 1), said)
 
 
-def _chunks(values: Array) -> Iterator[Array]:
-    for start in range(0, len(values), store.CHUNK):
-        yield values[start : start + store.CHUNK]
+def chunks(values: Array) -> Iterator[Array]:
+    """Rows of an array, or of one that is read as they are asked for, some at a time."""
+    step = store.step(values)
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
 
 
 def _row(chunk: Array, layout: _Layout, scale: ranges.Scale | None) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data import arrays
+from ganvas.data import arrays, unpacking
 from ganvas.data.imagefiles import Files, Scanned
 from ganvas.errors import UserError
 
@@ -49,11 +49,19 @@ def _scan(paths: Sequence[Path]) -> Files:
     for place, path in enumerate(paths):
         try:
             file = pq.ParquetFile(path, memory_map=True)
-        except (OSError, ValueError) as error:  # pyarrow's own are of these
+            if place == 0:
+                column, label = _columns(file, path)
+            # Equal images lie in the file once, and so in memory: a small file may say one of them a million times.
+            every = [file.schema.column(i).path for i in range(len(file.schema))]
+            leaves = [leaf for leaf in every if leaf in (column, f"{column}.bytes")]
+            file = pq.ParquetFile(path, memory_map=True, read_dictionary=leaves)
+        except UserError:
+            raise
+        except Exception as error:  # pyarrow's own, and UnicodeDecodeError of names
             raise UserError(f"{path} cannot be read as a parquet file: {error}.") from error
+        groups = [file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups)]
+        unpacking.check_file(path, sum(groups))
         opened.append(file)
-        if place == 0:
-            column, label = _columns(file, path)
         if missing := [name for name in (column, label) if name and name not in file.schema_arrow.names]:
             raise UserError(f"{path} has no column {missing[0]!r}, which {paths[0].name} has.")
         named = _class_names(file, label)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import medical, ranges, tiff
+from ganvas.data import medical, ranges, tiff, unpacking
 from ganvas.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,10 +87,12 @@ def survey(data: bytes, most: int | None = None) -> list[Page]:
     """
     if frames := _frames(data):
         return _survey_frames(*frames)[:most]
-    found = []
+    found, unpacked = [], 0
     with _opened(data) as image:
         for number in range(_pages(image) if most is None else most):
             image.seek(number)
+            unpacked += image.size[0] * image.size[1] * len(image.getbands()) * (4 if _is_wide(image) else 1)
+            unpacking.check(len(data), unpacked)
             w, h = image.size[::-1] if image.getexif().get(_ORIENTATION, 1) >= 5 else image.size
             if _is_wide(image):
                 values = _wide(image)

@@ -19,6 +19,7 @@ import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -50,14 +51,19 @@ def digest(*parts: str | bytes | Array) -> str:
     """The SHA-256 of these parts, their types and lengths included, in hex."""
     sha = hashlib.sha256()
     for part in parts:
-        if isinstance(part, np.ndarray):
-            sha.update(f"{part.dtype.str}{part.shape};".encode())
-            for start in range(0, len(part), CHUNK):
-                sha.update(np.ascontiguousarray(part[start : start + CHUNK]).tobytes())
-        else:
+        if isinstance(part, str | bytes):
             data = part.encode() if isinstance(part, str) else part
             sha.update(f"{len(data)};".encode() + data)
+        else:
+            sha.update(f"{part.dtype.str}{part.shape};".encode())
+            for start in range(0, len(part), step(part)):
+                sha.update(np.ascontiguousarray(part[start : start + step(part)]).tobytes())
     return sha.hexdigest()
+
+
+def step(rows: Array) -> int:
+    """How many rows are in memory at a time: CHUNK, or of large ones those of 16 MB; at least one."""
+    return max(1, min(CHUNK, 2**24 // max(1, rows.dtype.itemsize * prod(rows.shape[1:]))))
 
 
 def key_of(content: str, preparation: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data.medical import Frame
+from ganvas.data import unpacking
+from ganvas.data.medical import Frame, kept
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SAMPLE_FORMAT, _SIGNED = 339, 2
@@ -42,11 +43,12 @@ def frames(data: bytes) -> list[Frame]:
         raise ValueError("a TIFF of samples that need the extra: pip install 'ganvas[tiff]'") from error
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         found = []
+        unpacking.check(len(data), sum(page.nbytes for page in file.pages))
         for number, page in enumerate(file.pages):
             values = np.squeeze(page.asarray())
             if values.ndim != 2 or values.dtype.kind not in "iuf":
                 raise ValueError(f"a TIFF whose page {number} is {values.dtype} {values.shape}: grey is needed")
-            found.append(Frame(number, turned(values) if page.photometric == 0 else values))
+            found.append(kept(number, turned(values) if page.photometric == 0 else values))
     return found
 
 
