@@ -289,8 +289,8 @@ def _build(writer: store.Writer, plan: _Plan, progress: bool, check: bool) -> st
     with closing(_decoded(files, plan.form)) as decoded:
         for index, (sha, found) in enumerate(store.tracked(decoded, n, f"decoding {plan.what}", progress)):
             content.update(store.digest(files.names[index], sha).encode())
-            if isinstance(refused := plan.found[index], str):  # when it was looked at
-                found = refused
+            if isinstance(refused := plan.found[index], str) and not isinstance(found, str):
+                found = refused  # when it was looked at
             rows.add(index, found)
             for row in () if isinstance(found, str) else found.values():
                 top = max(top, int(row.max()))
