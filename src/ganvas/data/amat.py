@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -42,8 +43,10 @@ def table(lines: IO[bytes], what: str) -> dict[str, Array]:
         UserError: it is none, or not of squares.
     """
     try:
-        rows = np.loadtxt(lines, np.float32, ndmin=2)
-    except ValueError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there are no lines, which is said below
+            rows = np.loadtxt(lines, np.float32, ndmin=2)
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{what} is no table of numbers: {error}.") from error
     n, columns = rows.shape
     side = math.isqrt(columns)

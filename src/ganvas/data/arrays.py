@@ -10,10 +10,11 @@ import zipfile
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -212,7 +213,7 @@ def read_table(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
     Raises:
         UserError: no header or rows; a cell that is no number, by its column and row.
     """
-    with path.open(newline="", encoding="utf-8-sig") as lines:
+    with _lines(path) as lines:
         table = csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         names = tuple(name.strip() for name in next(table, ()))
         if not names or all(_number(name) is not None for name in names):
@@ -236,6 +237,22 @@ def read_table(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
     return {"images": np.frombuffer(rows, np.float32).reshape(-1, len(names))}, names
 
 
+@contextmanager
+def _lines(path: Path) -> Iterator[IO[str]]:
+    """A text file's lines.
+
+    Raises:
+        UserError: it is no text, or its cells are none.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            yield lines
+    except UserError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:  # bytes that are no UTF-8; NUL; a cell of 128 kB
+        raise UserError(f"{path} cannot be read as text in UTF-8: {error}.") from error
+
+
 def _number(cell: str, finite: bool = True) -> float | None:
     try:
         value = float(cell)
@@ -250,12 +267,14 @@ def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None
     Raises:
         UserError: a file without its line.
     """
-    with path.open(newline="", encoding="utf-8-sig") as lines:
+    with _lines(path) as lines:
         try:
             csv_rows = path.suffix == ".csv"
             rows = list(csv.DictReader(lines)) if csv_rows else [json.loads(line) for line in lines if line.strip()]
         except ValueError as error:
             raise UserError(f"{path} is no JSON line by line: {error}.") from error
+    if odd := next((row for row in rows if not isinstance(row, dict)), None):
+        raise UserError(f"{path}: {odd!r} is no line of names and values.")
     column = next((name for name in LABELS if rows and name in rows[0]), None)
     if column is None or "file_name" not in rows[0]:
         return None, None
@@ -267,7 +286,7 @@ def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None
 
 def _column(path: Path) -> Array:
     """The labels of an array's rows: the last cell of each line, after a header if its cell is "label"."""
-    with path.open(newline="", encoding="utf-8-sig") as lines:
+    with _lines(path) as lines:
         cells = [row[-1].strip() for row in csv.reader(lines) if row]
     cells = cells[1:] if cells and cells[0].lower() in ("label", "labels", "class", "target", "y") else cells
     return whole(cells, str(path))
@@ -277,7 +296,7 @@ def _from_csv(path: Path, files: Sequence[str], what: str) -> Array:
     ends = Counter(name.rsplit("/", 1)[-1] for name in files)
     known = {name: name for name in files} | {end: name for name in files if ends[end := name.rsplit("/", 1)[-1]] == 1}
     found: dict[str, str] = {}
-    with path.open(newline="", encoding="utf-8-sig") as lines:
+    with _lines(path) as lines:
         for number, row in enumerate(csv.reader(lines), 1):
             if not row or (number == 1 and row[0].strip().lower() in ("file", "filename", "image", "name", "path")):
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ def frames(data: bytes) -> tuple[list[Frame], int]:
         UserError: the package is missing.
         ValueError: a DICOM without pixels, a volume of fewer than two axes, one of too many bytes, or all empty.
     """
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what can't be read is said once, by the refusal
     if is_dicom(data):
         return list(_dicom(data)), 0
     image = getattr(_needed("nibabel"), _nifti(data) or "Nifti1Image").from_bytes(_unpacked(data))

@@ -51,29 +51,32 @@ def _scan(paths: Sequence[Path]) -> Files:
             file = pq.ParquetFile(path, memory_map=True)
             if place == 0:
                 column, label = _columns(file, path)
+            if missing := [name for name in (column, label) if name and name not in file.schema_arrow.names]:
+                raise UserError(f"{path} has no column {missing[0]!r}, which {paths[0].name} has.")
             # Equal images lie in the file once, and so in memory: a small file may say one of them a million times.
-            every = [file.schema.column(i).path for i in range(len(file.schema))]
-            leaves = [leaf for leaf in every if leaf in (column, f"{column}.bytes")]
+            leaves = [file.schema.column(i).path for i in range(len(file.schema))]
+            leaves = [leaf for leaf in leaves if leaf in (column, f"{column}.bytes")]
             file = pq.ParquetFile(path, memory_map=True, read_dictionary=leaves)
+            groups = range(file.num_row_groups)
+            unpacking.check_file(path, sum(file.metadata.row_group(group).total_byte_size for group in groups))
+            rows = [
+                file.read_row_group(group, columns=[label])[label].to_pylist()
+                if label
+                else [None] * file.metadata.row_group(group).num_rows
+                for group in groups
+            ]
         except UserError:
             raise
-        except Exception as error:  # pyarrow's own, and UnicodeDecodeError of names
-            raise UserError(f"{path} cannot be read as a parquet file: {error}.") from error
-        groups = [file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups)]
-        unpacking.check_file(path, sum(groups))
+        except Exception as error:  # pyarrow's own, of several lines, and others
+            raise UserError(f"{path} cannot be read as a parquet file: {' '.join(str(error).split())}.") from error
         opened.append(file)
-        if missing := [name for name in (column, label) if name and name not in file.schema_arrow.names]:
-            raise UserError(f"{path} has no column {missing[0]!r}, which {paths[0].name} has.")
         named = _class_names(file, label)
-        row = 0
-        for group in range(file.num_row_groups):
-            found = file.read_row_group(group, columns=[label] if label else [])
-            for i, value in enumerate(found[label].to_pylist() if label else range(found.num_rows)):
-                if label and (value is None or (named and not (type(value) is int and 0 <= value < len(named)))):
-                    raise UserError(f"{path} row {row}: {label} is {value}, no class; leave the row or the file out.")
-                places[f"{splits[place]}{path.stem}-{row:07d}"] = place, group, i
-                labels.append(named[value] if named else value)
-                row += 1
+        each = [(group, i, value) for group, part in enumerate(rows) for i, value in enumerate(part)]
+        for row, (group, i, value) in enumerate(each):
+            if label and (value is None or (named and not (type(value) is int and 0 <= value < len(named)))):
+                raise UserError(f"{path} row {row}: {label} is {value}, no class; leave the row or the file out.")
+            places[f"{splits[place]}{path.stem}-{row:07d}"] = place, group, i
+            labels.append(named[value] if named else value)
     lock = Lock()
 
     @lru_cache(GROUPS)

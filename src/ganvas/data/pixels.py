@@ -148,7 +148,7 @@ def reason(error: Exception) -> str:
 
     if isinstance(error, UnidentifiedImageError):  # whose message is the address of a buffer
         return "not an image, or its header is damaged"
-    found = str(error) or type(error).__name__
+    found = " ".join(str(error).split()) or type(error).__name__
     bomb = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
     return f"refused as a decompression bomb: {found}" if bomb else found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from importlib import import_module
 from typing import Any
 
@@ -41,6 +42,7 @@ def frames(data: bytes) -> list[Frame]:
         tifffile = import_module("tifffile")
     except ImportError as error:
         raise ValueError("a TIFF of samples that need the extra: pip install 'ganvas[tiff]'") from error
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says of damage is said once, by the refusal
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         found = []
         unpacking.check(len(data), sum(page.nbytes for page in file.pages))
