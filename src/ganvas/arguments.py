@@ -216,6 +216,8 @@ def path(value: Any) -> Any:
         raise ValueError from error
     if not encoded or b"\0" in encoded or len(encoded) > PATH or max(map(len, encoded.split(b"/"))) > NAME:
         raise ValueError("no file has such a name")
+    if encoded.startswith(b"~") and os.path.expanduser(encoded) == encoded:  # noqa: PTH111 - Path raises RuntimeError
+        raise ValueError("there is no such user")
     return value
 
 

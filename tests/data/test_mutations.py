@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ganvas.data import Dataset, load
@@ -240,3 +241,104 @@ def test_a_spoilt_file_is_loaded_or_refused_by_its_name(kind: str, tmp_path_fact
         except BaseException as error:
             error.add_note(f"{kind}, mutation {number} ({mutate.__name__}), {len(content)} bytes")
             raise
+
+
+# ---- data of a program that are none ----
+
+
+class Rows:
+    """A map-style data set of these rows."""
+
+    def __init__(self, *rows: object) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> object:
+        return self.rows[i]
+
+
+class Raises(Rows):
+    def __getitem__(self, i: int) -> object:
+        raise RuntimeError("its own")
+
+
+class NoArray:
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        raise RuntimeError("its own")
+
+
+class Sparse:
+    shape = (3, 4)
+
+    def toarray(self) -> None: ...
+
+
+FLOATS = GREY / 255
+NO_DATA: dict[str, object] = {
+    "objects": GREY.astype(object),
+    "complex": GREY * 1j,
+    "fields": np.zeros((5, 4, 4), [("a", "f4")]),
+    "dates": np.zeros((5, 4, 4), "M8[s]"),
+    "text": GREY.astype(str),
+    "bytes": GREY.astype("S"),
+    "NaN": np.where(FLOATS > 0.5, np.nan, FLOATS),
+    "infinite": np.where(FLOATS > 0.5, np.inf, FLOATS),
+    "too far apart": np.where(FLOATS > 0.5, 1.7e308, -1.7e308),
+    "too large for float32": np.full((5, 3), 1e300),
+    "a scalar": np.array(5),
+    "one axis": np.arange(5),
+    "five axes": np.zeros((2, 3, 4, 5, 6)),
+    "no rows": np.empty((0, 4, 4)),
+    "no columns": np.empty((5, 0, 4)),
+    "larger than the disk": np.broadcast_to(np.uint8(1), (10**12, 28, 28)),
+    "sparse": Sparse(),
+    "a sparse tensor": torch.eye(4).to_sparse(),
+    "a complex tensor": torch.ones(5, 4, 4, dtype=torch.complex64),
+    "a meta tensor": torch.ones(5, 4, 4, device="meta"),
+    "no array": NoArray(),
+    "a data set that fails": Raises(*range(5)),
+    "triples": Rows(*[(GREY[0], 1, 2)] * 5),
+    "no images": Rows(*[(None, 1)] * 5),
+    "dicts without images": Rows(*[{"a": 5}] * 5),
+    "dicts of other names": Rows({"image": GREY[0]}, {"img": GREY[0]}, {"image": GREY[0]}),
+    "labels that are dicts": Rows(*[{"image": GREY[0], "label": {}}] * 5),
+    "labels that are lists": Rows(*[(GREY[0], [1, 2])] * 5),
+    "labels of fractions": Rows(*[(GREY[0], torch.tensor([1.5]))] * 5),
+    "fewer labels": (GREY, np.arange(11)),
+    "missing labels": (GREY, [None] * 12),
+    "complex labels": (GREY, np.arange(12) * 1j),
+    "ragged labels": (GREY, [[1], [2, 3]] * 6),
+    "labels that are dates": (GREY, np.array(["2020"] * 12, "M8[Y]")),
+    "labels that are fields": (GREY, np.zeros(12, [("a", "i4")])),
+    "ragged": [[1, 2], [3]],
+    "images of two sizes": [GREY[0], GREY[0][:3]],
+    "an array and a path": [GREY[0], "a.png"],
+    "a path and a number": ["a.png", 5],
+    "nothing": [],
+    "None": None,
+    "a number": 5,
+    "a function": len,
+    "a set": {1},
+    "raw bytes": b"abc",
+    "an empty dict": {},
+    "a dict of numbers": {"train": 5},
+    "a dict of other names": {"a": GREY},
+    "a dict of None": {"train": GREY, "test": None},
+    "an empty name": "",
+    "no name": "a\0b",
+    "a long name": "x" * 5000,
+    "nobody's folder": "~nobody-of-that-name/x",
+    "very many shards": "x{0..9999999}.tar",
+    "no entry": "array:../..",
+    "a device": "/dev/zero",
+}
+
+
+@pytest.mark.parametrize("what", NO_DATA)
+def test_what_is_no_data_is_refused_by_a_sentence(what: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        load(NO_DATA[what], progress=False)
+    assert time.monotonic() - began < SECONDS and "\n" not in str(caught.value)

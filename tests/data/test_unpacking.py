@@ -165,9 +165,9 @@ def test_other_files_in_an_npz_and_damage(tmp_path: Path) -> None:
 
 
 def test_a_cache_without_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: store.Writer, size: int) -> None:
+    def full(size: int) -> None:
         raise store.NoRoomError(size, 5)
 
-    monkeypatch.setattr(store.Writer, "check_room", full)
+    monkeypatch.setattr(store, "check_room", full)
     with pytest.raises(UserError, match=r"6,400 bytes to keep, 5 are free in the cache, '.*': make room, or set"):
         load(np.arange(6400, dtype=np.uint8).reshape(100, 8, 8))

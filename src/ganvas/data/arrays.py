@@ -9,7 +9,7 @@ import warnings
 import zipfile
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -83,13 +83,10 @@ def build(
     elif asked:
         raise UserError(f"{what} is rows of numbers, which have no black and white: leave out --range.")
     else:
-        ranges.extent((c for value in parts.values() for c in chunks(value)), what)
-    kept = sum(prod(value.shape) for value in parts.values()) * (scale.bits // 8 if scale else 4)
-    try:
-        writer.check_room(kept)
-    except store.NoRoomError as full:
-        where = f"in the cache, {str(store.root())!r}"
-        raise UserError(f"{what} takes {full} {where}: make room, or set GANVAS_CACHE to a folder elsewhere.") from full
+        low, high = ranges.extent((c for value in parts.values() for c in chunks(value)), what)
+        if max(-low, high) > (top := float(np.finfo(np.float32).max)):
+            raise UserError(f"{what}: values from {low:.7g} to {high:.7g}: numbers of up to {top:.2g} are kept.")
+    require_room(parts.values(), what, scale.bits // 8 if scale else 4)
     for images in parts.values():
         for chunk in chunks(images):
             writer.append(_row(chunk, layout, scale))
@@ -107,6 +104,19 @@ def build(
     meta = {"classes": classes, "attributes": None, "report": report, "unreadable": [], **facts(scale)}
     meta["columns"] = None if columns is None else list(columns)
     return writer.finish(content, how, splits, codes, **meta)
+
+
+def require_room(values: Iterable[Array], what: str, size: int = 1) -> None:
+    """Whether the cache has room for arrays with `size` bytes a number.
+
+    Raises:
+        UserError: it has not.
+    """
+    try:
+        store.check_room(size * sum(prod(value.shape) for value in values))
+    except store.NoRoomError as full:
+        where = f"in the cache, {str(store.root())!r}"
+        raise UserError(f"{what} takes {full} {where}: make room, or set GANVAS_CACHE to a folder elsewhere.") from full
 
 
 def bits(scale: ranges.Scale) -> str:
@@ -188,13 +198,13 @@ def encode(values: Array) -> tuple[NDArray[np.int64], tuple[str, ...]]:
 
 def labels_of(labels: Labels, files: Sequence[str], what: str) -> Array:
     """A value for each of `files`, from a CSV file (file,label), or as many numbers in the files' sorted order."""
-    return _check_labels(label_values(labels, files, what), len(files), "labels")
+    return _check_labels(label_values(labels, files, what), len(files), f"{what}: labels")
 
 
 def label_values(labels: Labels, files: Sequence[str] | None, what: str) -> Array:
     """The labels as an array: as given, or from a file (the CSV form needs the names of the `files`)."""
     if isinstance(labels, np.ndarray):
-        return whole(labels, "labels")
+        return whole(labels, f"{what}: labels")
     path = Path(labels).expanduser()
     if not path.is_file():
         raise UserError(f"the label file {str(path)!r} does not exist.")

@@ -168,6 +168,7 @@ def load(
             entry = from_files(found, "the list", stream=False)  # which is known by its entry alone
         else:
             given, columns = found
+            arrays.require_room(given.values(), "the array")  # before all of it is read
             digests = store.digest(*(part for key in sorted(given) for part in (key, given[key])), repr(columns))
             entry = _from_arrays("array", lambda: (given, columns), labels, digests, asked)
         source = f"array:{entry.key[:16]}"

@@ -136,6 +136,8 @@ def choose(chunks: Callable[[], Iterable[Array]], dtype: np.dtype[Any], what: st
         UserError: values that are not finite, or an asked range that holds none of them.
     """
     low, high = extent(chunks(), what)
+    if not np.isfinite(high - low):
+        raise UserError(f"{what}: values from {low:.7g} to {high:.7g} are too far apart: divide them by a number.")
     if dtype.kind == "f":
         scale = floats(low, high, what, asked)
         near = EXACT.get(dtype.itemsize, 2e-3)
@@ -218,7 +220,7 @@ def _asked(low: float, high: float, asked: Range, what: str, *, whole: bool) -> 
 
 
 def _scale(low: float, high: float, *, whole: bool) -> Scale:
-    high = low + 1 if high <= low else high
+    high = low + max(1.0, float(np.spacing(abs(low)))) if high <= low else high
     levels = int(high - low) + 1 if whole and high - low <= 65535 else None
     bits = 8 if levels and levels <= 256 else 16
     return Scale(low, high, levels, bits, f"values from {low:.7g} to {high:.7g}, stretched to black and white")

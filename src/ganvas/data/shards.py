@@ -18,6 +18,7 @@ from ganvas.errors import UserError
 
 _BRACE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 LARGEST = 2**29  # bytes of one image
+MOST = 100_000  # shards of a pattern
 
 
 def find(source: str) -> list[Path]:
@@ -34,6 +35,8 @@ def find(source: str) -> list[Path]:
     first, last = found.groups()
     if int(last) < int(first):
         raise UserError(f"{source!r}: {first}..{last} counts down, and holds no shard.")
+    if int(last) - int(first) >= MOST:
+        raise UserError(f"{source!r} names {int(last) - int(first) + 1:,} shards: it takes at most {MOST:,}.")
     paths: list[Path] = []
     for number in range(int(first), int(last) + 1):
         paths += find(f"{source[: found.start()]}{number:0{len(first)}d}{source[found.end() :]}")

@@ -128,6 +128,18 @@ class NoRoomError(Exception):
         self.size, self.free = size, free
 
 
+def check_room(size: int) -> None:
+    """Whether the cache can keep rows of `size` bytes in all.
+
+    Raises:
+        NoRoomError: it can't: while they are laid out, they are there twice.
+    """
+    folder = next(place for place in (root(), *root().parents) if place.is_dir())
+    free = shutil.disk_usage(folder).free
+    if 2 * size > ROOM * free:
+        raise NoRoomError(size, free)
+
+
 class Entry:
     """A finished entry of the cache.
 
@@ -173,14 +185,8 @@ class Writer:
         self._shape: tuple[int, ...] = ()
 
     def check_room(self, size: int) -> None:
-        """Whether rows of `size` bytes in all can be kept.
-
-        Raises:
-            NoRoomError: they can't: while they are laid out, they are there twice.
-        """
-        free = shutil.disk_usage(self.folder).free
-        if 2 * size > ROOM * free:
-            raise NoRoomError(size, free)
+        """`check_room`."""
+        check_room(size)
 
     def append(self, rows: Array) -> None:
         """Takes `rows` (n, ...), all calls with the same dtype and the same shape behind n."""
