@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[Any]
 WHITE = "transparency laid on white"
+EMPTY = "it holds no images"
 TOPS = {8: 255, 16: 65535}
 KINDS = {1: "grey", 3: "colour", 4: "colour with transparency"}
 _PHOTOMETRIC, _BITS, _ORIENTATION = 262, 258, 0x0112
@@ -101,6 +102,8 @@ def survey(data: bytes, most: int | None = None) -> list[Page]:
                 found.append(Page((h, w), False, image.mode, kind, low, high, number=number))
             else:
                 found.append(Page((h, w), not _is_grey(image, data), image.mode, number=number))
+    if not found:
+        raise ValueError(EMPTY)
     return found
 
 
@@ -139,6 +142,8 @@ def decode_all(data: bytes, form: Form, only: Container[int] | None = None) -> d
         return {frame.number: _framed(frame.values, *whole, form.scale) for frame in wanted}
     with _opened(data) as image:
         pages = [page for page in range(_pages(image)) if only is None or page in only]
+    if not pages:
+        raise ValueError(EMPTY)
     return {page: decode(data, *whole, page, form.scale) for page in pages}
 
 

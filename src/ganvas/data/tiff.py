@@ -44,7 +44,9 @@ def frames(data: bytes) -> list[Frame]:
         raise ValueError("a TIFF of samples that need the extra: pip install 'ganvas[tiff]'") from error
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says of damage is said once, by the refusal
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        found = []
+        found: list[Frame] = []
+        if not file.pages:
+            raise ValueError("a TIFF without pages")
         unpacking.check(len(data), sum(page.nbytes for page in file.pages))
         for number, page in enumerate(file.pages):
             values = np.squeeze(page.asarray())
