@@ -122,7 +122,7 @@ def words(hint: Any) -> str:
         rule = next((note for note in notes if isinstance(note, Rule)), None)
         return rule.words if rule else f"{words(base)} {_limits(notes)}".strip()
     if origin in (Union, types.UnionType):
-        return _or(map(words, parts))
+        return _or(words(part) for part in parts if part is not type(None))  # which is a default, and no remedy
     if origin is Literal:
         return _or(map(repr, parts))
     if origin is tuple:
