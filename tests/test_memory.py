@@ -36,6 +36,8 @@ def test_this_machine_says_what_is_free() -> None:
 
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "free", lambda device="cpu": 1000)
+    memory.require_images(2, (1, 15, 15))  # too little to be looked at
+    monkeypatch.setattr(memory, "SMALL", 0)
     memory.require_images(1, (1, 15, 15))
     with pytest.raises(UserError) as caught:
         memory.require_images(2, (1, 15, 15))

@@ -10,6 +10,7 @@ from typing import Any
 
 from ganvas.errors import UserError
 
+SMALL = 2**24  # bytes that are not worth a look at what is free
 SHARE = 0.9  # of what is free, that one result may take
 
 
@@ -29,7 +30,7 @@ def require(size: int, what: str, remedy: str, device: Any = "cpu") -> None:
     Raises:
         UserError: they don't; says what it would take, and the remedy.
     """
-    there = free(device)
+    there = free(device) if size > SMALL else None
     if there is not None and size > SHARE * there:
         raise UserError(f"{what} would take {in_words(size)} of memory, and {in_words(there)} are free: {remedy}.")
 
