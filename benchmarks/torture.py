@@ -494,7 +494,10 @@ def written(rows: list[dict[str, Any]], seed: int) -> None:
         f"| {row['what']} | {row['tried'] - len(row['wrong']):,} of {row['tried']:,} | {row['seconds'] / 60:.0f} |"
         for row in rows
     ]
-    table += ["", f"`python benchmarks/torture.py --seed {seed}`, commit {commit}, {about['date']}, torch {about['torch']}."]
+    table += [
+        "",
+        f"`python benchmarks/torture.py --seed {seed}`, commit {commit}, {about['date']}, torch {about['torch']}.",
+    ]
     before, _, rest = DOCS.read_text().partition("<!-- torture -->\n")
     after = rest.partition("<!-- /torture -->")[2]
     DOCS.write_text(before + "<!-- torture -->\n" + "\n".join(table) + "\n<!-- /torture -->" + after)

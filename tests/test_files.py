@@ -122,8 +122,23 @@ def test_what_dead_writers_left_is_swept(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     (tmp_path / "below").mkdir()
-    gone = [f".a.{dead.pid}.part", f"below/.b.txt.{dead.pid}.part", f".c.{os.getpid()}.part", f".d.{2**40}.part", "below/.tmpf6Aipw"]
-    kept = [f".a.{os.getppid()}.part", f"a.{dead.pid}.part", f".a.{dead.pid}", "..part", ".part", ".a.x.part", ".tmp", "tmpf6Aipw"]
+    gone = [
+        f".a.{dead.pid}.part",
+        f"below/.b.txt.{dead.pid}.part",
+        f".c.{os.getpid()}.part",
+        f".d.{2**40}.part",
+        "below/.tmpf6Aipw",
+    ]
+    kept = [
+        f".a.{os.getppid()}.part",
+        f"a.{dead.pid}.part",
+        f".a.{dead.pid}",
+        "..part",
+        ".part",
+        ".a.x.part",
+        ".tmp",
+        "tmpf6Aipw",
+    ]
     for name in [*gone, *kept]:
         (tmp_path / name).touch()
     sweep(tmp_path)

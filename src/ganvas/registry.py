@@ -25,6 +25,7 @@ LONGEST = 100  # letters of a value in a message
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

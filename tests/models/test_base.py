@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,7 @@ from ganvas.nets import NETS
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
 from ganvas.nets.residual import Residual
+from ganvas.priors import Bimodal, Flow, Mixture, Normal, StochasticLayer, Uniform, Vamp
 from ganvas.randomness import Draw
 
 SMALL = {MLP: MLP(hidden=(16,)), DCGAN: DCGAN(filters=4), Residual: Residual(filters=4)}
@@ -294,5 +297,50 @@ def test_the_range_of_the_training_is_kept(tmp_path: Path) -> None:
     torch.testing.assert_close(again.reconstruct(x), again.reconstruct(x / 4095))
     file = tmp_path / "model" / "config.json"
     file.write_text(file.read_text().replace("4095", "-1"))
-    with pytest.raises(UserError, match="--range 0 -1"):
+    with pytest.raises(UserError, match=r"range is \[0, -1\]"):
         load(tmp_path / "model")
+
+
+PRIORS = [
+    Normal(),
+    Mixture(components=7),
+    Vamp(components=5),
+    Flow(),
+    StochasticLayer(latent_dim=2, prior=Mixture(components=3)),
+    StochasticLayer(latent_dim=2, prior=StochasticLayer(latent_dim=2)),
+]
+
+
+@pytest.mark.parametrize("prior", [*PRIORS, Uniform(), Bimodal()], ids=lambda prior: type(prior).__name__)
+def test_samples_are_the_decoded_draws_of_the_prior_however_many(prior: Any) -> None:
+    torch.manual_seed(0)
+    config = MODELS["vae" if prior in PRIORS else "gan"]
+    model = FAMILIES[config](config(latent_dim=3, prior=prior), IMAGE).eval()
+    with torch.no_grad():
+        z = model.prior.sample(Draw(4), (1203, 3))
+    found = model.sample(1203, seed=4)
+    # A net of a prior may round otherwise in a product of other size: draws are equal, sums nearly.
+    torch.testing.assert_close(found, model.decode(z), rtol=0, atol=1e-6)
+    assert torch.equal(found[:700], model.sample(700, seed=4)), "a number names the same sample among more"
+    assert torch.equal(found, torch.cat(list(model.samples(1203, seed=4))))
+    assert [len(part) for part in model.samples(1203)] == [500, 500, 203]
+
+
+def test_a_result_is_held_once_while_it_is_made() -> None:
+    code = """if True:
+        import resource, torch
+        from ganvas.models import MODELS
+        from ganvas.models.base import FAMILIES
+        from ganvas.nets.mlp import MLP
+
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+        model = FAMILIES[MODELS["vae"]](MODELS["vae"](net=MLP(hidden=(8,))), (1, 28, 28))
+        model.sample(1000)
+        before = peak()
+        size = model.sample(100_000).nbytes
+        print((peak() - before) / size)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1.15, "a result is held once while it is made"

@@ -260,7 +260,7 @@ def test_minutes_set_the_length_and_the_schedule(tmp_path: Path) -> None:
     training = run.recipe.training
     assert training.schedule == "cosine" and run.state["step"] == run.state["steps"] and training.epochs > 5
     assert any(line.startswith("length: ") and line.endswith("(0.1 min)") for line in run.data["chosen"])
-    with pytest.raises(UserError, match="--minutes 0: it takes a number above 0"):
+    with pytest.raises(UserError, match="minutes: 0 is refused: it takes a number above 0"):
         ganvas.train("vae", data="digits", minutes=0, out=tmp_path / "other")
     with pytest.raises(UserError, match="--minutes 1 and --epochs 3 both say how long"):
         ganvas.train("vae", data="digits", minutes=1, epochs=3, out=tmp_path / "other")

@@ -20,6 +20,7 @@ import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -52,14 +53,19 @@ def digest(*parts: str | bytes | Array) -> str:
     """The SHA-256 of these parts, their types and lengths included, in hex."""
     sha = hashlib.sha256()
     for part in parts:
-        if isinstance(part, np.ndarray):
-            sha.update(f"{part.dtype.str}{part.shape};".encode())
-            for start in range(0, len(part), CHUNK):
-                sha.update(np.ascontiguousarray(part[start : start + CHUNK]).tobytes())
-        else:
+        if isinstance(part, str | bytes):
             data = part.encode() if isinstance(part, str) else part
             sha.update(f"{len(data)};".encode() + data)
+        else:
+            sha.update(f"{part.dtype.str}{part.shape};".encode())
+            for start in range(0, len(part), step(part)):
+                sha.update(np.ascontiguousarray(part[start : start + step(part)]).tobytes())
     return sha.hexdigest()
+
+
+def step(rows: Array) -> int:
+    """How many rows are in memory at a time: CHUNK, or of large ones those of 16 MB; at least one."""
+    return max(1, min(CHUNK, 2**24 // max(1, rows.dtype.itemsize * prod(rows.shape[1:]))))
 
 
 def key_of(content: str, preparation: str) -> str:
@@ -139,6 +145,18 @@ class NoRoomError(Exception):
         self.size, self.free = size, free
 
 
+def check_room(size: int) -> None:
+    """Whether the cache can keep rows of `size` bytes in all.
+
+    Raises:
+        NoRoomError: it can't: while they are laid out, they are there twice.
+    """
+    folder = next(place for place in (root(), *root().parents) if place.is_dir())
+    free = shutil.disk_usage(folder).free
+    if 2 * size > ROOM * free:
+        raise NoRoomError(size, free)
+
+
 class Entry:
     """A finished entry of the cache, whose files are as they were written: their checksums are compared.
 
@@ -187,14 +205,8 @@ class Writer:
         self._shape: tuple[int, ...] = ()
 
     def check_room(self, size: int) -> None:
-        """Whether rows of `size` bytes in all can be kept.
-
-        Raises:
-            NoRoomError: they can't: while they are laid out, they are there twice.
-        """
-        free = shutil.disk_usage(self.folder).free
-        if 2 * size > ROOM * free:
-            raise NoRoomError(size, free)
+        """`check_room`."""
+        check_room(size)
 
     def append(self, rows: Array) -> None:
         """Takes `rows` (n, ...), all calls with the same dtype and the same shape behind n."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas import tensors
+from ganvas.arguments import Device, checked
 from ganvas.data import Dataset, Split, store
 from ganvas.data.loader import to_tensor
 from ganvas.devices import has_fast_bfloat16
@@ -23,6 +24,7 @@ from ganvas.errors import UserError
 from ganvas.evaluate import checks
 from ganvas.files import read_json, write_text
 from ganvas.randomness import Draw, order
+from ganvas.registry import Count, Seed
 
 FORMAT = 1  # counted up when the net or its training changes: classifiers in the cache are then trained again
 IMAGES = 128_000  # that a training shows, at most EPOCHS times each
@@ -110,12 +112,13 @@ def _block(channels: int, filters: int, kernel: list[int], stride: list[int]) ->
     return [convolution, nn.BatchNorm2d(filters), nn.ReLU(inplace=True)]
 
 
+@checked
 def train_classifier(
     dataset: Dataset,
     *,
-    images: int = IMAGES,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
+    images: Count = IMAGES,
+    seed: Seed = 0,
+    device: Device = "cpu",
     progress: bool = True,
 ) -> Classifier:
     """The classifier of a data set's labels: from the cache, else trained on the train split and stored there.

@@ -1,6 +1,7 @@
 """What every model shares: its file format, and a clear answer to a question that it can't be asked.
 
-The verbs are `sample`, `encode`, `decode`, `reconstruct`, `denoise` and `log_prob`; a family defines those that it has.
+The verbs are `sample`, `encode`, `decode`, `reconstruct`, `denoise` and `log_prob`. Every family decodes, an `Encoder`
+encodes, a `Sampler` samples; the others are defined by the families that have them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,13 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvas import tensors
-from ganvas.data.ranges import checked
+from ganvas import memory, tensors
+from ganvas.arguments import checked, tensor
+from ganvas.data import ranges
 from ganvas.devices import has_amx
 from ganvas.errors import UserError
 from ganvas.files import existing, read_json, write_text
 from ganvas.models.units import Units
-from ganvas.registry import Registry, dump, kind
+from ganvas.priors import held
+from ganvas.randomness import Stream
+from ganvas.registry import Count, Registry, Seed, dump, kind
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
@@ -59,7 +64,8 @@ class Model(nn.Module):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        FAMILIES[cls.Config] = cls
+        if "Config" in vars(cls):
+            FAMILIES[cls.Config] = cls
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -205,9 +211,90 @@ class Model(nn.Module):
 
     def chunks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """`function` over the rows of x, some at a time; the model is `asked`."""
+        return self.gathered((function(part) for part in torch.split(x, CHUNK)), len(x))
+
+    def gathered(self, parts: Iterator[Tensor], n: int) -> Tensor:
+        """n rows that come in parts, each written where it belongs; the model is `asked`."""
         with self.asked():
-            result = torch.cat([function(part) for part in torch.split(x, CHUNK)])
-        return result.clone()
+            first = next(parts)
+            with torch.inference_mode(False):  # what is given away is a tensor like any other
+                result = first.new_empty((n, *first.shape[1:]))
+            start = 0
+            for part in chain([first], parts):
+                result[start : start + len(part)] = part
+                start += len(part)
+        return result
+
+    def decoded(self, z: Tensor) -> Tensor:
+        """`decode` with a gradient in z."""
+        raise NotImplementedError(type(self).__name__)
+
+    def codes(self, codes: Any) -> Tensor:
+        """Codes (N, latent_dim) as the model takes them, checked; one may come alone.
+
+        Raises:
+            UserError: another shape, no numbers, or NaN.
+        """
+        d = self.config.latent_dim
+        try:
+            z: Tensor = tensor(codes)
+        except ValueError as error:
+            raise UserError(f"codes: {error}.") from error
+        if z.dim() not in (1, 2) or z.shape[-1] != d:
+            raise UserError(f"codes of shape {tuple(z.shape)}: this model takes (N, {d}).")
+        if not bool(torch.isfinite(z).all()):
+            raise UserError("codes hold NaN or infinite values: they must be finite.")
+        return z.to(self.device, torch.float32).reshape(-1, d)
+
+    def decode(self, codes: Any) -> Tensor:
+        """Images (N, *shape), the mean of P(x given z) or G(z), from codes z (N, latent_dim)."""
+        return self.chunks(self.decoded, self.codes(codes))
+
+
+class Encoder(Model):
+    """The verbs of families that give codes for images."""
+
+    def encoded(self, images: Tensor) -> Tensor:
+        """`encode` of images (N, *shape) as they are, with a gradient."""
+        raise NotImplementedError(type(self).__name__)
+
+    def encode(self, images: Any) -> Tensor:
+        """Codes (N, latent_dim): of a VAE the posterior's mean, never a draw from it."""
+        return self.chunks(self.encoded, self.rows(images))
+
+    def reconstruct(self, images: Any) -> Tensor:
+        """decode(encode(images))."""
+        return self.chunks(lambda x: self.decoded(self.encoded(x)), self.rows(images))
+
+
+class Sampler(Model):
+    """The verbs of families that have a P(z), their `prior`."""
+
+    prior: Any
+
+    @checked
+    def sample(self, n: Count, seed: Seed = 0) -> Tensor:
+        """Images (n, *shape), `decode` of z from the prior; the same seed gives the same samples.
+
+        Raises:
+            UserError: memory does not hold so many.
+        """
+        remedy = "take fewer, or some at a time, as `ganvas sample RUN -n N --out FILE.npy` does"
+        memory.require_images(n, self.shape, remedy, self.device)
+        return self.gathered(self._drawn(n, seed), n)
+
+    @checked
+    def samples(self, n: Count, seed: Seed = 0) -> Iterator[Tensor]:
+        """`sample`, some at a time: memory does not grow with n."""
+        drawn = self._drawn(n, seed)
+        for start in range(0, n, CHUNK):
+            yield self.gathered(islice(drawn, 1), min(CHUNK, n - start))
+
+    def _drawn(self, n: int, seed: int) -> Iterator[Tensor]:
+        draw, prior = Stream(seed), held(self.prior)
+        for start in range(0, n, CHUNK):
+            z = prior.sample(draw, (min(CHUNK, n - start), self.config.latent_dim))
+            yield self.decoded(z.to(self.device))
 
 
 @contextmanager
@@ -243,7 +330,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     try:
         settings = MODELS.parse(config["model"])
         model = FAMILIES[type(settings)](settings, tuple(config["shape"]))
-        model.range = checked(config.get("range"))
+        model.range = ranges.checked(config.get("range"))
         model.load_state_dict(weights)
     except Exception as error:
         raise UserError(f"{file} does not fit its config.json: {error}") from error

@@ -16,14 +16,16 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 
 import ganvas
 from ganvas import notebook, threads
+from ganvas.arguments import DeviceName, OutFolder, Source, checked
 from ganvas.data import Dataset, load
+from ganvas.data.ranges import Asked
 from ganvas.errors import UserError, unknown
 from ganvas.files import WriteError, write_text
 from ganvas.models import Model
@@ -32,7 +34,7 @@ from ganvas.models.base import FAMILIES
 from ganvas.provenance import machine
 from ganvas.recipe import Facts, Recipe
 from ganvas.recipes import RECIPES
-from ganvas.registry import build, parameters
+from ganvas.registry import Count, Positive, Seed, build, parameters
 from ganvas.training import checkpoint, engine, stored
 from ganvas.training.loop import Game, Report, pictures, play, validate
 from ganvas.training.run import Run, create
@@ -46,31 +48,32 @@ def quiet(step: int, steps: int, row: dict[str, float]) -> None:
     """Report nothing."""
 
 
+@checked
 def train(
     recipe: str | Recipe,
     *,
-    data: Any = None,
+    data: Source = None,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     labels: Any = None,
-    range: tuple[float, float] | None = None,
-    limit: int | None = None,
+    range: Asked = None,
+    limit: Count | None = None,
     binarise: bool | None = None,
     stream: bool | None = None,
     strict: bool = False,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    minutes: float | None = None,
-    lr: float | None = None,
-    schedule: str | None = None,
-    patience: int | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    precision: str | None = None,
-    snapshots: int | None = None,
+    epochs: Count | None = None,
+    batch_size: Count | None = None,
+    minutes: Positive | None = None,
+    lr: Positive | None = None,
+    schedule: Literal["constant", "cosine"] | None = None,
+    patience: Count | None = None,
+    seed: Seed | None = None,
+    device: DeviceName | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] | None = None,
+    snapshots: Count | None = None,
     init: str | os.PathLike[str] | None = None,
     tensorboard: bool = False,
-    out: str | os.PathLike[str] | None = None,
+    out: OutFolder | None = None,
     report: Report | None = None,
     **settings: Any,
 ) -> Run:
