@@ -28,6 +28,7 @@ DROPPED = 2**28  # bytes of a larger body that are read to its end
 PICTURE = 64 * 2**20  # bytes of a PNG
 MESSAGE = 4 * 2**20  # bytes of a message on a WebSocket
 SOCKETS = 64  # WebSockets at a time
+OWN = ("same-origin", "none")  # where a browser says that a request of the page, or of the person, comes from
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -177,6 +178,9 @@ class Guard:
         except UserError as error:
             await _refuse(error, scope, receive, send)
             return
+        line = scope.get("state", {}).get("line")  # see `ganvas.studio.connections`
+        if line and Headers(scope=scope).get("sec-fetch-site", "none") in OWN:
+            line.prove()
         if scope["type"] == "http":
             await (greeting or self.app)(scope, _bounded(receive), _with_headers(scope, send))
             return
@@ -197,7 +201,7 @@ class Guard:
         if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
             raise RefusedError(f"requests from {origin} are refused: only the studio's own page may ask.")
         path = scope["path"]
-        if path.startswith(("/api/", "/ws/")) and headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        if path.startswith(("/api/", "/ws/")) and headers.get("sec-fetch-site", "none") not in OWN:
             raise RefusedError("requests from other sites are refused: only the studio's own page may ask.")
         if _length(headers) > UPLOAD:
             raise _too_large()

@@ -1,0 +1,81 @@
+"""The server below the routes: how many connections it takes, and that it ends."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import socket
+import threading
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+
+from ganvas.studio import connections, playground, safety
+
+GRACE = 1  # seconds for answers that are under way when the server is to end
+END = 1.7  # seconds after which it ends, whatever is under way
+BACKLOG = 256  # connections that are taken at once, before others are served again
+FILES = 1024  # that are open at a time, at most: connections on their way in and out, models, pipes
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which ends soon after it is told to.
+
+    A thread that reads from a disk that hangs can't be ended, and Python waits for it at its end: this does not.
+    """
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End, at Ctrl-C or SIGTERM."""
+        if not self.should_exit:
+            end = threading.Timer(END, _end, [0 if sig == signal.SIGINT else 128 + sig])
+            end.daemon = True
+            end.start()
+        super().handle_exit(sig, frame)
+
+
+def serve(app: Starlette, listener: socket.socket) -> None:
+    """Serve an app until Ctrl-C.
+
+    Args:
+        app: with its routes.
+        listener: a socket that listens.
+    """
+    lines = connections.Lines(*_places())
+    config = uvicorn.Config(
+        app,
+        http=functools.partial(connections.Http, lines=lines),  # type: ignore[arg-type]
+        ws=connections.Socket,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE,
+        ws_max_size=safety.MESSAGE,
+        ws_per_message_deflate=False,  # what is gained on the way is lost at the ends
+    )
+    Server(config).run([listener])
+
+
+def _places() -> tuple[int, int]:
+    """Connections at a time, and those of them for strangers: fewer, where few files may be open."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return connections.CONNECTIONS, connections.STRANGERS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < FILES:
+        soft = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    else:
+        soft = FILES
+    most = max(4, min(connections.CONNECTIONS, soft // 4))
+    return most, most * connections.STRANGERS // connections.CONNECTIONS
+
+
+def _end(status: int) -> None:
+    """End the process and those that it started."""
+    playground.end()
+    os._exit(status)
