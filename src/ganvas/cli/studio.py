@@ -84,7 +84,8 @@ def listen(host: str, port: int | None) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise UserError(f"--host {host}: there is no such host. 127.0.0.1 is this machine alone.") from error
     for place in range(PORT, PORT + TRIES) if port is None else [port]:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # Of a socket whose protocol is not named asyncio does not turn off Nagle's delay: 40 ms an answer.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             if os.name == "posix":  # elsewhere it would take the port from another program
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
