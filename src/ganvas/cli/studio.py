@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import logging
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -66,7 +67,7 @@ def _serve(runs: Path, listener: socket.socket, host: str, browser: bool) -> Non
     warming.daemon = True
     warming.start()
     with contextlib.suppress(KeyboardInterrupt):
-        server.serve(made, listener)
+        server.serve(made, listener, debug=logging.getLogger("ganvas").isEnabledFor(logging.DEBUG))
 
 
 def listen(host: str, port: int | None) -> socket.socket:

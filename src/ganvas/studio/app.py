@@ -10,7 +10,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -109,6 +109,10 @@ def _http(request: Request, error: Exception) -> Response:
     return Json({"error": error.detail}, error.status_code, error.headers)
 
 
+def _left(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # nobody is there to read it
+
+
 def _failed(request: Request, error: Exception) -> Response:
     said = f"the studio has a fault ({type(error).__name__}): the terminal that it runs in shows more."
     return Json({"error": said}, 500, safety.HEADERS)
@@ -139,7 +143,7 @@ def make_app(folder: Path, *, host: str, port: int, token: str | None = None) ->
     app = Starlette(
         routes=routes,
         middleware=[Middleware(safety.Guard, host=host, port=port, token=token)],
-        exception_handlers={UserError: _refused, HTTPException: _http, Exception: _failed},
+        exception_handlers={UserError: _refused, HTTPException: _http, ClientDisconnect: _left, Exception: _failed},
     )
     app.state.shelf, app.state.curves = shelf, Library()
     return app

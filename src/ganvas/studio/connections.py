@@ -143,6 +143,16 @@ class Http(H11Protocol):
         super().resume_writing()
         self.line.moved = time.monotonic()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP. An answer that is under way is dropped: uvicorn would send it after this one."""
+        if self.cycle and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
     def _turn(self) -> None:
         owed = {h11.IDLE: HEAD, h11.SEND_BODY: BODY}.get(self.conn.their_state)
         self.line.owes(None if self.transport.get_protocol() is not self else owed)  # a WebSocket owes nothing
@@ -160,6 +170,13 @@ class Socket(WebSocketsSansIOProtocol):
         """Leave its place."""
         super().connection_lost(exc)
         self.line.lines.leave(self.line)
+
+    def data_received(self, data: bytes) -> None:
+        """Take some bytes; at first the whole head, of which uvicorn does not say when websockets refuses it."""
+        super().data_received(data)
+        if not self.handshake_initiated:
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            self.transport.close()
 
     def resume_writing(self) -> None:
         """The client takes what it is sent."""

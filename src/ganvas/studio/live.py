@@ -26,7 +26,7 @@ THOROUGH = 2  # each so many looks, at all runs; else at those in training
 MESSAGE = 2**16  # characters of a client's message
 WATCHED = 64  # runs whose curves a client may ask for
 BEHIND = 2**20  # bytes of rows that are sent at once; with more, the whole curves are to be asked for
-log = logging.getLogger("ganvas")
+log = logging.getLogger("ganvas.studio")
 
 
 class Client:

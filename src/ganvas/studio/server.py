@@ -12,7 +12,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
-from ganvas.studio import connections, playground, safety
+from ganvas.studio import connections, logs, playground, safety
 
 GRACE = 1  # seconds for answers that are under way when the server is to end
 END = 1.7  # seconds after which it ends, whatever is under way
@@ -35,19 +35,22 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve(app: Starlette, listener: socket.socket) -> None:
+def serve(app: Starlette, listener: socket.socket, debug: bool = False) -> None:
     """Serve an app until Ctrl-C.
 
     Args:
         app: with its routes.
         listener: a socket that listens.
+        debug: print the tracebacks of errors.
     """
+    logs.settle(debug)
     lines = connections.Lines(*_places())
     config = uvicorn.Config(
         app,
         http=functools.partial(connections.Http, lines=lines),  # type: ignore[arg-type]
         ws=connections.Socket,
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,
