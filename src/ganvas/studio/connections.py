@@ -35,7 +35,8 @@ class Line:
     def __init__(self, lines: Lines, transport: asyncio.Transport) -> None:
         self.lines, self.transport = lines, transport
         self.address = _address(transport)
-        self.known, self.owed = False, HEAD
+        self.known = False
+        self.owed: float | None = HEAD
         self.since = self.moved = time.monotonic()
         self.came = self.waiting = 0
 

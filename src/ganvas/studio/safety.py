@@ -116,6 +116,21 @@ def picture(run: Path, file: str) -> tuple[bytes, os.stat_result]:
     return data, facts
 
 
+def regular(folder: Path, path: str) -> None:
+    """Let pass what is a regular file of a folder, or nothing; a link may lead to one in the folder.
+
+    Raises:
+        RefusedError: a pipe, a device, a folder, or a link that leads out.
+    """
+    try:
+        found = inside(folder.resolve(), path)
+        mode = found.lstat().st_mode
+    except (NotFoundError, FileNotFoundError):
+        return
+    if not stat.S_ISREG(mode):
+        raise RefusedError(f"{path} is no regular file: remove it.")
+
+
 def opened(path: Path | str) -> BinaryIO:
     """A regular file that is no link, open for reading.
 

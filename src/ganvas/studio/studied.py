@@ -6,7 +6,6 @@ by the first of them, so that the page itself need not wait for it.
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import os
@@ -14,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from starlette.applications import Starlette
 
 from ganvas.errors import UserError
+from ganvas.studio import safety
+from ganvas.studio.workers import Workers
 from ganvas.training import stored
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 MODELS, BYTES = 8, 2**31  # that are held at most
 WORKERS = 4  # that load, and as many that compute: what is slow to compute keeps no model from being loaded
+LOADING, ASKING = 30.0, 300.0  # seconds after which they are given up
+LOST = 8  # threads that are given up, with which no more is tried
 FRESH = 1.0  # seconds for which a model's file is not looked at again
 # A team of threads on all cores waits for whoever has one of them: beside a training 200 ms where one thread takes 4.
 THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
@@ -156,52 +159,48 @@ class Studied:
 
     def __init__(self, shelf: Shelf, models: int = MODELS, size: int = BYTES) -> None:
         self.shelf, self.models, self.size = shelf, models, size
-        self._held: OrderedDict[str, tuple[Identity, Future[Held]]] = OrderedDict()
+        self._held: OrderedDict[str, tuple[Identity, Held]] = OrderedDict()
         self._looked: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._loading, self._asking = ThreadPoolExecutor(WORKERS, "loading"), ThreadPoolExecutor(WORKERS, "asking")
+        self._loading = Workers("loading", LOADING, WORKERS, LOST)
+        self._asking = Workers("asking", ASKING, WORKERS, LOST)
 
     async def held(self, run: str) -> Held:
         """The model of a run.
 
         Raises:
             UserError: no such run, or one without a model as yet.
+            SlowError: it takes too long.
         """
         known = self._held.get(run)
         # What is at hand and fresh needs no other thread: this is asked for each picture.
-        if known and known[1].done() and time.monotonic() - self._looked.get(run, 0.0) < FRESH:
-            return known[1].result()
-        return await _by(self._loading, self._look, run)
+        if known and time.monotonic() - self._looked.get(run, 0.0) < FRESH:
+            return known[1]
+        return await self._loading.do(f"loading the model of {run}", lambda: self._look(run), once=True)
 
     async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What a function gives, by a thread."""
-        return await _by(self._asking, function, *arguments)
+        """What a function gives, by a thread.
+
+        Raises:
+            SlowError: it takes too long.
+        """
+        return await self._asking.do("the answer", lambda: _calm(function, *arguments))
 
     def _look(self, run: str) -> Held:
-        identity = identify(self.shelf.find(run))
+        folder = self.shelf.find(run)
+        identity = identify(folder)
+        known = self._held.get(run)
+        held = known[1] if known and known[0] == identity else _calm(load, run, folder)
         with self._lock:
-            known = self._held.get(run)
-            first = known is None or known[0] != identity
-            future = Future[Held]() if known is None or first else known[1]
-            self._held[run] = identity, future
+            self._held[run] = identity, held
             self._held.move_to_end(run)
             self._looked[run] = time.monotonic()
-        if first:
-            try:
-                future.set_result(load(run, self.shelf.find(run)))
-            except BaseException as error:
-                with self._lock:
-                    self._held.pop(run, None)
-                future.set_exception(error)
-            self._trim()
-        return future.result()
+        self._trim()
+        return held
 
     def _trim(self) -> None:
         with self._lock:
-            sizes = {
-                run: future.result().bytes if future.done() and not future.exception() else 0
-                for run, (_, future) in self._held.items()
-            }
+            sizes = {run: held.bytes for run, (_, held) in self._held.items()}
             for run in list(sizes)[:-1]:
                 if len(sizes) <= self.models and sum(sizes.values()) <= self.size:
                     return
@@ -219,10 +218,18 @@ def of(app: Starlette) -> Studied:
 def identify(folder: Path) -> Identity:
     """The file of a run's model, see `ganvas.training.stored`.
 
+    All files that a model is loaded from are looked at, for a pipe in their place would be waited for. Where one is put
+    there before they are read the load is given up in time.
+
     Raises:
         CannotError: there is none.
+        RefusedError: a file is a pipe or a device, or a link that leads out of the run.
     """
-    for file in stored.files(folder):
+    found = stored.files(folder)
+    settings = [folder / part / "config.json" for part in ("model", "checkpoints/best")]
+    for file in [*(folder / name for name in ("recipe.json", "data.json", "state.json")), *settings, *found]:
+        safety.regular(folder, file.relative_to(folder).as_posix())
+    for file in found:
         try:
             facts = file.stat()
         except OSError:  # a training drops all but its two newest checkpoints
@@ -290,16 +297,12 @@ def _trained_on(run: Any, model: Model) -> Dataset | None:
     )
 
 
-async def _by(pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
-    """What a function gives, by a thread of the pool, which goes on where nobody waits any more."""
+def _calm(function: Callable[..., T], *arguments: Any) -> T:
+    """What a function gives, with few threads."""
+    import torch
 
-    def calm() -> T:
-        import torch
-
-        torch.set_num_threads(THREADS)
-        return function(*arguments)
-
-    return await asyncio.shield(asyncio.wrap_future(pool.submit(calm)))
+    torch.set_num_threads(THREADS)
+    return function(*arguments)
 
 
 def _json(value: Any) -> bytes:
