@@ -16,7 +16,7 @@ from ganvas.studio import connections, logs, playground, safety
 
 GRACE = 1  # seconds for answers that are under way when the server is to end
 END = 1.7  # seconds after which it ends, whatever is under way
-BACKLOG = 256  # connections that are taken at once, before others are served again
+TURN, QUEUE = 32, 1024  # connections that are taken before those that are there are served again; that wait meanwhile
 FILES = 1024  # that are open at a time, at most: connections on their way in and out, models, pipes
 
 
@@ -25,6 +25,12 @@ class Server(uvicorn.Server):
 
     A thread that reads from a disk that hangs can't be ended, and Python waits for it at its end: this does not.
     """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve. asyncio knows one number for both, what it takes at once and what waits."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(QUEUE)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End, at Ctrl-C or SIGTERM."""
@@ -54,7 +60,7 @@ def serve(app: Starlette, listener: socket.socket, debug: bool = False) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        backlog=BACKLOG,
+        backlog=TURN,
         timeout_graceful_shutdown=GRACE,
         ws_max_size=safety.MESSAGE,
         ws_per_message_deflate=False,  # what is gained on the way is lost at the ends
