@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from types import SimpleNamespace
@@ -228,10 +228,8 @@ class _Slow(threading.Thread):
         while not self.stop.wait(1.0):
             for sort, line in self.lines:
                 if sort not in ("idle", "refused"):
-                    try:
+                    with suppress(OSError):
                         line.sendall(b"x")
-                    except OSError:
-                        pass
 
     def end(self) -> None:
         self.stop.set()
@@ -266,9 +264,8 @@ def test_a_page_is_answered_beside_three_hundred_slow_clients(serve: Any, make_m
                 took["drag"].append(time.perf_counter() - began)
                 time.sleep(0.02)
             # The median: a machine that does other things, too, keeps a request waiting now and then.
-            assert {what: statistics.median(seconds) < 0.05 for what, seconds in took.items()} == dict.fromkeys(
-                took, True
-            )
+            medians = {what: statistics.median(seconds) for what, seconds in took.items()}
+            assert max(medians.values()) < 0.05, medians
             for _, line in slow.lines:
                 _until_closed(line)
         finally:
@@ -328,14 +325,14 @@ def test_a_websocket_that_does_not_read_fills_no_memory_and_is_closed(load: str,
     codes = struct.pack(">BBH4x", 0x82, 0xFE, 4 + 12 * 1000) + struct.pack("<I", 1) + bytes(12 * 1000)
     piece = PING * 500 if load == "pings" else codes
     status = Path(f"/proc/{server.process.pid}/status")
+    with connect(f"ws://127.0.0.1:{server.port}/ws/decode?run=first") as other:
+        other.send(struct.pack("<I3f", 1, 0, 0, 0))
+        other.recv(PATIENCE)  # the model is loaded
+    before = _memory(status)
     with closing(_open(server.port)) as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line.sendall(_upgrade("/ws/decode?run=first"))
         assert b"101" in line.recv(1000)
-        if load == "codes":
-            line.sendall(codes)
-            line.recv(1000)  # the model is loaded
-        before = _memory(status)
         sent, end = 0, time.monotonic() + PATIENCE
         try:
             while time.monotonic() < end:
