@@ -191,9 +191,9 @@ def _open(port: int, said: bytes = b"") -> socket.socket:
     return line
 
 
-def _upgrade(path: str, method: str = "GET") -> bytes:
+def _upgrade(path: str, more: str = "") -> bytes:
     head = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    return f"{method} {path} HTTP/1.1\r\n{head}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\n{head}{more}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
 
 
 def _until_closed(line: socket.socket) -> None:
@@ -353,8 +353,9 @@ def _memory(status: Path) -> int:
     return int(resident) * 1024
 
 
-def test_a_handshake_that_is_none_is_refused(serve: Any) -> None:
+@pytest.mark.parametrize("more", ["Content-Length: 4\r\n", "Cookie: " + "x" * 10_000 + "\r\n"])
+def test_a_handshake_that_websockets_can_not_read_is_refused(more: str, serve: Any) -> None:
     server = serve()
-    with closing(_open(server.port, _upgrade("/ws/live", "POST"))) as line:
+    with closing(_open(server.port, _upgrade("/ws/live", more))) as line:
         assert line.recv(1000).startswith(b"HTTP/1.1 400 ")
         _until_closed(line)
