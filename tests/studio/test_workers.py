@@ -85,7 +85,7 @@ def test_what_hangs_is_given_up_and_remembered_and_other_work_goes_on(hang: thre
         for _ in range(100):
             with pytest.raises(SlowError, match="work 0 takes more"):
                 await workers.do("work 0", hang.wait, once=True)
-        with pytest.raises(SlowError, match="^other is not tried, for 3 of its kind go on without an end"):
+        with pytest.raises(SlowError, match=r"^other is not tried, for 3 of its kind go on without an end"):
             await workers.do("other", lambda: None)
         assert time.monotonic() - began < PATIENCE / 3, "these do not wait"
         hang.set()

@@ -12,6 +12,7 @@ import ipaddress
 import os
 import re
 import secrets
+import shutil
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -116,19 +117,13 @@ def picture(run: Path, file: str) -> tuple[bytes, os.stat_result]:
     return data, facts
 
 
-def regular(folder: Path, path: str) -> None:
-    """Let pass what is a regular file of a folder, or nothing; a link may lead to one in the folder.
-
-    Raises:
-        RefusedError: a pipe, a device, a folder, or a link that leads out.
-    """
-    try:
-        found = inside(folder.resolve(), path)
-        mode = found.lstat().st_mode
-    except (NotFoundError, FileNotFoundError):
-        return
-    if not stat.S_ISREG(mode):
-        raise RefusedError(f"{path} is no regular file: remove it.")
+def copied(folder: Path, path: str, to: Path) -> Path:
+    """A copy in another folder of a regular file of this one; raises as `inside` and `opened` do."""
+    copy = to / path
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with opened(inside(folder.resolve(), path)) as file, copy.open("wb") as target:
+        shutil.copyfileobj(file, target, 2**20)
+    return copy
 
 
 def opened(path: Path | str) -> BinaryIO:

@@ -6,6 +6,7 @@ by the first of them, so that the page itself need not wait for it.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from starlette.applications import Starlette
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from ganvas.data import Dataset
     from ganvas.models import Model
     from ganvas.studio.decoding import Decoder
+    from ganvas.training.run import Run
 
 MODELS, BYTES = 8, 2**31  # that are held at most
 WORKERS = 4  # that load, and as many that compute: what is slow to compute keeps no model from being loaded
@@ -218,18 +221,10 @@ def of(app: Starlette) -> Studied:
 def identify(folder: Path) -> Identity:
     """The file of a run's model, see `ganvas.training.stored`.
 
-    All files that a model is loaded from are looked at, for a pipe in their place would be waited for. Where one is put
-    there before they are read the load is given up in time.
-
     Raises:
         CannotError: there is none.
-        RefusedError: a file is a pipe or a device, or a link that leads out of the run.
     """
-    found = stored.files(folder)
-    settings = [folder / part / "config.json" for part in ("model", "checkpoints/best")]
-    for file in [*(folder / name for name in ("recipe.json", "data.json", "state.json")), *settings, *found]:
-        safety.regular(folder, file.relative_to(folder).as_posix())
-    for file in found:
+    for file in stored.files(folder):
         try:
             facts = file.stat()
         except OSError:  # a training drops all but its two newest checkpoints
@@ -241,25 +236,57 @@ def identify(folder: Path) -> Identity:
 def load(run: str, folder: Path) -> Held:
     """The model of a run.
 
+    Its files are copied, and the copies loaded. safetensors holds Python's lock while it opens and reads a file: one
+    that is a pipe, or on a disk that hangs, would stop all threads.
+
     Raises:
         CannotError: it is damaged, or does not fit its run.
+        RefusedError: a file of it is a pipe or a device, or a link that leads out of the run.
     """
     from ganvas.studio.decoding import Decoder
     from ganvas.studio.quick import quicker
     from ganvas.training.run import Run
 
-    it = Run(folder)
-    try:
-        recipe, model = it.recipe, it.model
-    except FileNotFoundError as error:
-        raise CannotError(f"the model of {folder.name} is being replaced: try again.") from error
-    except Exception as error:
-        raise CannotError(f"the model of {folder.name} can't be read: {error}") from error
-    dataset = _trained_on(it, model)
+    with TemporaryDirectory(prefix="ganvas-studio-", ignore_cleanup_errors=True) as place:
+        try:
+            safety.copied(folder, "recipe.json", Path(place))
+            with contextlib.suppress(safety.NotFoundError):
+                safety.copied(folder, "data.json", Path(place))
+            it = Run(place)
+            recipe, model = it.recipe, _model(folder, it)
+            dataset = _trained_on(it, model)
+        except safety.RefusedError:
+            raise
+        except safety.NotFoundError as error:
+            raise CannotError(f"the model of {folder.name} is being replaced, or {error} Try again.") from error
+        except Exception as error:
+            said = str(error).replace(place, str(folder))
+            raise CannotError(f"the model of {folder.name} can't be read: {said}") from error
     if dataset and model.range is None:  # a checkpoint is weights alone
         model.range = dataset.range
     quick = quicker(model)
     return Held(run, folder.name, quick, dataset, Decoder(quick), recipe.name, recipe.data.source)
+
+
+def _model(folder: Path, copy: Run) -> Model:
+    """The first that can be read of those that `ganvas.training.stored` names; a finished one, or none."""
+    from ganvas import models
+
+    found = stored.files(folder)
+    for file in found:
+        part = file.relative_to(folder)
+        try:
+            own = safety.copied(folder, part.as_posix(), copy.path)
+            if part.parts[0] == "checkpoints" and part.parent.name != "best":
+                return stored._model(copy, own).eval()
+            safety.copied(folder, (part.parent / "config.json").as_posix(), copy.path)
+            return models.load(own.parent)
+        except safety.RefusedError:
+            raise
+        except UserError:
+            if part.parts[0] == "model" or file == found[-1]:
+                raise
+    raise safety.NotFoundError("there is none.")
 
 
 def _trained_on(run: Any, model: Model) -> Dataset | None:
