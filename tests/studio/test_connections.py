@@ -345,6 +345,23 @@ def test_a_websocket_that_does_not_read_fills_no_memory_and_is_closed(load: str,
             assert _memory(status) - before < 100 * 2**20
 
 
+def test_an_answer_that_is_not_read_is_given_up(serve: Any, make_run: Any) -> None:
+    run = make_run()
+    (run.path / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(30 * 2**20))
+    server = serve("from ganvas.studio import connections as it; it.STUCK = 2")
+    with closing(socket.socket()) as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect(("127.0.0.1", server.port))
+        line.sendall(b"GET /api/picture?run=first&file=large.png HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        end = time.monotonic() + PATIENCE
+        with pytest.raises(ConnectionError):
+            while time.monotonic() < end:
+                time.sleep(0.2)
+                line.sendall(b"x")
+    with closing(server.line()) as other:
+        assert _get(other, "/api/picture?run=first&file=large.png") == 200
+
+
 def _memory(status: Path) -> int:
     """Bytes of a process, where /proc tells."""
     if not status.is_file():

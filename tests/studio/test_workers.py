@@ -78,23 +78,23 @@ def test_what_hangs_is_given_up_and_remembered_and_other_work_goes_on(hang: thre
     async def main() -> None:
         for n in range(3):  # more than work at a time
             with pytest.raises(SlowError, match=rf"^work {n} takes more than 0\.1 s\. Does the disk") as error:
-                await workers.do(f"work {n}", hang.wait, once=True)
+                await workers.do(f"work {n}", hang.wait, of=str(n), once=True)
             assert error.value.code == 504
             assert n == 2 or await workers.do("other", lambda: n) == n  # noqa: B023
         began = time.monotonic()
         for _ in range(100):
-            with pytest.raises(SlowError, match="work 0 takes more"):
-                await workers.do("work 0", hang.wait, once=True)
-        with pytest.raises(SlowError, match=r"^other is not tried, for 3 of its kind go on without an end"):
+            with pytest.raises(SlowError, match=r"^other work has not come to an end before"):
+                await workers.do("other work", hang.wait, of="0")
+        with pytest.raises(SlowError, match=r"^other is not tried: 3 others have not come to an end"):
             await workers.do("other", lambda: None)
         assert time.monotonic() - began < PATIENCE / 3, "these do not wait"
         hang.set()
         while workers._left:
             await asyncio.sleep(0.01)
-        assert await workers.do("work 0", lambda: "done", once=True) == "done"
+        assert await workers.do("work 0", lambda: "done", of="0", once=True) == "done"
 
     run(main)
-    assert (workers._busy, workers._works, len(workers._waiting)) == (0, {}, 0)
+    assert (workers._shared, len(workers._waiting)) == ({}, 0)
 
 
 def test_what_waits_behind_it_is_done_later_or_given_up(hang: threading.Event) -> None:
@@ -110,7 +110,19 @@ def test_what_waits_behind_it_is_done_later_or_given_up(hang: threading.Event) -
         short._busy = 1  # nobody comes to it
         with pytest.raises(SlowError, match="third takes more"):
             await short.do("third", lambda: 3, once=True)
-        assert not short._works and not short._left
+        assert not short._shared and not short._left
+
+    run(main)
+
+
+def test_many_that_ask_for_what_hangs_leave_few_threads_behind(hang: threading.Event) -> None:
+    workers = Workers("work", SOON, most=3, lost=100)
+
+    async def main() -> None:
+        asked = [workers.do("it", hang.wait, of="one") for _ in range(50)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(it, SlowError) for it in found) and len(workers._left) == 3
+        assert await workers.do("it", lambda: 1, of="another") == 1
 
     run(main)
 

@@ -99,7 +99,8 @@ def by_thread(read: Callable[[Request], Response]) -> Callable[[Request], Awaita
 
     async def answer(request: Request) -> Response:
         workers: Workers = request.app.state.reading
-        return await workers.do(request.url.path, lambda: read(request))
+        of = request.query_params.get("run", request.url.path)
+        return await workers.do(f"reading {of}", lambda: read(request), of=of)
 
     return answer
 

@@ -142,7 +142,7 @@ class Live:
         while self.clients:
             try:
                 look = partial(self.shelf.summaries, turn % THOROUGH == 0)
-                self.summaries = await self.workers.do("looking at the folder of runs", look, once=True)
+                self.summaries = await self.workers.do("looking at the runs", look, of="all")
             except Exception:
                 log.exception("the folder of runs can't be looked at")
             for client in self.clients:

@@ -179,7 +179,7 @@ class Studied:
         # What is at hand and fresh needs no other thread: this is asked for each picture.
         if known and time.monotonic() - self._looked.get(run, 0.0) < FRESH:
             return known[1]
-        return await self._loading.do(f"loading the model of {run}", lambda: self._look(run), once=True)
+        return await self._loading.do(f"loading the model of {run}", lambda: self._look(run), of=run, once=True)
 
     async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
         """What a function gives, by a thread.
