@@ -66,8 +66,7 @@ def _serve(runs: Path, listener: socket.socket, host: str, browser: bool) -> Non
     warming = threading.Timer(WARM, importlib.import_module, ["ganvas.atlas"])
     warming.daemon = True
     warming.start()
-    with contextlib.suppress(KeyboardInterrupt):
-        server.serve(made, listener, debug=logging.getLogger("ganvas").isEnabledFor(logging.DEBUG))
+    server.serve(made, listener, debug=logging.getLogger("ganvas").isEnabledFor(logging.DEBUG))
 
 
 def listen(host: str, port: int | None) -> socket.socket:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
 import socket
+import sys
 import threading
 from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 
-from ganvas.studio import connections, logs, playground, safety
+from ganvas.studio import connections, logs, playground, safety, studied
 
 GRACE = 1  # seconds for answers that are under way when the server is to end
 END = 1.7  # seconds after which it ends, whatever is under way
@@ -23,7 +25,8 @@ FILES = 1024  # that are open at a time, at most: connections on their way in an
 class Server(uvicorn.Server):
     """uvicorn's, which ends soon after it is told to.
 
-    A thread that reads from a disk that hangs can't be ended, and Python waits for it at its end: this does not.
+    A thread that reads from a disk that hangs can't be ended, and Python waits for it at its end: this does not. Nor
+    does it wait for torch, which takes a second to go.
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -40,9 +43,14 @@ class Server(uvicorn.Server):
             end.start()
         super().handle_exit(sig, frame)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what is under way."""
+        await super().shutdown(sockets)
+        _clear()
+
 
 def serve(app: Starlette, listener: socket.socket, debug: bool = False) -> None:
-    """Serve an app until Ctrl-C.
+    """Serve an app until Ctrl-C, which ends the process.
 
     Args:
         app: with its routes.
@@ -65,7 +73,10 @@ def serve(app: Starlette, listener: socket.socket, debug: bool = False) -> None:
         ws_max_size=safety.MESSAGE,
         ws_per_message_deflate=False,  # what is gained on the way is lost at the ends
     )
-    Server(config).run([listener])
+    try:
+        Server(config).run([listener])
+    except KeyboardInterrupt:
+        _end(0)
 
 
 def _places() -> tuple[int, int]:
@@ -84,7 +95,14 @@ def _places() -> tuple[int, int]:
     return most, most * connections.STRANGERS // connections.CONNECTIONS
 
 
-def _end(status: int) -> None:
-    """End the process and those that it started."""
+def _clear() -> None:
+    """Leave no process and no copy behind."""
     playground.end()
+    studied.clear()
+
+
+def _end(status: int) -> None:
+    _clear()
+    with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+        sys.stdout.flush()
     os._exit(status)

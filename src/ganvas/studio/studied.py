@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -43,6 +44,7 @@ FRESH = 1.0  # seconds for which a model's file is not looked at again
 THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 
 T = TypeVar("T")
+_places: set[str] = set()  # of copies
 Identity = tuple[Path, int, int]  # a file, its time in nanoseconds, its size
 
 
@@ -249,6 +251,7 @@ def load(run: str, folder: Path) -> Held:
 
     with TemporaryDirectory(prefix="ganvas-studio-", ignore_cleanup_errors=True) as place:
         try:
+            _places.add(place)
             safety.copied(folder, "recipe.json", Path(place))
             with contextlib.suppress(safety.NotFoundError):
                 safety.copied(folder, "data.json", Path(place))
@@ -262,6 +265,8 @@ def load(run: str, folder: Path) -> Held:
         except Exception as error:
             said = str(error).replace(place, str(folder))
             raise CannotError(f"the model of {folder.name} can't be read: {said}") from error
+        finally:
+            _places.discard(place)
     if dataset and model.range is None:  # a checkpoint is weights alone
         model.range = dataset.range
     quick = quicker(model)
@@ -287,6 +292,12 @@ def _model(folder: Path, copy: Run) -> Model:
             if part.parts[0] == "model" or file == found[-1]:
                 raise
     raise safety.NotFoundError("there is none.")
+
+
+def clear() -> None:
+    """Remove the copies of models that are being loaded, or hang."""
+    for place in list(_places):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _trained_on(run: Any, model: Model) -> Dataset | None:
