@@ -102,7 +102,9 @@ def _clear() -> None:
 
 
 def _end(status: int) -> None:
-    _clear()
+    clearing = threading.Thread(target=_clear, daemon=True)
+    clearing.start()
+    clearing.join(0.2)  # where the copies lie may hang, too
     with contextlib.suppress(OSError, ValueError):  # nobody reads any more
         sys.stdout.flush()
     os._exit(status)
