@@ -1,6 +1,6 @@
 """Runs are killed, damaged, moved and starved of room: is anything lost, is everything answered in words?
 
-    python benchmarks/torture.py                  # the long one, up to two hours: results/torture.json, docs/reliability.md
+    python benchmarks/torture.py                  # the long one, two hours: results/torture.json, docs/reliability.md
     python benchmarks/torture.py --short          # a minute, for CI; nothing is written
     python benchmarks/torture.py kills --seed 3   # some of its parts, by name
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import errno
 import io
 import json
 import math
@@ -26,6 +27,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,37 +152,35 @@ def different(whole: dict[str, Any], broken: dict[str, Any]) -> str | None:
 # ---- the parts ----
 
 
+def go_on(recipe: str, out: Path) -> None:
+    """Begin a run, or continue it."""
+    if (out / "recipe.json").exists():
+        ganvas.resume(out)
+    else:
+        ganvas.train(recipe, out=out, **{**TINY, **RECIPES[recipe]})
+
+
 def kills(folder: Path, scale: Scale, moments: random.Random) -> Tries:
     """SIGKILL in a training, at a random moment, and again in what continues it: it ends as an unbroken one."""
     loop.CHECKPOINT_SECONDS = 0.02
+    took = {recipe: seconds_of(partial(go_on, recipe, folder / recipe)) for recipe in RECIPES}
     done = 0
     while done < scale.kills:
-        for recipe, settings in RECIPES.items():
-            whole, out = folder / f"{recipe}-whole", folder / f"{recipe}-{done}"
-
-            def start(out: Path, recipe: str = recipe, settings: dict[str, Any] = settings) -> None:
-                ganvas.train(recipe, out=out, **{**TINY, **settings})
-
-            if not whole.exists():
-                seconds_of(lambda whole=whole: start(whole))
-            took, began = seconds_of(lambda: start(folder / "timed")), done
-            shutil.rmtree(folder / "timed")
-            broken = False
+        for recipe in RECIPES:
+            out, began = folder / f"{recipe}-{done}", done
             while done < scale.kills and done - began < 4:
-                go_on = (lambda out=out: ganvas.resume(out)) if (out / "recipe.json").exists() else (lambda: start(out))
-                if not killed(go_on, 0.9 * took * moments.random()):
+                if not killed(partial(go_on, recipe, out), 0.9 * took[recipe] * moments.random()):
                     break
-                done, broken = done + 1, True
-                wrong = None
-                with contextlib.suppress(FileNotFoundError):
-                    wrong = words(lambda: stored.load(out).device if (out / "recipe.json").exists() else None)
-                yield wrong
-            go_on = (lambda out=out: ganvas.resume(out)) if (out / "recipe.json").exists() else (lambda: start(out))
-            if ended(forked(go_on), PATIENCE) != 0:
-                yield f"{recipe}: it can't be continued"
-            elif broken:
-                yield different(content(whole), content(out))
-            shutil.rmtree(out)
+                done += 1
+            if done == began:
+                continue
+            wrong = words(partial(stored.load, out)) if (out / "recipe.json").exists() else None
+            if not wrong and ended(forked(partial(go_on, recipe, out)), PATIENCE) != 0:
+                wrong = "it can't be continued"
+            wrong = wrong or different(content(folder / recipe), content(out))
+            for kill in range(began, done):
+                yield f"{recipe}: {wrong}" if wrong and kill == done - 1 else None
+            shutil.rmtree(out, ignore_errors=True)
 
 
 def killed_verbs(folder: Path, scale: Scale, moments: random.Random) -> Tries:
@@ -238,7 +238,7 @@ def _figures(run: Path) -> list[tuple[str, float]]:
 
 
 def damaged(folder: Path, scale: Scale, moments: random.Random) -> Tries:
-    """A file of a run is cut, flipped, of another type, a link, a folder: each verb gives its answer or one in words."""
+    """A file of a run is cut, flipped, of another type, a link, a folder: each verb answers as ever or in words."""
     good = folder / "good"
     ganvas.train("vae", out=good, snapshots=1, **{**TINY, **RECIPES["vae"], "epochs": 4})
     if main(["evaluate", str(good), "-n", "50", "--metrics", "elbo"]):
@@ -396,31 +396,38 @@ def shown(shelf: Path) -> str | None:
     return words(look)
 
 
+@contextlib.contextmanager
+def room_for(writes: int) -> Iterator[None]:
+    """A disk that takes so many files more."""
+    left, before = [writes], files.writing
+
+    @contextlib.contextmanager
+    def writing(path: Path) -> Iterator[None]:
+        with before(path):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            yield
+
+    files.writing = writing
+    try:
+        yield
+    finally:
+        files.writing = before
+
+
 def rooms(folder: Path, scale: Scale, moments: random.Random) -> Tries:
     """A disk that is full at a random moment: it is said, and with more room the run goes on as an unbroken one."""
-    for recipe, settings in list(RECIPES.items())[: scale.others]:
-        whole, out = folder / f"{recipe}-whole", folder / f"{recipe}-out"
-        ganvas.train(recipe, out=whole, **{**TINY, **settings})
-        write, at = files.writing, moments.randrange(3, 40)
-
-        @contextlib.contextmanager
-        def full(path: Path, at: int = at, count: list[int] = [0]) -> Iterator[None]:  # noqa: B006
-            with write(path):
-                count[0] += 1
-                if count[0] > at:
-                    raise OSError(28, os.strerror(28))
-                yield
-
-        files.writing = full  # type: ignore[assignment]
-        said = ""
-        try:
-            ganvas.train(recipe, out=out, **{**TINY, **settings})
-        except files.WriteError as error:
-            said = str(error)
-        finally:
-            files.writing = write
-        if "there is no room for" not in said or "--resume" not in said:
-            yield f"{recipe}: {said or 'nothing is said'}"
+    for number in range(scale.others):
+        recipe = list(RECIPES)[number % len(RECIPES)]
+        whole, out = folder / recipe, folder / "out"
+        if not whole.exists():
+            go_on(recipe, whole)
+        said = "nothing"
+        with room_for(moments.randrange(3, 40)), contextlib.suppress(files.WriteError):
+            said = words(partial(go_on, recipe, out)) or "words"
+        if said != "words" or Run(out).state["state"] not in ("new", "interrupted"):
+            yield f"{recipe}: {said}, {Run(out).state}"
         else:
             ganvas.resume(out)
             yield different(content(whole), content(out))
@@ -430,17 +437,18 @@ def rooms(folder: Path, scale: Scale, moments: random.Random) -> Tries:
 def moves(folder: Path, scale: Scale, moments: random.Random) -> Tries:
     """The folder is renamed while it is trained, or deleted: it is followed, or the training ends in words."""
     settings = {**TINY, **RECIPES["vae"], "patience": None, "epochs": 12}
-    whole = folder / "whole"
+    whole, old, new = folder / "whole", folder / "old", folder / "new"
     ganvas.train("vae", out=whole, **settings)
+
+    def move(at: int, delete: bool, step: int, steps: int, _: Any) -> None:
+        if step >= at * steps / 12 and old.exists() and not new.exists():
+            shutil.rmtree(old) if delete else old.rename(new)
+
     for number in range(scale.others):
-        old, new, at = folder / "old", folder / "new", moments.randrange(1, 10)
-
-        def move(step: int, steps: int, _: Any, at: int = at, number: int = number) -> None:
-            if step >= at * steps / 12 and old.exists() and not new.exists():
-                shutil.rmtree(old) if number % 3 == 2 else old.rename(new)
-
-        wrong = words(lambda: ganvas.train("vae", out=old, report=move, **settings))
-        if not wrong and number % 3 == 2:
+        delete = number % 3 == 2
+        report = partial(move, moments.randrange(1, 10), delete)
+        wrong = words(partial(ganvas.train, "vae", out=old, report=report, **settings))
+        if not wrong and delete:
             wrong = "it was made again" if old.exists() or new.exists() else None
         elif not wrong:
             wrong = "the old name is back" if old.exists() else different(content(whole), content(new))

@@ -3,13 +3,14 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from ganvas import tensors
 from ganvas.errors import UserError
-from ganvas.files import WriteError, read_json, replace, sweep, write_text
+from ganvas.files import WriteError, existing, read_json, replace, sweep, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -143,3 +144,9 @@ def test_what_dead_writers_left_is_swept(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     sweep(tmp_path)
     assert names(tmp_path) == sorted([*kept, "below"]) and names(tmp_path / "below") == []
+
+
+@pytest.mark.parametrize("what", [5, None, 300 * "a"])
+def test_what_is_no_folder_at_all(what: Any) -> None:
+    with pytest.raises(UserError, match="is no folder: "):
+        existing(what)

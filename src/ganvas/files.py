@@ -29,10 +29,14 @@ def existing(folder: str | os.PathLike[str]) -> Path:
     Raises:
         UserError: it is not; with the name of one beside it that is like it.
     """
-    path = Path(folder)
-    if path.is_dir():
+    try:
+        path = Path(folder)
+        is_dir, exists = path.is_dir(), path.exists()
+    except (TypeError, OSError) as error:  # no path at all; a name that is too long
+        raise UserError(f"{folder!r:.100} is no folder: {getattr(error, 'strerror', None) or error}.") from error
+    if is_dir:
         return path
-    if path.exists():
+    if exists:
         raise UserError(f"{path} is a file, and no folder.")
     beside = [each.name for each in path.parent.iterdir() if each.is_dir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, n=1)

@@ -163,11 +163,11 @@ class Model(nn.Module):
             UserError: one is missing or unknown, of another shape or type, or not finite.
         """
         own = self.state_dict()
-        for name, tensor in weights.items():
-            here, there = (f"{tuple(t.shape)} of {t.dtype}" for t in (own.get(name, tensor), tensor))
+        for name, weight in weights.items():
+            here, there = (f"{tuple(t.shape)} of {t.dtype}" for t in (own.get(name, weight), weight))
             if here != there:
                 raise UserError(f"{name} is {there}, and {here} in the model.")
-            if not bool(torch.isfinite(tensor).all()):
+            if not bool(torch.isfinite(weight).all()):
                 raise UserError(f"{name} is not finite.")
         try:
             return super().load_state_dict(weights, strict, assign)

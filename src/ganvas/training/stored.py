@@ -55,7 +55,7 @@ def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
     for file in found:
         try:
             best = file.parent.name == "best"
-            model = models.load(file.parent) if best else _model(run, file)
+            model = models.load(file.parent) if best else of_checkpoint(run, file)
         except FileNotFoundError:  # a training drops all but its two newest checkpoints
             continue
         except UserError as error:
@@ -68,7 +68,7 @@ def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
     raise UserError(f"{folder} has no model and {what}: train it with `ganvas train --resume {folder}`.")
 
 
-def _model(run: Run, file: Path) -> Model:
+def of_checkpoint(run: Run, file: Path) -> Model:
     """That of a checkpoint.
 
     Raises:
