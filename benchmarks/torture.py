@@ -21,13 +21,17 @@ import platform
 import random
 import shutil
 import signal
+import socket
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -471,7 +475,112 @@ def clocks(folder: Path, scale: Scale, moments: random.Random) -> Tries:
         shutil.rmtree(run)
 
 
-PARTS = (kills, killed_verbs, damaged, rooms, moves, clocks)
+def slow_disks(folder: Path, scale: Scale, moments: random.Random) -> Tries:
+    """A disk that takes up to a third of a second for each file, and a kill meanwhile: as an unbroken run."""
+    loop.CHECKPOINT_SECONDS, sync = 0.02, os.fsync
+
+    def slow(descriptor: int) -> None:
+        time.sleep(moments.random() / 3)
+        sync(descriptor)
+
+    go_on("vae", folder / "whole")
+    for _ in range(scale.others):
+        os.fsync = slow
+        try:
+            killed(partial(go_on, "vae", folder / "out"), 1 + 3 * moments.random())
+        finally:
+            os.fsync = sync
+        go_on("vae", folder / "out")
+        yield different(content(folder / "whole"), content(folder / "out"))
+        shutil.rmtree(folder / "out")
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from ganvas.studio import app
+app.PAGE = Path(sys.argv.pop(1))
+from ganvas.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@contextlib.contextmanager
+def studio(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
+    """The studio of a folder in a process of its own, its port, and the lines that it prints to stderr."""
+    page = folder.parent / "page"
+    page.mkdir(exist_ok=True)
+    (page / "index.html").write_text("the page")
+    command = [sys.executable, "-c", SERVER, str(page), "studio", str(folder), "--port", "0", "--no-browser"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert server.stdout and server.stderr
+    port, said = int(server.stdout.readline().split(":")[-1].strip("/\n ")), []
+    threading.Thread(target=lambda: said.extend(server.stderr or ()), daemon=True).start()
+    try:
+        yield server, port, said
+    finally:
+        server.kill()
+        server.wait()
+
+
+def asked(port: int, path: str, most: float = PATIENCE) -> tuple[int, float]:
+    """The status of an answer, and the seconds that it took."""
+    began = time.monotonic()
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=most)) as line:
+        line.request("GET", path)
+        answer = line.getresponse()
+        answer.read()
+        return answer.status, time.monotonic() - began
+
+
+def studios(folder: Path, scale: Scale, moments: random.Random) -> Tries:
+    """The studio is killed, and ended while it is asked for models of good and damaged runs: then it starts anew."""
+    runs = folder / "runs"
+    go_on("vae", runs / "good")
+    own = sorted(path.relative_to(runs / "good") for path in (runs / "good").rglob("*") if path.suffix != ".png")
+    own = [path for path in own if (runs / "good" / path).is_file()]
+    for number in range(scale.others):
+        shutil.copytree(runs / "good", runs / "bad")
+        how = damage(runs / "bad" / moments.choice(own), moments)
+        os.mkfifo(runs / "bad" / "pipe")
+        with studio(runs) as (server, port, said):
+            good = [asked(port, path)[0] for path in ("/api/runs", "/api/run?run=good", "/api/space?run=good")]
+            bad = [asked(port, f"/api/{what}?run=bad")[0] for what in ("run", "space", "atlas", "curves")]
+            wrong = None
+            if good != [200, 200, 200] or 500 in bad or any("Traceback" in line for line in said):
+                wrong = f"{how}: {good} {bad} {said[:3]}"
+            number_of_signal = signal.SIGKILL if number % 2 else signal.SIGTERM
+            began = time.monotonic()
+            server.send_signal(number_of_signal)
+            server.wait(PATIENCE)
+            if time.monotonic() - began > 4:
+                wrong = wrong or f"it took {time.monotonic() - began:.1f} s to end"
+        yield wrong
+        shutil.rmtree(runs / "bad")
+
+
+def crowds(folder: Path, scale: Scale, moments: random.Random) -> Tries:
+    """300 slow clients and a flood of new ones: a good one's pictures come in under 50 ms (median)."""
+    go_on("vae", folder / "runs" / "good")
+    with studio(folder / "runs") as (_, port, said):
+        for _ in range(scale.others):
+            slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
+            end, took = time.monotonic() + 5, []
+            while time.monotonic() < end:
+                for line in moments.sample(slow, 30):
+                    with contextlib.suppress(OSError):
+                        line.sendall(moments.choice([b"G", b"GET / HTTP/1.1\r\n", b"\xff\0", b"X: y\r\n"]))
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    pass
+                took.append(asked(port, "/api/run?run=good")[1])
+            for line in slow:
+                line.close()
+            median = statistics.median(took)
+            wrong = f"{1000 * median:.0f} ms" if median > 0.05 else None
+            yield wrong or ("a traceback" if any("Traceback" in line for line in said) else None)
+
+
+PARTS = (kills, killed_verbs, damaged, rooms, slow_disks, moves, clocks, studios, crowds)
 
 
 def run_part(part: Callable[..., Tries], scale: Scale, seed: int) -> dict[str, Any]:
