@@ -44,6 +44,12 @@ demo: .venv/ready
 bench: .venv/ready benchmarks/.peers/ready
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
+# Runs are killed, damaged, moved, starved of room: a minute; `make torture TORTURE=` for the two hours of docs/reliability.md.
+TORTURE ?= --short
+.PHONY: torture
+torture: .venv/ready
+	$(BIN)/python benchmarks/torture.py $(TORTURE)
+
 benchmarks/.peers/ready: benchmarks/peers.txt
 	$(PYTHON) -m venv benchmarks/.peers
 	benchmarks/.peers/bin/pip install -q -r benchmarks/peers.txt

@@ -30,7 +30,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str] | N
     """
     kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     facts = dict(facts or {})
-    sums = {name: _sum(name, tensor) for name, tensor in kept.items()} | {"": _text(facts)}
+    sums = {name: checksum(name, tensor) for name, tensor in kept.items()} | {"": _text(facts)}
     replace(path, lambda part: save_file(kept, part, metadata=facts | {FORMAT: OURS, SUMS: json.dumps(sums)}))
 
 
@@ -50,7 +50,7 @@ def load(path: Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, str]]
             facts = dict(file.metadata() or {})
         ours, sums = facts.pop(FORMAT, None) == OURS, json.loads(facts.pop(SUMS, "null"))
         if ours or sums is not None:
-            seen = {name: _sum(name, tensor) for name, tensor in found.items()} | {"": _text(facts)}
+            seen = {name: checksum(name, tensor) for name, tensor in found.items()} | {"": _text(facts)}
             kept = {name: value for name, value in sums.items() if name.startswith(part) or not name}
             if wrong := sorted(name for name in seen.keys() | kept.keys() if seen.get(name) != kept.get(name)):
                 raise ValueError(f"the checksum of {wrong[0] or 'its facts'} is another")
@@ -59,7 +59,8 @@ def load(path: Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, str]]
     return {name.removeprefix(part): tensor for name, tensor in found.items()}, facts
 
 
-def _sum(name: str, tensor: Tensor) -> int:
+def checksum(name: str, tensor: Tensor) -> int:
+    """The CRC-32 of a tensor on the CPU, of its name, type and shape: a few GB a second."""
     about = f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
     return zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(about))
 

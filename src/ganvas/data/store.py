@@ -121,7 +121,7 @@ class DamagedError(ValueError):
     """An entry of the cache is not as it was written."""
 
 
-def _sums(folder: Path, meta: dict[str, Any]) -> dict[str, int]:
+def checksums(folder: Path, meta: dict[str, Any]) -> dict[str, int]:
     """The CRC-32 of each array of an entry, and of what is known of it; a few GB a second."""
     sums = {"meta.json": zlib.crc32(json.dumps(meta, sort_keys=True).encode())}
     for file in sorted(folder.glob("*.npy")):
@@ -170,7 +170,7 @@ class Entry:
         # An entry of an earlier release has no checksums. Two marks: a bit that hides one leaves the other.
         sums, ours = self.meta.pop("checksums", None), self.meta.pop("checked", None)
         whole = (folder / "images.npy").stat().st_size == self.meta["bytes"]
-        if not whole or ((sums or ours) and sums != _sums(folder, self.meta)):
+        if not whole or ((sums or ours) and sums != checksums(folder, self.meta)):
             raise DamagedError(f"{folder} is damaged")
         self.key: str = self.meta["key"]
         self.preparation: str = self.meta["preparation"]
@@ -263,7 +263,7 @@ class Writer:
         bounds = dict(zip(splits, zip([0, *ends], ends, strict=False), strict=True))
         key = key_of(content, preparation)
         facts = {"key": key, "preparation": preparation, "splits": bounds, "bytes": written, **meta}
-        facts |= {"checksums": _sums(self.folder, json.loads(json.dumps(facts))), "checked": True}
+        facts |= {"checksums": checksums(self.folder, json.loads(json.dumps(facts))), "checked": True}
         with (self.folder / "meta.json").open("wb") as out:
             out.write(json.dumps(facts, indent=1, ensure_ascii=False).encode())
             _sync(out)
