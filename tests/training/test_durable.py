@@ -82,7 +82,8 @@ def test_killed_at_any_of_its_writes_it_ends_as_an_unbroken_one(settings: Any, t
             kill_at(write, bool(write % 2), patch)
             ganvas.train("vae", out=out, **VAE, **settings)
         broken = Run(out)
-        assert broken.state["state"] in ("new", "interrupted") or write == count[0]
+        # How often the watch writes depends on the time: which write is the last one is not known to one or two.
+        assert broken.state["state"] in ("new", "interrupted") or write > count[0] - 3
         assert everything(ganvas.resume(out)) == whole, write
         shutil.rmtree(out)
 
@@ -324,10 +325,11 @@ def test_a_closed_terminal_leaves_a_checkpoint(tmp_path: Path) -> None:
         if step == 8:
             os.kill(os.getpid(), signal.SIGHUP)
 
-    run = ganvas.train("vae", out=tmp_path / "run", report=close, **VAE)
-    assert run.state["state"] == "interrupted" and run.checkpoint.stem == "step-000000008"
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # under nohup
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
+        run = ganvas.train("vae", out=tmp_path / "run", report=close, **VAE)
+        assert run.state["state"] == "interrupted" and run.checkpoint.stem == "step-000000008"
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # under nohup
         run = ganvas.train("vae", out=tmp_path / "nohup", report=close, **VAE)
     finally:
         signal.signal(signal.SIGHUP, before)

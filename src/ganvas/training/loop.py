@@ -40,8 +40,8 @@ CHECKPOINT_SECONDS = 30.0
 VALIDATED = 100  # steps between two validations, at least, in a run of 20 epochs or more
 TIDY_STEPS = 100  # a moment that keeps 0.9 a step takes 173 from NEGLIGIBLE to the subnormal numbers
 NEGLIGIBLE = 1e-30
-# Ctrl-C, a scheduler's end, a terminal that is closed.
-STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+HUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+STOPS = (signal.SIGINT, signal.SIGTERM, HUP)  # Ctrl-C, a scheduler's end, a terminal that is closed
 Report = Callable[[int, int, dict[str, float]], None]
 
 
@@ -239,7 +239,7 @@ def pictures(game: Game, run: Run, epoch: int, model: Model | None = None) -> di
 def stop_on_interrupt() -> Iterator[list[float]]:
     """Collect the first of STOPS instead of raising it; another one, a second later, raises at once.
 
-    One that is ignored, as a closed terminal is under nohup, stays so.
+    A closed terminal that is ignored, as under nohup, stays so.
     """
     asked: list[float] = []
 
@@ -250,7 +250,8 @@ def stop_on_interrupt() -> Iterator[list[float]]:
         asked.append(time.monotonic())
 
     try:
-        before = {number: signal.signal(number, ask) for number in STOPS if signal.getsignal(number) != signal.SIG_IGN}
+        wanted = [number for number in STOPS if number != HUP or signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, ask) for number in wanted}
     except ValueError:  # not in the main thread: Ctrl-C does not come here
         before = {}
     try:
