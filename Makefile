@@ -26,9 +26,9 @@ page: $(PAGE)
 studio: .venv/ready $(PAGE)
 	$(BIN)/ganvas studio runs
 
-# One thread each: the nets are tiny, and some tests start processes of their own. Those of the page need Node and Chromium.
+# A process for each core, of one thread: the nets are tiny. Those of the page need Node and Chromium.
 test: .venv/ready $(if $(shell command -v npm),$(PAGE))
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -43,6 +43,12 @@ demo: .venv/ready
 .PHONY: bench
 bench: .venv/ready benchmarks/.peers/ready
 	$(BIN)/python benchmarks/run.py $(BENCH)
+
+# Runs are killed, damaged, moved, starved of room: a minute; `make torture TORTURE=` for the two hours of docs/reliability.md.
+TORTURE ?= --short
+.PHONY: torture
+torture: .venv/ready
+	$(BIN)/python benchmarks/torture.py $(TORTURE)
 
 benchmarks/.peers/ready: benchmarks/peers.txt
 	$(PYTHON) -m venv benchmarks/.peers

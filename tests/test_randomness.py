@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from ganvas.randomness import Draw, key, order
+from ganvas.randomness import Draw, Stream, key, order
 
 
 def test_a_draw_is_a_function_of_its_arguments() -> None:
@@ -35,3 +35,14 @@ def test_order_is_a_permutation_that_changes_with_the_epoch() -> None:
 def test_keys_are_the_same_on_every_machine() -> None:
     assert 0 <= key(0, "order", 1) < 2**63
     assert key(0, "order", 1) == key(0, "order", 1) != key(0, "order", 11)
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 3, 500, 7), (513,)])
+def test_a_stream_goes_on_where_it_was(sizes: tuple[int, ...]) -> None:
+    whole, stream = Draw(3, 8), Stream(3, 8)
+    for purpose, draw in (("a", "normal"), ("b", "uniform"), ("c", "normal")):
+        parts = [getattr(stream, draw)(purpose, (n, 3)) for n in sizes]
+        assert torch.equal(torch.cat(parts), getattr(whole, draw)(purpose, (sum(sizes), 3)))
+    above = [stream.above().normal("a", (n, 2)) for n in sizes]
+    assert torch.equal(torch.cat(above), whole.above().normal("a", (sum(sizes), 2)))
+    assert torch.equal(whole.above().normal("a", (4,)), Draw(3, 8, 1).normal("a", (4,)))

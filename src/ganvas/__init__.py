@@ -29,7 +29,10 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'ganvas' has no attribute {name!r}; it has {', '.join(__all__)}")
     import_module("ganvas.threads").settle()  # before torch is imported, which reads it once
-    return getattr(import_module(_HOMES[name]), name) if name in _HOMES else import_module(f"ganvas.{name}")
+    if name not in _HOMES:
+        return import_module(f"ganvas.{name}")
+    found = getattr(import_module(_HOMES[name]), name)
+    return found if isinstance(found, type) else import_module("ganvas.arguments").checked(found)
 
 
 def __dir__() -> list[str]:

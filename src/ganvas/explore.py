@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ganvas import memory
+from ganvas.arguments import Decodes, Numbers, checked, tensor
 from ganvas.data import Dataset, Split
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError, unknown
@@ -24,6 +27,7 @@ from ganvas.models import Model
 from ganvas.models.base import CHUNK
 from ganvas.priors import Distribution, Normal
 from ganvas.randomness import Draw, order
+from ganvas.registry import Count, Seed
 
 __all__ = [
     *("prior", "sample_codes", "as_codes", "manifold", "path", "interpolate", "arithmetic", "pixel_arithmetic"),
@@ -32,13 +36,16 @@ __all__ = [
 
 BLOCK = 2**22  # numbers that `neighbours` holds at a time: 16 MB, twice as fast on a CPU as 64
 SPARE = 4
+Steps = Annotated[int, Field(ge=2)]
+Level = Annotated[float, Field(ge=0)]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-def prior(model: Any) -> Distribution:
+@checked
+def prior(model: Decodes) -> Distribution:
     """P(z): the model's own `prior`, or else N(0, I).
 
     Raises:
@@ -50,21 +57,28 @@ def prior(model: Any) -> Distribution:
     return own
 
 
-def sample_codes(model: Any, n: int, seed: int = 0) -> Tensor:
+@checked
+def sample_codes(model: Decodes, n: Count, seed: Seed = 0) -> Tensor:
     """The codes (n, latent_dim) of `model.sample(n, seed)`."""
-    return prior(model).sample(Draw(seed), (n, model.config.latent_dim))
+    own, d = prior(model), model.config.latent_dim
+    memory.require(4 * n * d, f"{n:,} codes of {d} numbers", "take fewer")
+    return own.sample(Draw(seed), (n, d))
 
 
-def as_codes(model: Any, points: Any) -> Tensor:
+@checked
+def as_codes(model: Decodes, points: Any) -> Tensor:
     """Codes (N, latent_dim) of points: codes or images; one may come alone.
 
     Raises:
         UserError: another shape, NaN, or images for a model that can't encode.
     """
-    x = points if isinstance(points, Tensor) else torch.from_numpy(np.array(points))
+    try:
+        x = tensor(points)
+    except ValueError as error:
+        raise UserError(f"points: {error}.") from error
     d, shape = model.config.latent_dim, tuple(model.shape)
     if tuple(x.shape[-1:]) == (d,) and x.dim() <= 2:
-        codes = x.float().reshape(-1, d)
+        codes: Tensor = x.float().reshape(-1, d)
     elif tuple(x.shape[-len(shape) :]) != shape or x.dim() > len(shape) + 1:
         wanted = f"codes (N, {d}) or images (N, {', '.join(map(str, shape))})"
         raise UserError(f"points of shape {tuple(x.shape)}: this model takes {wanted}.")
@@ -77,7 +91,8 @@ def as_codes(model: Any, points: Any) -> Tensor:
     return codes.cpu()  # where there is float64
 
 
-def manifold(model: Any, n: int = 20, points: Any = None) -> Tensor:
+@checked
+def manifold(model: Decodes, n: Count = 20, points: Any = None) -> Tensor:
     """Images (n * n, *shape), row by row, of a plane in the latent space.
 
     Args:
@@ -90,8 +105,7 @@ def manifold(model: Any, n: int = 20, points: Any = None) -> Tensor:
     Raises:
         UserError: another number of latent dimensions or points.
     """
-    if n < 1:
-        raise UserError(f"a manifold of {n} x {n} images: it takes at least 1.")
+    memory.require_images(n * n, model.shape)
     if points is None:
         if model.config.latent_dim != 2:
             raise UserError(
@@ -129,7 +143,8 @@ def _spherical(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 PATHS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"linear": _linear, "spherical": _spherical}
 
 
-def path(a: Tensor, b: Tensor, steps: int, kind: str = "linear") -> Tensor:
+@checked
+def path(a: Tensor, b: Tensor, steps: Steps, kind: str = "linear") -> Tensor:
     """Codes (N, steps, d) on the way from a (N, d) to b (N, d), both ends included.
 
     Args:
@@ -144,25 +159,29 @@ def path(a: Tensor, b: Tensor, steps: int, kind: str = "linear") -> Tensor:
     """
     if kind not in PATHS:
         raise unknown("kind of interpolation", kind, PATHS)
-    if steps < 2:
-        raise UserError(f"{steps} steps: a way takes at least 2, its ends.")
-    if a.shape != b.shape:
+    if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[1]:
+        raise UserError(f"codes a of shape {tuple(a.shape)}, b of {tuple(b.shape)}: both are (N, d).")
+    if len(a) != len(b):
         raise UserError(f"{len(a)} points to start from, {len(b)} to go to: they come in pairs.")
+    memory.require(12 * steps * a.numel(), f"{steps:,} steps on each of {len(a):,} ways", "take fewer")
     t = torch.linspace(0, 1, steps, dtype=torch.float64, device=a.device)[:, None]
     return PATHS[kind](a.double()[:, None], b.double()[:, None], t).float()
 
 
-def interpolate(model: Any, a: Any, b: Any, steps: int = 10, kind: str = "linear") -> Tensor:
+@checked
+def interpolate(model: Decodes, a: Any, b: Any, steps: Steps = 10, kind: str = "linear") -> Tensor:
     """Images (N, steps, *shape) on the way from points a to points b, see `path`."""
     return _decode(model, path(as_codes(model, a), as_codes(model, b), steps, kind))
 
 
 def _decode(model: Any, codes: Tensor) -> Tensor:
     """(N, steps, d) -> (N, steps, *shape)."""
+    memory.require_images(codes.shape[0] * codes.shape[1], model.shape)
     return torch.unflatten(model.decode(codes.flatten(0, 1)), 0, codes.shape[:2])
 
 
-def arithmetic(model: Any, a: Any, b: Any, c: Any, noise: float = 0.25, seed: int = 0) -> Tensor:
+@checked
+def arithmetic(model: Decodes, a: Any, b: Any, c: Any, noise: Level = 0.25, seed: Seed = 0) -> Tensor:
     """Nine images (9, *shape) of mean(a) - mean(b) + mean(c), to be seen as 3 x 3 (Radford et al. 2015, figure 7).
 
     Args:
@@ -173,8 +192,6 @@ def arithmetic(model: Any, a: Any, b: Any, c: Any, noise: float = 0.25, seed: in
         noise: eight images have U(-noise, noise) added to each of z's dimensions; the fifth, in the middle, has none.
         seed: of the noise.
     """
-    if not 0 <= noise < float("inf"):
-        raise UserError(f"noise {noise:g}: it takes 0 or more.")
     first, second, third = (as_codes(model, points).mean(0) for points in (a, b, c))
     around = (2 * Draw(seed).uniform("arithmetic", (8, len(first))) - 1).to(first) * noise
     offsets = torch.cat([around[:4], torch.zeros_like(around[:1]), around[4:]])
@@ -182,12 +199,21 @@ def arithmetic(model: Any, a: Any, b: Any, c: Any, noise: float = 0.25, seed: in
     return images
 
 
+@checked
 def pixel_arithmetic(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """The same on the images (N, *shape) themselves, cut to [0, 1]: (*shape,)."""
+    """The same on the images (N, *shape) themselves, cut to [0, 1]: (*shape,).
+
+    Raises:
+        UserError: no images, or images of several shapes.
+    """
+    shapes = [tuple(images.shape) for images in (a, b, c)]
+    if not all(map(all, shapes)) or len({shape[1:] for shape in shapes}) > 1 or min(map(len, shapes)) < 2:
+        raise UserError(f"images of shapes {shapes}: at least one of each, all (N, *shape), are needed.")
     return (a.mean(0) - b.mean(0) + c.mean(0)).clamp(0, 1)
 
 
-def direction(codes: Tensor, labels: Any, low: int, high: int) -> Tensor:
+@checked
+def direction(codes: Tensor, labels: Numbers, low: int, high: int) -> Tensor:
     """mean(codes labelled high) - mean(codes labelled low): (d,) (Radford et al. 2015, 'turn').
 
     Args:
@@ -199,9 +225,10 @@ def direction(codes: Tensor, labels: Any, low: int, high: int) -> Tensor:
     Raises:
         UserError: no code has one of the labels.
     """
-    labels = torch.as_tensor(labels, device=codes.device)
-    if labels.shape != codes.shape[:1]:
-        raise UserError(f"labels of shape {tuple(labels.shape)} for {len(codes)} codes: it takes one for each.")
+    labels = labels.to(codes.device)
+    if codes.dim() != 2 or labels.shape != codes.shape[:1]:
+        shapes = tuple(labels.shape), tuple(codes.shape)
+        raise UserError(f"labels of shape {shapes[0]} for codes of shape {shapes[1]}: it takes one for each.")
     ends = [codes[labels == value] for value in (low, high)]
     for value, end in zip((low, high), ends, strict=True):
         if not len(end):
@@ -209,15 +236,17 @@ def direction(codes: Tensor, labels: Any, low: int, high: int) -> Tensor:
     return ends[1].mean(0) - ends[0].mean(0)
 
 
-def turn(model: Any, points: Any, along: Tensor, steps: int = 9) -> Tensor:
+@checked
+def turn(model: Decodes, points: Any, along: Any, steps: Steps = 9) -> Tensor:
     """Images (N, steps, *shape) of points moved by t / 2 times the direction `along` (d,), t from -1 to 1."""
     codes = as_codes(model, points)
     half = as_codes(model, along)[0].to(codes) / 2
     return _decode(model, path(codes - half, codes + half, steps))
 
 
+@checked
 def neighbours(
-    images: Tensor, split: Split, k: int = 1, features: Callable[[Tensor], Any] | None = None
+    images: Tensor, split: Split, k: Count = 1, features: Callable[[Tensor], Any] | None = None
 ) -> tuple[Tensor, Tensor]:
     """The k images of a split that are nearest to each image, by Euclidean distance.
 
@@ -267,6 +296,7 @@ def neighbours(
     return distances, places.gather(1, order)
 
 
+@checked
 def attributes(dataset: Dataset) -> dict[str, tuple[str, ...]]:
     """The names of the values of each label column; classes are the values of one that is called "class".
 
@@ -287,6 +317,7 @@ def attributes(dataset: Dataset) -> dict[str, tuple[str, ...]]:
     return {name: values(VALUES.get(name), column) for name, column in columns}
 
 
+@checked
 def wanted(text: str, known: Mapping[str, Sequence[str]]) -> dict[int, int]:
     """ "glasses=none,lean=left" as {column: value}, by their places in `known`.
 
@@ -309,6 +340,7 @@ def wanted(text: str, known: Mapping[str, Sequence[str]]) -> dict[int, int]:
     return found
 
 
+@checked
 def analogy(a: Mapping[int, int], b: Mapping[int, int], c: Mapping[int, int]) -> dict[int, int]:
     """The attributes {column: value} that A - B + C should show: those of C, and those that A has and B has not.
 
@@ -337,8 +369,9 @@ class Examples:
     take: Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]]
     what: str
 
+    @checked
     def choose(
-        self, values: Mapping[int, int], n: int, seed: int = 0, name: str = "the attributes"
+        self, values: Mapping[int, int], n: Annotated[int, Field(ge=0)], seed: Seed = 0, name: str = "the attributes"
     ) -> NDArray[np.int64]:
         """n rows, drawn from those that have the values {column: value}, which messages call `name`.
 
@@ -355,7 +388,8 @@ class Examples:
         return fits[order(seed, "examples", n=len(fits))[:n]]
 
 
-def labelled(model: Any, split: Split) -> Examples:
+@checked
+def labelled(model: Decodes, split: Split) -> Examples:
     """The labelled images of a split, as a model encodes them."""
     if split.labels is None:
         raise UserError("these images have no labels.")
@@ -367,7 +401,8 @@ def labelled(model: Any, split: Split) -> Examples:
     return Examples(split.labels.reshape(len(split), -1), take, "labelled images")
 
 
-def judged(model: Any, classify: Callable[[Tensor], Any], n: int = 4000, seed: int = 0) -> Examples:
+@checked
+def judged(model: Decodes, classify: Callable[[Tensor], Any], n: Count = 4000, seed: Seed = 0) -> Examples:
     """The first n samples of a model, with the labels that a classifier gives them.
 
     Args:

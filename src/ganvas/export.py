@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas import atlas, plots
+from ganvas.arguments import checked
 from ganvas.data import Dataset
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
@@ -93,6 +94,7 @@ class Part:
     answer: Tensor
 
 
+@checked
 def write_onnx(
     model: Model, out: Path, facts: Mapping[str, str] | None = None, dataset: Dataset | None = None
 ) -> list[Written]:
@@ -118,6 +120,7 @@ def write_onnx(
         return [*written, Written("example.py", (folder / "example.py").stat().st_size)]
 
 
+@checked
 def write_page(
     model: Model, out: Path, facts: Mapping[str, str] | None = None, dataset: Dataset | None = None
 ) -> list[Written]:
@@ -142,6 +145,7 @@ def write_page(
         return [*written, Written("index.html and assets", page)]
 
 
+@checked
 def write_file(
     model: Model, out: Path, facts: Mapping[str, str] | None = None, dataset: Dataset | None = None
 ) -> list[Written]:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ganvas.arguments import checked
 from ganvas.errors import UserError
+from ganvas.registry import Count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,8 @@ SHOWN = 32  # samples of a model
 CHANNELS = (1, 3, 4)
 
 
-def show(images: Any, columns: int | None = None) -> Image.Image:
+@checked
+def show(images: Any, columns: Count | None = None) -> Image.Image:
     """Images as one picture, which a notebook draws; `.save("file.png")` and `.show()` are the picture's own.
 
     Args:
@@ -53,11 +56,18 @@ def _shape(images: Any) -> tuple[int, ...]:
     while isinstance(images, list | tuple) and images:
         images = images[0]
     if isinstance(images, str | Path):
-        with Image.open(images) as image:
-            return _shape(image)
+        from ganvas.data import pixels
+
+        try:
+            page = pixels.survey(Path(images).read_bytes(), 1)[0]
+        except Exception as error:  # Pillow raises whatever its parsers run into
+            raise UserError(f"{str(images)!r} cannot be read as an image: {pixels.reason(error)}.") from error
+        return {"L": 1, "RGBA": 4}.get(page.mode, 3), *page.size
     if isinstance(images, Image.Image):
         return len(images.getbands()) if images.mode in ("L", "RGB", "RGBA") else 3, images.height, images.width
     shape = tuple(getattr(images, "shape", ()))
+    if 0 in shape:
+        raise UserError(f"images of shape {shape}: there are no images to show.")
     if len(shape) == 2 and shape[1] == 2:
         return shape[1:]
     if len(shape) == 2:

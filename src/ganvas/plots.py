@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ganvas import memory
 from ganvas.errors import UserError
 from ganvas.files import replace
 
@@ -106,6 +107,46 @@ def save(picture: NDArray[np.uint8], path: Path) -> Path:
     image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
     replace(path, lambda part: image.save(part, format="PNG"))
     return path
+
+
+def save_array(parts: Iterable[Tensor], shape: tuple[int, ...], path: Path) -> Path:
+    """Write rows that come in parts as one array of this shape, float32, for numpy.load; aside first.
+
+    Raises:
+        UserError: the disk has no room for it.
+    """
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for rows in parts:
+                file.write(rows.cpu().numpy().astype("<f4", copy=False).tobytes())
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    memory.require_disk(4 * math.prod(shape), path.parent, f"{path.name} of {shape[0]:,} rows")
+    replace(path, write)
+    return path
+
+
+def save_each(parts: Iterable[Tensor], n: int, folder: Path) -> Path:
+    """Write n images (C, H, W) in [0, 1] that come in parts as PNG files of a folder, by their number.
+
+    Raises:
+        UserError: the folder holds something, which would be taken for one of them.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already, and not empty: take another --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(image for rows in parts for image in rows):
+        Image.fromarray(_pixels(image)).save(folder / f"{number:0{len(str(n - 1))}d}.png")
+    return folder
+
+
+def _pixels(image: Tensor) -> NDArray[np.uint8]:
+    """An image (C, H, W) in [0, 1] as Pillow takes it."""
+    found: NDArray[np.uint8] = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return found[..., 0] if found.shape[-1] == 1 else found
 
 
 def suffix(path: Path) -> str:

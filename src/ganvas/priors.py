@@ -330,7 +330,7 @@ class LatentLayer(nn.Module):
         rows = z.reshape(-1, z.shape[-1])
         mean, log_variance = self.posterior(rows)
         u = reparametrised(mean, log_variance, draw.normal("posterior of u", tuple(mean.shape), z.device))
-        log_p = normal_log_prob(rows, *halves(self.decoder(u))) + self.prior.log_prob(u, above(draw))
+        log_p = normal_log_prob(rows, *halves(self.decoder(u))) + self.prior.log_prob(u, draw.above())
         log_weight: Tensor = log_p - normal_log_prob(u, mean, log_variance)
         return log_weight.reshape(z.shape[:-1])
 
@@ -338,7 +338,7 @@ class LatentLayer(nn.Module):
         """z (N, d)."""
         with torch.no_grad():
             where = next(self.parameters()).device
-            u = self.prior.sample(above(draw), (shape[0], self.config.latent_dim), where)
+            u = self.prior.sample(draw.above(), (shape[0], self.config.latent_dim), where)
             return reparametrised(*halves(self.decoder(u)), draw.normal("prior", shape, where)).to(device)
 
 
@@ -360,11 +360,6 @@ def halves(output: Tensor) -> tuple[Tensor, Tensor]:
     mean, log_variance = output.float().chunk(2, -1)
     # exp(10) is far from any variance that training asks for; a runaway one would end in inf - inf.
     return mean, log_variance.clamp(-20, 10)
-
-
-def above(draw: Draw) -> Draw:
-    """Random numbers of their own for the layer above."""
-    return Draw(draw.seed, *draw.position, 1, rank=draw.rank, world=draw.world)
 
 
 def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor, log_weight: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Randomness as a function of (seed, purpose, position).
 
-No generator lives longer than the draw that it is made for. So a resumed run draws what an unbroken one would have
-drawn, any sample can be drawn again, and nothing depends on how many processes share a batch: noise is drawn for the
-*global* batch, of which each process keeps its own rows.
+No generator lives longer than the draw that it is made for; that of a `Stream` lives as long as its rows come. So a
+resumed run draws what an unbroken one would have drawn, any sample can be drawn again, and nothing depends on how many
+processes share a batch: noise is drawn for the *global* batch, of which each process keeps its own rows.
 """
 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,13 +47,23 @@ class Draw:
         total = (n * self.world, *shape[1:])
         if torch.device(device).type == "cpu":
             # NumPy's ziggurat and SFC64 are three times as fast as torch's Mersenne twister on a CPU.
-            random = np.random.Generator(np.random.SFC64(seed))
+            random = self._generator(seed, "cpu")
             draw = random.standard_normal if distribution == "normal" else random.random
             numbers = torch.from_numpy(draw(total, dtype=np.float32))
         else:
             make = torch.randn if distribution == "normal" else torch.rand
-            numbers = make(total, generator=torch.Generator(device).manual_seed(seed), device=device)
+            numbers = make(total, generator=self._generator(seed, device), device=device)
         return numbers.narrow(0, self.rank * n, n)
+
+    def _generator(self, seed: int, device: torch.device | str) -> Any:
+        """NumPy's for the CPU, else the device's."""
+        if torch.device(device).type == "cpu":
+            return np.random.Generator(np.random.SFC64(seed))
+        return torch.Generator(device).manual_seed(seed)
+
+    def above(self) -> Draw:
+        """Random numbers of their own for a layer above."""
+        return Draw(self.seed, *self.position, 1, rank=self.rank, world=self.world)
 
     def normal(self, purpose: str, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
         """N(0, 1), float32, of `shape`: its first dimension is this process's share of the batch."""
@@ -61,3 +72,22 @@ class Draw:
     def uniform(self, purpose: str, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
         """U[0, 1), float32, of `shape`: its first dimension is this process's share of the batch."""
         return self._rows("uniform", purpose, shape, device)
+
+
+class Stream(Draw):
+    """A draw whose rows come some at a time: on a CPU those of one draw of all of them, in order."""
+
+    def __init__(self, seed: int, *position: int) -> None:
+        super().__init__(seed, *position)
+        self._open: dict[int, Any] = {}
+
+    def _generator(self, seed: int, device: torch.device | str) -> Any:
+        if seed not in self._open:
+            self._open[seed] = super()._generator(seed, device)
+        return self._open[seed]
+
+    def above(self) -> Stream:
+        """That of a layer above, which goes on too."""
+        made = Stream(self.seed, *self.position, 1)
+        made._open = self._open
+        return made

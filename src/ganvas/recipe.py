@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from ganvas.errors import UserError
-from ganvas.registry import Count, Fraction, Positive, Registry, build, dump, parameters, settings
+from ganvas.registry import Count, Fraction, Positive, Registry, Seed, build, dump, parameters, settings
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
@@ -191,7 +191,7 @@ class Training:
     epochs: Count = 20
     steps: Count | None = None
     batch_size: Count = 128
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     schedule: Literal["constant", "cosine"] = "constant"

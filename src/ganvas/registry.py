@@ -20,10 +20,12 @@ from pydantic import ConfigDict, Field, PlainSerializer, TypeAdapter, Validation
 from ganvas.errors import UserError, unknown
 
 T = TypeVar("T")
+LONGEST = 100  # letters of a value in a message
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -110,8 +112,14 @@ def explain(error: ValidationError) -> UserError:
         text = f"unknown setting {where!r} of {error.title}"
     else:
         said = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        text = f"{where}: {first['input']!r} is refused: {said}"
+        text = f"{where}: {_short(first['input'])} is refused: {said}"
     return UserError(text + (f" (and {len(more)} more)" if more else "") + ".")
+
+
+def _short(value: Any) -> str:
+    """A value as it is typed, or its beginning."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -1,6 +1,8 @@
 """sample, reconstruct, denoise, encode."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,55 @@ def test_sample(name: str, home: Path, said: Said, opened: Opened) -> None:
     picture = Path(said("sample", home / name, "-n", 9).strip())
     assert picture == home / name / "samples-9-seed0.png"
     assert opened(picture).shape == (3 * 58 + 2, 3 * 58 + 2)
+
+
+def test_samples_as_an_array_and_as_a_folder_are_those_of_the_model(home: Path, tmp_path: Path, said: Said) -> None:
+    model = ganvas.load(home / "vae")
+    expected = model.sample(1203, seed=5).numpy()
+    file, folder = tmp_path / "new" / "many.npy", tmp_path / "pictures"
+    assert said("sample", home / "vae", "-n", 1203, "--seed", 5, "--out", file) == f"{file}\n"
+    np.testing.assert_array_equal(np.load(file), expected)
+    assert said("sample", home / "vae", "-n", 1203, "--seed", 5, "--out", folder) == f"{folder}\n"
+    assert sorted(path.name for path in folder.iterdir()) == [f"{i:04d}.png" for i in range(1203)]
+    with Image.open(folder / "1202.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), np.rint(expected[1202, 0] * 255))
+    assert "not empty: take another --out" in said("sample", home / "vae", "--out", folder, status=1)
+    assert "ends in .png or .npy" in said("sample", home / "vae", "--out", tmp_path / "x.jpg", status=1)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_too_many_samples_for_a_picture_are_an_array(
+    home: Path, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvas.cli.models.PICTURED", 8)
+    array = Path(said("sample", home / "model", "-n", 9).strip())
+    assert array == home / "model" / "samples-9-seed0.npy" and np.load(array).shape == (9, 1, 8, 8)
+    array.unlink()
+    text = said("sample", home / "model", "-n", 9, "--out", tmp_path / "x.png", status=1)
+    assert f"at most 8 images: take --out {tmp_path / 'x.npy'}, or a folder: --out {tmp_path / 'x'}." in text
+    text = said("sample", home / "model", "-n", 10**13, "--out", tmp_path / "x.npy", status=1)
+    assert "would take" in text and "TB" in text and not list(tmp_path.iterdir())
+
+
+FLAT = """
+import resource, sys
+from ganvas.cli import main
+
+def peak(n):
+    assert main(["sample", sys.argv[1], "-n", str(n), "--out", sys.argv[2]]) == 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+print(peak(5_000), peak(200_000))
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "many.npy"
+    done = subprocess.run(
+        [sys.executable, "-c", FLAT, str(home / "vae"), str(file)], capture_output=True, text=True, check=True
+    )
+    few, many = map(int, done.stdout.splitlines()[-1].split())
+    assert file.stat().st_size > 50e6 and many - few < 10e6
 
 
 @pytest.mark.parametrize("name", ["vae", "model"])
@@ -139,7 +190,7 @@ def test_fit_prior_beside_the_prior_of_a_vae(home: Path, said: Said) -> None:
 def test_fit_prior_refuses_what_has_no_fit(home: Path, said: Said) -> None:
     assert "-n 0" in said("fit-prior", home / "vae", "-n", 0, status=1)
     assert "10 components take" in said("fit-prior", home / "vae", "-n", 19, status=1)
-    assert "0 components" in said("fit-prior", home / "vae", "--components", 0, status=1)
+    assert "components: 0 is refused" in said("fit-prior", home / "vae", "--components", 0, status=1)
 
 
 def test_other_data_are_read_in_the_range_of_the_training(tmp_path):

@@ -1,6 +1,10 @@
+import io
+import tarfile
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ganvas.data import load
 from ganvas.errors import UserError
@@ -145,3 +149,85 @@ def test_binarised_once_and_for_all(cache, monkeypatch, tmp_path):
     two = load(levels, binarise=True)
     np.testing.assert_array_equal(two.splits["train"].images, images)
     assert one.fingerprint == two.fingerprint != load(levels).fingerprint
+
+
+WRONG_LABELS = ["nan", "1.5", "1e30", "9223372036854775808", "inf"]
+SOURCES = ["amat", "csv", "npz", "npy", "array", "pairs", "metadata", "json", "parquet", "cls"]
+
+
+@pytest.mark.parametrize("label", WRONG_LABELS)
+@pytest.mark.parametrize("source", SOURCES)
+def test_labels_are_whole_numbers_whatever_they_are_read_from(label, source, tmp_path):
+    load_labelled(source, ["3"] * 5, tmp_path)
+    with pytest.raises(UserError, match=rf"the label of row 2 is '?{label[0]}.*; give whole"):
+        load_labelled(source, ["3", "3", label, "3", "3"], tmp_path)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_whole_numbers_may_be_written_as_floats(source, tmp_path):
+    found = load_labelled(source, ["10.0", "2", "1e1", "2", "10"], tmp_path)
+    assert found.classes == ("2", "10")
+
+
+def load_labelled(source, labels, folder):
+    """Five images with these labels."""
+    numbers = [int(label) if label.isdigit() else float(label) for label in labels]
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 4), dtype=np.uint8)
+    path = folder / f"set-{len(list(folder.iterdir()))}"
+    if source == "array":
+        return load((images, np.array(numbers)))
+    if source == "pairs":
+        return load(Pairs(list(zip(images, numbers, strict=True))))
+    if source == "npy":
+        np.save(path.with_suffix(".npy"), np.array(numbers))
+        return load(images, labels=path.with_suffix(".npy"))
+    if source == "npz":
+        np.savez(path.with_suffix(".npz"), images=images, labels=np.array(numbers))
+        return load(path.with_suffix(".npz"))
+    if source == "amat":
+        rows = [" ".join(map(str, [*image.ravel(), label])) for image, label in zip(images, labels, strict=True)]
+        path.with_suffix(".amat").write_text("\n".join(rows))
+        return load(path.with_suffix(".amat"))
+    encoded = [io.BytesIO() for _ in images]
+    for image, out in zip(images, encoded, strict=True):
+        Image.fromarray(image).save(out, "png")
+    pngs = [out.getvalue() for out in encoded]
+    if source == "parquet":
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        column = pa.array(labels if "9223372036854775808" in labels else numbers)
+        pq.write_table(pa.table({"image": pngs, "label": column}), path.with_suffix(".parquet"))
+        return load(path.with_suffix(".parquet"))
+    if source == "cls":
+        with tarfile.open(path.with_suffix(".tar"), "w") as shard:
+            for i, (png, label) in enumerate(zip(pngs, labels, strict=True)):
+                for kind, content in (("png", png), ("cls", label.encode())):
+                    member = tarfile.TarInfo(f"{i}.{kind}")
+                    member.size = len(content)
+                    shard.addfile(member, io.BytesIO(content))
+        return load(path.with_suffix(".tar"))
+    path.mkdir()
+    for i, png in enumerate(pngs):
+        (path / f"{i}.png").write_bytes(png)
+    lines = [f"{i}.png,{label}" for i, label in enumerate(labels)]
+    if source == "csv":
+        table = path.with_suffix(".csv")
+        table.write_text("\n".join(lines))
+        return load(path, labels=table)
+    if source == "json":
+        (path / "metadata.jsonl").write_text(
+            "\n".join(f'{{"file_name": "{i}.png", "label": "{label}"}}' for i, label in enumerate(labels))
+        )
+    else:
+        (path / "metadata.csv").write_text("\n".join(["file_name,label", *lines]))
+    return load(path)
+
+
+class Pairs:
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return self.rows[i]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.data import describe, folder, imagefiles, load
+from ganvas.data import describe, folder, load, unpacking
 from ganvas.errors import UserError
 
 
@@ -242,7 +242,7 @@ def test_zip_has_the_classes_of_its_only_folder(pictures, tmp_path):
 
 
 def test_zip_bomb_and_damaged_zip(tmp_path, monkeypatch):
-    monkeypatch.setattr(imagefiles, "ZIP_FREE", 1000)
+    monkeypatch.setattr(unpacking, "FREE", 1000)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.bmp", bytes(10**6))
     with pytest.raises(UserError, match=r"refused as a decompression bomb: [\d,]+ bytes that unpack to 1,000,000"):
@@ -282,8 +282,8 @@ def test_numbers_as_labels(pictures, tmp_path):
     assert load(where, labels=tmp_path / "labels.npy").classes == ("3", "7", "10")
     with pytest.raises(UserError, match=r"labels have shape \(4,\), but there are 5 images"):
         load(where, labels=np.arange(4))
-    with pytest.raises(UserError, match="labels are float64; give whole numbers"):
-        load(where, labels=np.ones(5))
+    with pytest.raises(UserError, match=r"the label of row 0 is 0\.5; give whole numbers"):
+        load(where, labels=np.full(5, 0.5))
 
 
 def test_describe(pictures):

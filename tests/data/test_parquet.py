@@ -85,7 +85,7 @@ def test_beside_images_it_is_ignored(tmp_path, pictures):
     [
         ({"image": list(range(12))}, r"columns \['image'\], and none holds encoded images"),
         ({"label": [0, 1, None] * 4}, "row 2: label is None, no class"),
-        ({"label": [0.5] * 12}, "float64"),
+        ({"label": [0.5] * 12}, "the label of row 0 is 0.5; give whole numbers"),
         ({"image": [b"no image"] * 12}, "none of the 12 images can be read; the first: a-0000000: not an image"),
         ({"image": [{"bytes": None, "path": "x.png"}] * 12}, "its row has a path alone, 'x.png'"),
     ],

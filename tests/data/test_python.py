@@ -111,7 +111,7 @@ def test_labels_of_an_array_in_a_csv(tmp_path):
         ({"train": table, "dev": table[:, :2], "test": table}, r"the splits differ in shape .*\(20, 2\)"),
         (np.where(table == 7, np.nan, table), "row 2, column 1, has values that are not numbers"),
         (np.array([["a", "b"]] * 5), "numbers are needed"),
-        ((images, np.full(20, np.nan)), "labels are float64; give whole numbers or names"),
+        ((images, np.full(20, np.nan)), "the label of row 0 is nan; give whole numbers or names"),
     ],
 )
 def test_what_is_no_data(source, says):

@@ -76,6 +76,46 @@ def test_a_damaged_entry_is_built_again(cache: Path):
     assert store.entry("m", write).splits()["train"][0].shape == (16, 1, 1, 1)
 
 
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "order.npy", "meta.json"])
+def test_an_entry_with_a_flipped_bit_is_built_again(name: str, caplog: pytest.LogCaptureFixture):
+    """Wherever it is; a file that is cut or gone as well."""
+    entry = store.entry("m", write)
+    file = entry.folder / name
+    whole = file.read_bytes()
+    moments = np.random.default_rng(0)
+    damaged = [whole[:-1], whole[: len(whole) // 2], b""]
+    for place, bit in zip(moments.integers(0, len(whole), 40), moments.integers(0, 8, 40), strict=True):
+        damaged += [whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]]
+    for content in damaged:
+        file.write_bytes(content)
+        again = store.entry("m", write)
+        assert again.meta == entry.meta and file.read_bytes() == whole
+    assert sum("is damaged: it is made again" in line for line in caplog.messages) >= 20
+    file.unlink()
+    assert store.entry("m", write).meta == entry.meta and file.read_bytes() == whole
+
+
+def test_an_entry_of_an_earlier_release_has_no_checksums():
+    entry = store.entry("m", write)
+    meta = json.loads((entry.folder / "meta.json").read_text())
+    del meta["checksums"], meta["checked"]
+    (entry.folder / "meta.json").write_text(json.dumps(meta))
+
+    def build(writer: store.Writer) -> str:
+        raise AssertionError("it is taken as it is")
+
+    assert store.entry("m", build).meta == entry.meta
+
+
+def test_an_array_whose_copy_is_damaged_is_asked_for_again(cache: Path):
+    data = load(np.zeros((30, 4, 4), np.uint8))
+    file = cache / "sets" / data.fingerprint / "images.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"\1")
+    with pytest.raises(UserError, match=r"is not in the cache .*Give that array again"):
+        load(data.source)
+    assert load(np.zeros((30, 4, 4), np.uint8)).fingerprint == data.fingerprint
+
+
 SLOW = """
 import sys, time
 import numpy as np

@@ -185,7 +185,7 @@ def test_real_features_refused(digits: Dataset) -> None:
     for split, n, message in (
         ("tests", None, "unknown split 'tests'. Did you mean 'test'"),
         ("test", 251, "n is 251; the test split of 'digits' has 250 images"),
-        ("test", 0, "n is 0"),
+        ("test", 0, "n: 0 is refused"),
     ):
         with pytest.raises(UserError, match=message):
             real_features(pixels, digits, split, n)

@@ -89,7 +89,7 @@ def test_refused(rows: dict[str, np.ndarray]) -> None:
         ({"samples": rows["samples"][:19]}, "samples: 19 rows are too few"),
         ({"held_out": rows["held_out"][:19]}, "held_out: 19 rows are too few"),
         ({"train": rows["train"][:, :2]}, "different size"),
-        ({"cells": 0}, "cells is 0"),
+        ({"cells": 0}, "cells: 0 is refused"),
         ({"cells": 1501}, "cells is 1501; 1 to 1500"),
     ):
         with pytest.raises(UserError, match=message):

@@ -62,8 +62,8 @@ def test_refused() -> None:
     for points, spread, message in (
         (np.zeros((3, 3)), std, "different size"),
         (np.full((3, 2), np.nan), std, "points: row 0"),
-        (np.zeros((3, 2)), 0.0, "std is 0"),
-        (np.zeros((3, 2)), math.nan, "std is nan"),
+        (np.zeros((3, 2)), 0.0, "std: 0.0 is refused"),
+        (np.zeros((3, 2)), math.nan, "std: nan is refused"),
     ):
         with pytest.raises(UserError, match=message):
             captured_modes(points, centres, spread)

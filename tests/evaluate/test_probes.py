@@ -58,7 +58,7 @@ def test_refusals(read, labels, codes, said) -> None:  # type: ignore[no-untyped
 
 
 def test_numbers_out_of_range() -> None:
-    with pytest.raises(UserError, match="decay is 0"):
+    with pytest.raises(UserError, match="decay: 0 is refused"):
         linear_probe(X[TRAIN], Y[TRAIN], X[TEST], 0)
     with pytest.raises(UserError, match="k is 601"):
         k_nearest(X[TRAIN], Y[TRAIN], X[TEST], 601)

@@ -1,14 +1,24 @@
 """One conformance test walks every model with every net; then what all of them refuse."""
 
+import contextlib
 import dataclasses
 import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from ganvas import tensors
 from ganvas.data import Dataset, Split
 from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
@@ -18,6 +28,7 @@ from ganvas.nets import NETS
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
 from ganvas.nets.residual import Residual
+from ganvas.priors import Bimodal, Flow, Mixture, Normal, StochasticLayer, Uniform, Vamp
 from ganvas.randomness import Draw
 
 SMALL = {MLP: MLP(hidden=(16,)), DCGAN: DCGAN(filters=4), Residual: Residual(filters=4)}
@@ -194,11 +205,73 @@ def test_a_folder_without_a_model_or_with_another_ones_weights_is_refused(tmp_pa
     with pytest.raises(UserError, match=r"does not fit its config\.json"):
         load(tmp_path)
     weights.write_bytes(weights.read_bytes()[:-10])
-    with pytest.raises(UserError, match=r"does not fit its config\.json"):
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
         load(tmp_path)
     weights.unlink()
     with pytest.raises(UserError, match=r"model\.safetensors"):
         load(tmp_path)
+
+
+SQUARE = MLP(hidden=(4, 4))  # a weight that fits when it is transposed
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda t: t + 1j, "complex64"),
+        (lambda t: t.long(), "int64"),
+        (lambda t: t.double(), "float64"),
+        (lambda t: t * math.nan, "not finite"),
+        (lambda t: t / 0, "not finite"),
+        (lambda t: t[:2], r"\(2, 4\)"),
+        (lambda t: t[None], r"\(1, 4, 4\)"),
+    ],
+)
+def test_weights_that_are_none_are_refused(damage: Callable[[Tensor], Tensor], said: str, tmp_path: Path) -> None:
+    """As a program may have written them: their checksums are right."""
+    model = make("vae", IMAGE, SQUARE)
+    weights = model.state_dict()
+    model.save(tmp_path)
+    tensors.save(tmp_path / "model.safetensors", {**weights, "encoder.3.weight": damage(weights["encoder.3.weight"])})
+    with pytest.raises(UserError, match=rf"encoder\.3\.weight is .*?{said}|encoder\.3\.weight is {said}"):
+        load(tmp_path)
+
+
+def test_a_transposed_weight_has_another_checksum(tmp_path: Path) -> None:
+    model = make("vae", IMAGE, SQUARE)
+    file = model.save(tmp_path) / "model.safetensors"
+    weights = load_file(file)
+    with safe_open(file, "pt") as opened:
+        facts = opened.metadata()
+    weights["encoder.3.weight"] = weights["encoder.3.weight"].T.contiguous()
+    save_file(weights, file, metadata=facts)
+    with pytest.raises(UserError, match=r"damaged \(the checksum of encoder\.3\.weight is another\)"):
+        load(tmp_path)
+
+
+def test_threads_that_ask_leave_the_mode_as_it_was() -> None:
+    """Whoever comes first or leaves last; and a call that fails is one that has left."""
+    model, modes = make("vae", IMAGE, MLP(hidden=(4,), norm="batch")), []
+    decode = type(model).decode
+
+    def seen(it: Any, z: Tensor) -> Tensor:
+        modes.append(it.training)
+        time.sleep(0.001)
+        if z.shape[-1] == 1:
+            raise ArithmeticError
+        return decode(it, z)
+
+    for training in (True, False):
+        model.train(training)
+
+        def ask(i: int) -> None:
+            with contextlib.suppress(ArithmeticError), model.asked():
+                seen(model, torch.zeros(1, 1 if i % 3 == 0 else model.config.latent_dim))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(ask, range(200)))
+        assert model.training is training and model.encoder.training is training
+    assert not any(modes)
 
 
 @pytest.mark.parametrize(
@@ -224,5 +297,50 @@ def test_the_range_of_the_training_is_kept(tmp_path: Path) -> None:
     torch.testing.assert_close(again.reconstruct(x), again.reconstruct(x / 4095))
     file = tmp_path / "model" / "config.json"
     file.write_text(file.read_text().replace("4095", "-1"))
-    with pytest.raises(UserError, match="--range 0 -1"):
+    with pytest.raises(UserError, match=r"range is \[0, -1\]"):
         load(tmp_path / "model")
+
+
+PRIORS = [
+    Normal(),
+    Mixture(components=7),
+    Vamp(components=5),
+    Flow(),
+    StochasticLayer(latent_dim=2, prior=Mixture(components=3)),
+    StochasticLayer(latent_dim=2, prior=StochasticLayer(latent_dim=2)),
+]
+
+
+@pytest.mark.parametrize("prior", [*PRIORS, Uniform(), Bimodal()], ids=lambda prior: type(prior).__name__)
+def test_samples_are_the_decoded_draws_of_the_prior_however_many(prior: Any) -> None:
+    torch.manual_seed(0)
+    config = MODELS["vae" if prior in PRIORS else "gan"]
+    model = FAMILIES[config](config(latent_dim=3, prior=prior), IMAGE).eval()
+    with torch.no_grad():
+        z = model.prior.sample(Draw(4), (1203, 3))
+    found = model.sample(1203, seed=4)
+    # A net of a prior may round otherwise in a product of other size: draws are equal, sums nearly.
+    torch.testing.assert_close(found, model.decode(z), rtol=0, atol=1e-6)
+    assert torch.equal(found[:700], model.sample(700, seed=4)), "a number names the same sample among more"
+    assert torch.equal(found, torch.cat(list(model.samples(1203, seed=4))))
+    assert [len(part) for part in model.samples(1203)] == [500, 500, 203]
+
+
+def test_a_result_is_held_once_while_it_is_made() -> None:
+    code = """if True:
+        import resource, torch
+        from ganvas.models import MODELS
+        from ganvas.models.base import FAMILIES
+        from ganvas.nets.mlp import MLP
+
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+        model = FAMILIES[MODELS["vae"]](MODELS["vae"](net=MLP(hidden=(8,))), (1, 28, 28))
+        model.sample(1000)
+        before = peak()
+        size = model.sample(100_000).nbytes
+        print((peak() - before) / size)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1.15, "a result is held once while it is made"

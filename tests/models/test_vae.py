@@ -483,10 +483,10 @@ def test_samples_are_means_at_normal_codes() -> None:
 
 
 def test_what_can_t_be_is_refused() -> None:
-    with pytest.raises(UserError, match="num_samples is 0: it takes at least 1"):
+    with pytest.raises(UserError, match="num_samples: 0 is refused: it takes a whole number of at least 1"):
         linear_gaussian().log_prob(X, 0)
     for share in (-0.1, 1.0, math.nan):
-        with pytest.raises(UserError, match=r"defensive is .*: it takes a share of the draws, from 0 to below 1"):
+        with pytest.raises(UserError, match=r"defensive: .* is refused: it takes a number of at least 0 and below 1"):
             linear_gaussian().log_prob(X, 10, defensive=share)
     with pytest.raises(UserError, match="with a layer above that is but estimated"):
         linear_gaussian(prior=StochasticLayer()).log_prob(X, 10, defensive=0.1)

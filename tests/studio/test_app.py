@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from ganvas.studio import app, safety
+from ganvas.studio import app, connections, live, safety, server, studied
+from ganvas.studio.app import make_app
 from ganvas.training.run import Run
 
 MakeRun = Callable[..., Run]
@@ -179,5 +181,30 @@ def test_the_page_need_not_wait_for_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_run_that_can_not_be_read_to_an_end_stops_no_other(
+    make_run: MakeRun, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "READING", 0.3)
+    make_run("hangs")
+    make_run("a")
+    go_on, read = threading.Event(), app.safety.picture
+
+    def picture(run: Path, file: str) -> Any:
+        return read(run, file) if run.name == "a" else go_on.wait(60)
+
+    monkeypatch.setattr(app.safety, "picture", picture)
+    with TestClient(make_app(runs, host="127.0.0.1", port=8765), base_url="http://127.0.0.1:8765") as client:
+        for _ in range(2 * app.LOST):
+            answer = client.get("/api/picture?run=hangs&file=x.png")
+            assert answer.status_code == 504 and "reading hangs" in answer.json()["error"]
+        assert client.get("/api/picture?run=a&file=x.png").status_code == 404
+        assert client.get("/api/runs").status_code == 200
+        go_on.set()
+
+
 def test_sizes_agree_with_the_documentation() -> None:
-    assert (safety.UPLOAD, safety.MESSAGE) == (16 * 2**20, 4 * 2**20)
+    assert (safety.UPLOAD, safety.MESSAGE, safety.SOCKETS) == (16 * 2**20, 4 * 2**20, 64)
+    assert (connections.HEAD, connections.BODY, connections.RATE, connections.STUCK) == (10, 20, 16 * 2**10, 20)
+    assert (connections.CONNECTIONS, connections.STRANGERS) == (256, 192)
+    assert (app.READING, live.READING, studied.LOADING, studied.ASKING, server.END) == (30, 30, 30, 300, 1.7)
+    assert (app.LOST, studied.LOST) == (24, 8)

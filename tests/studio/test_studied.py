@@ -1,10 +1,13 @@
 import asyncio
+import contextlib
 import dataclasses
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,9 @@ from ganvas.models import Model
 from ganvas.models.base import FAMILIES
 from ganvas.recipe import Data
 from ganvas.recipes import RECIPES
-from ganvas.studio import studied
+from ganvas.studio import safety, studied
 from ganvas.studio.studied import CannotError, Held, Studied
+from ganvas.studio.workers import SlowError
 from ganvas.training import checkpoint
 
 PATIENCE = 30.0
@@ -69,9 +73,10 @@ class Folder:
     def check(self, run: str, step: int, seed: int) -> Model:
         """A run with a checkpoint."""
         model = self.make(run, seed)
-        (self.path / run).mkdir(exist_ok=True)
+        place = self.path / run / "checkpoints"
+        place.mkdir(parents=True, exist_ok=True)
         tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-        checkpoint.save(self.path / run / "checkpoints", step, {**tensors, "vae/0/step": torch.zeros(())}, {})
+        checkpoint.save(place, {**tensors, "vae/0/step": torch.zeros(())}, checkpoint.Facts(step=step, seconds=0.0))
         return model
 
 
@@ -245,6 +250,110 @@ def test_a_damaged_model_is_said_so_and_may_be_repaired(folder: Folder, damage: 
             run(models.held("vae"))
     file.write_bytes(whole)
     assert same(run(models.held("vae")), model)
+
+
+CHECKPOINTS = ["checkpoints/step-000000005.safetensors", "checkpoints/best/model.safetensors"]
+
+
+@pytest.mark.parametrize("file", ["recipe.json", "data.json", "model/model.safetensors", *CHECKPOINTS])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link out", "folder's link out"])
+def test_a_model_is_loaded_from_files_of_its_run_alone(folder: Folder, file: str, kind: str) -> None:
+    folder.check("vae", 5, seed=0) if file in CHECKPOINTS else folder.finish("vae")
+    path = folder.path / "vae" / file
+    if path.parent.name == "best":
+        path.parent.mkdir()
+        (path.parent / "config.json").write_text("{}")
+    outside = folder.path / "outside" / path.name
+    outside.parent.mkdir()
+    path.rename(outside) if path.exists() else outside.write_text("{}")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "folder's link out" and path.parent.name != "vae":
+        for other in path.parent.iterdir():
+            other.rename(outside.parent / other.name)
+        path.parent.rmdir()
+        path.parent.symlink_to(outside.parent)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else outside)
+    with pytest.raises(
+        safety.RefusedError, match=f"^'{file}' is a link that leads out|^{path.name} is no regular file"
+    ):
+        run(Studied(folder).held("vae"))
+
+
+@pytest.mark.parametrize("part", ["model", "checkpoints/best"])
+def test_settings_that_are_no_file_are_none(part: str, folder: Folder) -> None:
+    model = folder.check("vae", 5, seed=0)
+    (folder.path / "vae" / part).mkdir()
+    os.mkfifo(folder.path / "vae" / part / "config.json")
+    assert same(run(Studied(folder).held("vae")), model)
+
+
+def test_settings_that_are_a_link_out_are_refused(folder: Folder) -> None:
+    folder.finish("vae")
+    config = folder.path / "vae" / "model" / "config.json"
+    config.rename(folder.path / "config.json")
+    config.symlink_to(folder.path / "config.json")
+    with pytest.raises(safety.RefusedError, match=r"'model/config\.json' is a link that leads out"):
+        run(Studied(folder).held("vae"))
+
+
+def test_of_several_checkpoints_the_first_that_can_be_read(folder: Folder) -> None:
+    model = folder.check("vae", 5, seed=0)
+    folder.check("vae", 6, seed=1)
+    (folder.path / "vae" / "checkpoints" / "step-000000006.safetensors").write_bytes(b"damaged")
+    assert same(run(Studied(folder).held("vae")), model)
+
+
+def test_a_link_within_the_run_is_followed(folder: Folder) -> None:
+    model = folder.finish("vae")
+    (folder.path / "vae" / "model").rename(folder.path / "vae" / "kept")
+    (folder.path / "vae" / "model").symlink_to("kept")
+    assert same(run(Studied(folder).held("vae")), model)
+
+
+@pytest.mark.parametrize("way", ["a pipe", "an event"])
+def test_a_model_that_hangs_keeps_no_other_from_being_loaded(
+    way: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studied, "LOADING", 0.5)
+    hangs = [f"hangs {n}" for n in range(studied.WORKERS + 1)]  # more than there are threads at a time
+    for name in (*hangs, "vae"):
+        folder.finish(name)
+        os.mkfifo(folder.path / name / "pipe")
+    go_on, original = threading.Event(), studied.load
+
+    def load(name: str, path: Path) -> Held:
+        if name == "vae":
+            return original(name, path)
+        if way == "an event":
+            assert go_on.wait(PATIENCE)
+        with (path / "pipe").open("rb") as file:  # it waits for who writes, and holds no lock of Python's
+            assert not file.read()
+        return original(name, path)
+
+    monkeypatch.setattr(studied, "load", load)
+    original("vae", folder.path / "vae")  # what is imported with the first takes long
+    models = Studied(folder)
+
+    async def main() -> None:
+        found = await asyncio.gather(*(models.held(name) for name in [*hangs] * 20), return_exceptions=True)
+        assert all(isinstance(it, SlowError) and "loading the model of hangs" in str(it) for it in found)
+        assert isinstance(await models.held("vae"), Held)
+        began = time.monotonic()
+        with pytest.raises(SlowError):  # remembered
+            await models.held(hangs[0])
+        assert time.monotonic() - began < 0.5
+
+    try:
+        run(main())
+    finally:
+        go_on.set()
+        for name in hangs:
+            with contextlib.suppress(OSError):  # nobody waits
+                os.close(os.open(folder.path / name / "pipe", os.O_WRONLY | os.O_NONBLOCK))
 
 
 def test_an_answer_is_computed_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

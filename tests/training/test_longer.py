@@ -53,7 +53,7 @@ def everything(run: Run) -> dict[str, Any]:
     kept = [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
     return {
         "tensors": {name: tensor.numpy().tobytes() for name, tensor in {**tensors, **model}.items()},
-        "facts": {name: facts[name] for name in FACTS},
+        "facts": {name: getattr(facts, name) for name in FACTS},
         "rows": kept,
         "recipe": (run.path / "recipe.json").read_text(),
         "pictures": sorted(path.name for path in run.path.rglob("*.png")),

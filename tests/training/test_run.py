@@ -10,12 +10,14 @@ from ganvas.recipes import RECIPES
 from ganvas.training.run import Run, create
 
 RECIPE = dataclasses.replace(RECIPES["vae"](beta=2.0), arguments={"beta": 2.0})
-ROWS = ['{"step": 50, "loss": 2.0}\n', '{"step": 100, "loss": 1.0}\n']
+ROWS = [f'{{"step": {step}, "epoch": 1.0, "split": "train", "loss": 2.0}}\n' for step in (50, 100)]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return create(tmp_path / "run", RECIPE, {"fingerprint": "0"})
+    made = create(tmp_path / "run", RECIPE, {"fingerprint": "0", "shape": [1, 28, 28]})
+    made.leave()
+    return made
 
 
 def test_a_half_written_row_is_left_out(run: Run) -> None:

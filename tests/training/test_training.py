@@ -217,10 +217,10 @@ def test_it_begins_with_the_weights_of_another_run(tmp_path: Path) -> None:
     assert second.recipe.training.init == str(first.path.absolute())
     # A run that was killed before its first checkpoint begins with them, too; with one it does not need them.
     shutil.rmtree(second.path / "checkpoints")
-    second.note(state="interrupted")
+    second.note(state="interrupted", step=0)
     assert torch.equal(ganvas.resume(second.path).model.sample(4), second.model.sample(4))
     shutil.rmtree(first.path)
-    second.note(state="interrupted")
+    second.note(state="interrupted", step=0)
     ganvas.resume(second.path)
     with pytest.raises(UserError, match=r"first"):
         ganvas.train("vae", init=first.path, out=tmp_path / "third", **still)
@@ -252,16 +252,6 @@ def test_a_recipe_that_needs_labels_says_so(tmp_path: Path, monkeypatch: pytest.
     assert ganvas.train("labelled", out=tmp_path / "run", **{**FAST, "epochs": 1}).state["state"] == "finished"
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    data = np.random.default_rng(0).integers(0, 256, (2000, 8, 8), dtype=np.uint8)
-    run = ganvas.train("vae", data=data, out=tmp_path / "run", report=lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    checkpoint = run.checkpoint
-    assert checkpoint
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(UserError, match="is damaged"):
-        ganvas.resume(run.path)
-
-
 def test_minutes_set_the_length_and_the_schedule(tmp_path: Path) -> None:
     """About the time that was asked, on a shared machine; the recipe holds the epochs that came of it."""
     began = time.monotonic()
@@ -270,7 +260,7 @@ def test_minutes_set_the_length_and_the_schedule(tmp_path: Path) -> None:
     training = run.recipe.training
     assert training.schedule == "cosine" and run.state["step"] == run.state["steps"] and training.epochs > 5
     assert any(line.startswith("length: ") and line.endswith("(0.1 min)") for line in run.data["chosen"])
-    with pytest.raises(UserError, match="--minutes 0: it takes a number above 0"):
+    with pytest.raises(UserError, match="minutes: 0 is refused: it takes a number above 0"):
         ganvas.train("vae", data="digits", minutes=0, out=tmp_path / "other")
     with pytest.raises(UserError, match="--minutes 1 and --epochs 3 both say how long"):
         ganvas.train("vae", data="digits", minutes=1, epochs=3, out=tmp_path / "other")

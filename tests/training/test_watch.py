@@ -639,7 +639,7 @@ def test_a_divergence_says_its_name(tmp_path: Path) -> None:
 
 def test_a_run_with_nothing_to_look_at(tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text(made("vae").to_json())
-    (tmp_path / "data.json").write_text(json.dumps({"shape": [1, 8, 8]}))
+    (tmp_path / "data.json").write_text(json.dumps({"fingerprint": "0", "shape": [1, 8, 8]}))
     assert examine(ganvas.Run(tmp_path)) == ([], [])
 
 

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    _to_stderr()
+    _to_stderr(debug)
     with _speaking(os.environ.get("RANK", "0") == "0"):
         try:
             status = _dispatch([word for word in words if word != "--debug"])
@@ -65,12 +65,14 @@ def _print_no_more() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _to_stderr() -> None:
+def _to_stderr(debug: bool) -> None:
     """What the package says on the way, such as what it chose, goes to stderr as it is."""
     log = logging.getLogger("ganvas")
     if not log.handlers:
         log.addHandler(_Stderr())
         log.setLevel(logging.INFO)
+    if debug:
+        log.setLevel(logging.DEBUG)
 
 
 class _Stderr(logging.Handler):

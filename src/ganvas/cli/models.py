@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from ganvas.models import Model
 
 
+PICTURED = 10_000  # images of one picture, at most
+
+
 def sample(
     run: RunFolder,
     /,
     *,
     n: Annotated[int, "INT", "how many"] = 64,
     seed: Annotated[int, "INT", "the same seed gives the same images"] = 0,
-    out: Annotated[Path | None, "PNG", "the picture (default: RUN/samples-N-seedS.png)"] = None,
+    out: Annotated[Path | None, "PATH", "a .png, an .npy, or a folder (default: RUN/samples-N-seedS.png)"] = None,
 ) -> None:
-    """New images from a model, as one picture.
+    """New images from a model: as one picture; more than 10,000, or for --out FILE.npy, as an array; or as a folder of
+    pictures. Memory does not grow with their number.
 
     Example:
         ganvas sample runs/first -n 64
@@ -30,7 +34,20 @@ def sample(
     model = load_model(run, "sample", n)
     from ganvas import plots
 
-    print(plots.save(plots.grid(model.sample(n, seed)), out or run / f"samples-{n}-seed{seed}.png"))
+    out = out or run / f"samples-{n}-seed{seed}{'.png' if n <= PICTURED else '.npy'}"
+    kind = out.suffix.lower()
+    if kind not in (".png", ".npy", ""):
+        raise UserError(f"--out {out}: it takes a name that ends in .png or .npy, or a folder's.")
+    if kind == ".npy":
+        print(plots.save_array(model.samples(n, seed), (n, *model.shape), out))
+    elif not kind:
+        image_shape(model)
+        print(plots.save_each(model.samples(n, seed), n, out))
+    elif n > PICTURED:
+        remedy = f"take --out {out.with_suffix('.npy')}, or a folder: --out {out.with_suffix('')}"
+        raise UserError(f"-n {n}: one picture is of at most {PICTURED:,} images: {remedy}.")
+    else:
+        print(plots.save(plots.grid(model.sample(n, seed)), out))
 
 
 def reconstruct(

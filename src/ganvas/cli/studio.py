@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import logging
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import socket
 
 PORT, TRIES = 8765, 50
-CONNECTIONS = 256
 WARM = 3.0  # seconds after the start
 
 
@@ -50,9 +50,7 @@ def _serve(runs: Path, listener: socket.socket, host: str, browser: bool) -> Non
     import threading
     import webbrowser
 
-    import uvicorn
-
-    from ganvas.studio import app, safety
+    from ganvas.studio import app, safety, server
 
     if not (app.PAGE / "index.html").is_file():
         raise UserError("the studio's page is not built: `make studio` in the checkout builds it, which takes Node.")
@@ -61,17 +59,6 @@ def _serve(runs: Path, listener: socket.socket, host: str, browser: bool) -> Non
     name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     address = f"http://{name}:{port}/" + (f"?token={token}" if token else "")
     made = app.make_app(runs, host=host, port=port, token=token)
-    config = uvicorn.Config(
-        made,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=2,
-        ws_max_size=safety.MESSAGE,
-        ws_per_message_deflate=False,  # what is gained on the way is lost at the ends
-    )
     print(f"{runs} is shown at {address}\nCtrl-C ends it.", flush=True)
     if browser:  # the socket listens already: a browser that is early waits
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -79,8 +66,7 @@ def _serve(runs: Path, listener: socket.socket, host: str, browser: bool) -> Non
     warming = threading.Timer(WARM, importlib.import_module, ["ganvas.atlas"])
     warming.daemon = True
     warming.start()
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run([listener])
+    server.serve(made, listener, debug=logging.getLogger("ganvas").isEnabledFor(logging.DEBUG))
 
 
 def listen(host: str, port: int | None) -> socket.socket:
@@ -98,7 +84,8 @@ def listen(host: str, port: int | None) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise UserError(f"--host {host}: there is no such host. 127.0.0.1 is this machine alone.") from error
     for place in range(PORT, PORT + TRIES) if port is None else [port]:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # Of a socket whose protocol is not named asyncio does not turn off Nagle's delay: 40 ms an answer.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             if os.name == "posix":  # elsewhere it would take the port from another program
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

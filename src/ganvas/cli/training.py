@@ -119,7 +119,7 @@ def _test(state: Mapping[str, Any]) -> list[tuple[str, str]]:
     figures = state.get("test")
     if not figures:
         return []
-    if "elbo" in figures:
+    if {"elbo", "reconstruction", "kl"} <= figures.keys():
         parts = f"reconstruction {figures['reconstruction']:.2f} + KL {figures['kl']:.2f}"
         return [("test ELBO", f"{figures['elbo']:.2f} nats per image = -({parts})")]
     if "loss" in figures:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from ganvas.data.arrays import SPLITS, Array
+from ganvas.data.arrays import SPLITS, Array, whole
 from ganvas.errors import UserError
 
 
@@ -42,8 +43,10 @@ def table(lines: IO[bytes], what: str) -> dict[str, Array]:
         UserError: it is none, or not of squares.
     """
     try:
-        rows = np.loadtxt(lines, np.float32, ndmin=2)
-    except ValueError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there are no lines, which is said below
+            rows = np.loadtxt(lines, np.float32, ndmin=2)
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{what} is no table of numbers: {error}.") from error
     n, columns = rows.shape
     side = math.isqrt(columns)
@@ -52,7 +55,7 @@ def table(lines: IO[bytes], what: str) -> dict[str, Array]:
             f"{what} has {n} lines of {columns} numbers: a square image a line is needed, or one and a label."
         )
     images = {"images": rows[:, : side**2].reshape(n, side, side, 1)}
-    return images if columns == side**2 else {**images, "labels": rows[:, -1].astype(np.int64)}
+    return images if columns == side**2 else {**images, "labels": whole(rows[:, -1], what)}
 
 
 def _file(path: Path) -> dict[str, Array]:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import warnings
+import zipfile
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ganvas.data import ranges, store
+from ganvas.data import ranges, store, unpacking
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
@@ -26,6 +33,7 @@ SPLITS = {
 }  # fmt: skip
 # names of a column or key that holds labels
 LABELS = ("label", "labels", "class", "cls", "target", "category", "fine_label", "coarse_label")
+_DIGITS = re.compile(r"\s*[+-]?\d{1,30}\s*").fullmatch
 _KINDS = {"x": "images", "image": "images", "images": "images", "data": "images", "arr": "images", "0": "images",
           "y": "labels", "label": "labels", "labels": "labels"}  # fmt: skip
 
@@ -70,14 +78,17 @@ def build(
         raise UserError(f"{what} has labels for some splits only: {sorted(arrays)}.")
     scale: ranges.Scale | None = None
     if len(layout.shape) == 3:
-        dtype = np.result_type(*parts.values())
-        scale = ranges.choose(lambda: (c for value in parts.values() for c in _chunks(value)), dtype, what, asked)
+        dtype = np.result_type(*(value.dtype for value in parts.values()))
+        scale = ranges.choose(lambda: (c for value in parts.values() for c in chunks(value)), dtype, what, asked)
     elif asked:
         raise UserError(f"{what} is rows of numbers, which have no black and white: leave out --range.")
     else:
-        ranges.extent((c for value in parts.values() for c in _chunks(value)), what)
+        low, high = ranges.extent((c for value in parts.values() for c in chunks(value)), what)
+        if max(-low, high) > (top := float(np.finfo(np.float32).max)):
+            raise UserError(f"{what}: values from {low:.7g} to {high:.7g}: numbers of up to {top:.2g} are kept.")
+    require_room(parts.values(), what, scale.bits // 8 if scale else 4)
     for images in parts.values():
-        for chunk in _chunks(images):
+        for chunk in chunks(images):
             writer.append(_row(chunk, layout, scale))
     codes, classes = encode(np.concatenate(found)) if found else (None, None)
     content = store.digest(*(part for key in sorted(arrays) for part in (key, arrays[key])))
@@ -95,6 +106,19 @@ def build(
     return writer.finish(content, how, splits, codes, **meta)
 
 
+def require_room(values: Iterable[Array], what: str, size: int = 1) -> None:
+    """Whether the cache has room for arrays with `size` bytes a number.
+
+    Raises:
+        UserError: it has not.
+    """
+    try:
+        store.check_room(size * sum(prod(value.shape) for value in values))
+    except store.NoRoomError as full:
+        where = f"in the cache, {str(store.root())!r}"
+        raise UserError(f"{what} takes {full} {where}: make room, or set GANVAS_CACHE to a folder elsewhere.") from full
+
+
 def bits(scale: ranges.Scale) -> str:
     """The depth of the rows, and the range if it is not that of bytes, in words."""
     plain = (scale.low, scale.high) == (0, 255)
@@ -109,15 +133,16 @@ def facts(scale: ranges.Scale | None) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Array]:
-    """What `build` takes, from a `.npy` (mapped, not read) or a `.npz` (read) file; pickled objects are refused."""
-    try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"images": loaded}
-        with loaded:
-            named = {key: loaded[key] for key in loaded.files}
-    except Exception as error:  # np.load raises zipfile, zlib, tokenize and other errors on damaged files
-        raise UserError(f"{path} cannot be read as a NumPy file without pickled objects: {error}.") from error
+    """What `build` takes, from a `.npy` or `.npz` file, read as rows are asked for; pickled objects are refused."""
+    if zipfile.is_zipfile(path):
+        named: dict[str, Any] = dict(unpacking.members(path))
+    else:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that Python 2 wrote it
+                return {"images": npy.open_memmap(path, mode="r")}
+        except Exception as error:  # tokenize and other errors of damaged files
+            raise UserError(f"{path} cannot be read as a NumPy file without pickled objects: {error}.") from error
     arrays: dict[str, Array] = {}
     for key, value in named.items():
         tokens = key.lower().replace("-", "_").split("_")
@@ -173,18 +198,18 @@ def encode(values: Array) -> tuple[NDArray[np.int64], tuple[str, ...]]:
 
 def labels_of(labels: Labels, files: Sequence[str], what: str) -> Array:
     """A value for each of `files`, from a CSV file (file,label), or as many numbers in the files' sorted order."""
-    return _check_labels(label_values(labels, files, what), len(files), "labels")
+    return _check_labels(label_values(labels, files, what), len(files), f"{what}: labels")
 
 
 def label_values(labels: Labels, files: Sequence[str] | None, what: str) -> Array:
     """The labels as an array: as given, or from a file (the CSV form needs the names of the `files`)."""
     if isinstance(labels, np.ndarray):
-        return labels
+        return whole(labels, f"{what}: labels")
     path = Path(labels).expanduser()
     if not path.is_file():
         raise UserError(f"the label file {str(path)!r} does not exist.")
     if path.suffix.lower() == ".npy":
-        return read(path)["images"]
+        return whole(read(path)["images"], str(path))
     if files is None and path.suffix.lower() == ".csv":
         return _column(path)
     if files is None or path.suffix.lower() not in (".csv", ".txt"):
@@ -198,12 +223,12 @@ def read_table(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
     Raises:
         UserError: no header or rows; a cell that is no number, by its column and row.
     """
-    with path.open(newline="", encoding="utf-8-sig") as lines:
+    with _lines(path) as lines:
         table = csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         names = tuple(name.strip() for name in next(table, ()))
         if not names or all(_number(name) is not None for name in names):
             raise UserError(f"{path} has no header: let its first line name the columns.")
-        rows = []
+        rows = array("f")
         for number, row in enumerate(table, 2):
             if not row:
                 continue
@@ -216,18 +241,34 @@ def read_table(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
                 at = values.index(None)
                 what = f"is {row[at]!r}, no number" if row[at].strip() else "is empty"
                 raise UserError(f"{path} line {number}: column {names[at]!r} {what}; leave the column or the row out.")
-            rows.append(values)
+            rows.extend(value or 0.0 for value in values)
     if not rows:
         raise UserError(f"{path} has a header and no rows.")
-    return {"images": np.array(rows, np.float32)}, names
+    return {"images": np.frombuffer(rows, np.float32).reshape(-1, len(names))}, names
 
 
-def _number(cell: str) -> float | None:
+@contextmanager
+def _lines(path: Path) -> Iterator[IO[str]]:
+    """A text file's lines.
+
+    Raises:
+        UserError: it is no text, or its cells are none.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            yield lines
+    except UserError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:  # bytes that are no UTF-8; NUL; a cell of 128 kB
+        raise UserError(f"{path} cannot be read as text in UTF-8: {error}.") from error
+
+
+def _number(cell: str, finite: bool = True) -> float | None:
     try:
         value = float(cell)
     except ValueError:
         return None
-    return value if np.isfinite(value) else None
+    return value if np.isfinite(value) or not finite else None
 
 
 def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None]:
@@ -236,41 +277,36 @@ def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None
     Raises:
         UserError: a file without its line.
     """
-    with path.open(newline="", encoding="utf-8-sig") as lines:
+    with _lines(path) as lines:
         try:
             csv_rows = path.suffix == ".csv"
             rows = list(csv.DictReader(lines)) if csv_rows else [json.loads(line) for line in lines if line.strip()]
         except ValueError as error:
             raise UserError(f"{path} is no JSON line by line: {error}.") from error
+    if odd := next((row for row in rows if not isinstance(row, dict)), None):
+        raise UserError(f"{path}: {odd!r} is no line of names and values.")
     column = next((name for name in LABELS if rows and name in rows[0]), None)
     if column is None or "file_name" not in rows[0]:
         return None, None
     found = {str(row.get("file_name")): row.get(column) for row in rows}
     if missing := next((name for name in files if found.get(name) in (None, "")), None):
         raise UserError(f"{path} has no {column} for {missing!r}: add its line, or remove the file {path.name}.")
-    values = [str(found[name]) for name in files]
-    try:
-        return np.array([int(value) for value in values]), column
-    except ValueError:
-        return np.array(values), column
+    return whole([str(found[name]) for name in files], str(path)), column
 
 
 def _column(path: Path) -> Array:
     """The labels of an array's rows: the last cell of each line, after a header if its cell is "label"."""
-    with path.open(newline="", encoding="utf-8-sig") as lines:
+    with _lines(path) as lines:
         cells = [row[-1].strip() for row in csv.reader(lines) if row]
     cells = cells[1:] if cells and cells[0].lower() in ("label", "labels", "class", "target", "y") else cells
-    try:
-        return np.array([int(cell) for cell in cells])
-    except ValueError:
-        return np.array(cells)
+    return whole(cells, str(path))
 
 
 def _from_csv(path: Path, files: Sequence[str], what: str) -> Array:
     ends = Counter(name.rsplit("/", 1)[-1] for name in files)
     known = {name: name for name in files} | {end: name for name in files if ends[end := name.rsplit("/", 1)[-1]] == 1}
     found: dict[str, str] = {}
-    with path.open(newline="", encoding="utf-8-sig") as lines:
+    with _lines(path) as lines:
         for number, row in enumerate(csv.reader(lines), 1):
             if not row or (number == 1 and row[0].strip().lower() in ("file", "filename", "image", "name", "path")):
                 continue
@@ -284,20 +320,52 @@ def _from_csv(path: Path, files: Sequence[str], what: str) -> Array:
             found[known[file]] = label
     if missing := [name for name in files if name not in found]:
         raise UserError(f"{path} has no label for {len(missing)} of {len(files)} images, the first is {missing[0]!r}.")
-    values = [found[name] for name in files]
+    return whole([found[name] for name in files], str(path))
+
+
+def whole(labels: Any, what: str) -> Array:
+    """Labels (N,) as int64, however their whole numbers are written; or the names that they are.
+
+    Raises:
+        UserError: a missing label, NaN, a fraction, or a number of more than 64 bits, by its row.
+    """
+    found = np.asarray(labels)
+    found = found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+    if found.dtype.kind not in "biufUO":
+        raise UserError(f"{what} are {found.dtype}; give whole numbers or names.")
+    if found.ndim != 1 or found.dtype.kind in "bi":
+        return found if found.ndim != 1 else found.astype(np.int64)
+    values = found.tolist()
+    named = any(isinstance(value, str) and _number(value, finite=False) is None for value in values)
+    kept = [_name(value) if named else _whole(value) for value in values]
+    if None in kept:
+        row = kept.index(None)
+        remedy = "give whole numbers or names (numbers of up to 64 bits), or leave the row out"
+        raise UserError(f"{what}: the label of row {row} is {values[row]!r}; {remedy}.")
+    return np.array(kept, str if named else np.int64)
+
+
+def _name(value: Any) -> str | None:
+    return (None if value is None else str(value).strip()) or None
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number of 64 bits, or text that says one; None: it is none."""
     try:
-        return np.array([int(value) for value in values])
-    except ValueError:
-        return np.array(values)
+        number = float(value)
+        found = (
+            int(number) if isinstance(value, float) or (isinstance(value, str) and not _DIGITS(value)) else int(value)
+        )
+    except (TypeError, ValueError, OverflowError):  # no number; NaN; infinite
+        return None
+    return found if number == float(found) and -(2**63) <= found < 2**63 else None
 
 
 def _check_labels(labels: Array, n: int, what: str) -> Array:
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.shape != (n,):
-        raise UserError(f"{what} have shape {labels.shape}, but there are {n} images: give one label an image, ({n},).")
-    if labels.dtype.kind not in "biuU":
-        raise UserError(f"{what} are {labels.dtype}; give whole numbers or names, for example labels.astype(int).")
-    return labels.astype(np.int64) if labels.dtype.kind in "bu" else labels
+    found = whole(labels, what)
+    if found.shape != (n,):
+        raise UserError(f"{what} have shape {found.shape}, but there are {n} images: give one label an image, ({n},).")
+    return found
 
 
 @dataclass(frozen=True)
@@ -333,9 +401,11 @@ def _layout(images: Array, what: str) -> _Layout:
     return _Layout(shape[1:], None, said) if place == "last" else _Layout((*shape[2:], first), (0, 2, 3, 1), said)
 
 
-def _chunks(values: Array) -> Iterator[Array]:
-    for start in range(0, len(values), store.CHUNK):
-        yield values[start : start + store.CHUNK]
+def chunks(values: Array) -> Iterator[Array]:
+    """Rows of an array, or of one that is read as they are asked for, some at a time."""
+    step = store.step(values)
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
 
 
 def _row(chunk: Array, layout: _Layout, scale: ranges.Scale | None) -> Array:

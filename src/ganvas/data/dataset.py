@@ -7,20 +7,25 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from ganvas.arguments import Rule, Source, checked, shown, take
 from ganvas.data import amat, arrays, folder, imagefiles, look, pixels, python, ranges, shards, sources, store, streamed
 from ganvas.data.imagefiles import Files
 from ganvas.errors import UserError, unknown
+from ganvas.registry import Count
 
 Array = NDArray[Any]
 Given = Callable[[], dict[str, Array] | tuple[dict[str, Array], tuple[str, ...] | None]]
 LIMIT_SEED = 20060728
 BINARISE_SEED = 20080620
 LARGEST = 4096
+Side = Annotated[int, Field(ge=1, le=LARGEST)]
+Size = int | tuple[int, int]
 _BINARISED = "each level drawn once as black or white with that probability"
 
 
@@ -88,15 +93,26 @@ class Dataset:
         return f"<Dataset {self.name}: {' x '.join(map(str, self.shape))}; {parts}>"
 
 
+def _sized(size: Any) -> Size:
+    try:
+        pair = size if isinstance(size, list | tuple | np.ndarray) else (size, size)
+        sides: tuple[int, int] = take(tuple[Side, Side], pair)
+    except ValueError as error:
+        said = f"size is {shown(size)}; give a side or (height, width), each from 1 to {LARGEST}."
+        raise UserError(said) from error
+    return sides if pair is size else sides[0]
+
+
+@checked
 def load(
-    source: Any,
+    source: Source,
     *,
-    size: int | tuple[int, int] | None = None,
+    size: Annotated[Size, Rule("a side, or height and width", _sized)] | None = None,
     channels: int | None = None,
     binarise: bool = False,
     labels: arrays.Labels | None = None,
-    range: tuple[float, float] | None = None,
-    limit: int | None = None,
+    range: ranges.Asked = None,
+    limit: Count | None = None,
     stream: bool | None = None,
     strict: bool = False,
     progress: bool = True,
@@ -133,12 +149,10 @@ def load(
         how = {name: source.how.get(name) if value is None else value for name, value in how.items()}
         binarise = binarise or source.how.get("binarise", False)
         return load(source.source, **how, binarise=binarise, strict=strict, progress=progress)
-    wanted = _size(size)
-    asked = ranges.checked(range)
+    wanted = (size, size) if isinstance(size, int) else size
+    asked = range
     if channels not in (None, 1, 3, 4):
         raise UserError(f"channels is {channels!r}; 1 (grey), 3 (colour) or 4 (with transparency) are possible.")
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit {limit}: it takes at least 1 row.")
     remarks: list[str] = []
 
     def from_files(files: Files, what: str = "", stream: bool | None = stream) -> store.Prepared:
@@ -154,6 +168,7 @@ def load(
             entry = from_files(found, "the list", stream=False)  # which is known by its entry alone
         else:
             given, columns = found
+            arrays.require_room(given.values(), "the array")  # before all of it is read
             digests = store.digest(*(part for key in sorted(given) for part in (key, given[key])), repr(columns))
             entry = _from_arrays("array", lambda: (given, columns), labels, digests, asked)
         source = f"array:{entry.key[:16]}"
@@ -200,6 +215,7 @@ def load(
     return replace(_dataset(name, source, entry, remarks), how=how | {"binarise": binarise, "stream": streams})
 
 
+@checked
 def describe(dataset: Dataset) -> list[tuple[str, str]]:
     """The (field, value) pairs that `ganvas data show` prints."""
     splits = dataset.splits
@@ -257,15 +273,6 @@ def _counts(names: tuple[str, ...] | None, labels: Array) -> str:
     if len(counts) > 40:
         return f"{len(counts):,}, with {min(counts):,} to {max(counts):,} each"
     return ", ".join(f"{name} {count:,}" for name, count in zip(names or range(len(counts)), counts, strict=True))
-
-
-def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(side, int) and 1 <= side <= LARGEST for side in pair):
-        raise UserError(f"size is {size!r}; give a side or (height, width), each from 1 to {LARGEST}.")
-    return pair
 
 
 def _from_arrays(

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import arrays, imagefiles, pixels, ranges, store, streamed
+from ganvas.data import arrays, imagefiles, pixels, ranges, store, streamed, unpacking
 from ganvas.data.imagefiles import Files
 from ganvas.data.pixels import Form
 from ganvas.errors import UserError
@@ -88,7 +88,7 @@ def from_files(
 
     values = labels_of(labels)
     given = "" if values is None else store.digest(values if values.dtype.kind != "U" else "\n".join(values.tolist()))
-    manifest = store.digest("folder", what, files.manifest, repr((size, channels, asked)), given)
+    manifest = store.digest("folder", what, files.manifest, repr((size, channels, asked)), given, *unpacking.meant())
 
     def plan() -> _Plan:
         own = labels_of(files.labels) if values is None else values
@@ -289,6 +289,8 @@ def _build(writer: store.Writer, plan: _Plan, progress: bool, check: bool) -> st
     with closing(_decoded(files, plan.form)) as decoded:
         for index, (sha, found) in enumerate(store.tracked(decoded, n, f"decoding {plan.what}", progress)):
             content.update(store.digest(files.names[index], sha).encode())
+            if isinstance(refused := plan.found[index], str) and not isinstance(found, str):
+                found = refused  # when it was looked at
             rows.add(index, found)
             for row in () if isinstance(found, str) else found.values():
                 top = max(top, int(row.max()))
@@ -402,7 +404,7 @@ def survey(files: Files, what: str, progress: bool) -> list[Found]:
         plain = [kind if isinstance(kind, str) else [dataclasses.astuple(page) for page in kind] for kind in kinds]
         return {"kinds": plain, "kind_of": kind_of}
 
-    noted = store.noted(store.digest("survey", what, files.manifest), look)
+    noted = store.noted(store.digest("survey", what, files.manifest, *unpacking.meant()), look)
     kinds = [
         kind if isinstance(kind, str) else tuple(pixels.Page(tuple(size), *rest) for size, *rest in kind)
         for kind in noted["kinds"]

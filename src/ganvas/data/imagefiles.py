@@ -14,13 +14,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ganvas.data import medical, store
+from ganvas.data import medical, store, unpacking
 from ganvas.errors import UserError
 
 # what Pillow opens by a program beside it, by a plug-in that it hasn't, or only in part
 NO_IMAGES = frozenset([".eps", ".ps", ".wmf", ".emf", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr"])
 ZIP_MEMBER = 2**29  # bytes of one file in a zip
-ZIP_RATIO, ZIP_FREE = 100, 2**30  # a zip may hold 100 times its size, and 1 GiB whatever its size
 
 
 @dataclass(frozen=True)
@@ -158,12 +157,7 @@ def _zipped(path: Path) -> Files:
         if parts and not member.is_dir() and not any(map(_hidden, parts)) and _is_image(parts[-1], ignored):
             members["/".join(parts)] = member
     status = path.stat()
-    total, allowed = sum(member.file_size for member in members.values()), max(ZIP_FREE, ZIP_RATIO * status.st_size)
-    if total > allowed:
-        raise UserError(
-            f"{path} is refused as a decompression bomb: {status.st_size:,} bytes that unpack to {total:,} "
-            f"(up to {allowed:,} are accepted). If you trust it, unpack it and give the folder."
-        )
+    unpacking.check_file(path, sum(member.file_size for member in members.values()))
     while len(tops := {name.split("/", 1)[0] for name in members}) == 1 and all("/" in name for name in members):
         members = {name.removeprefix(f"{next(iter(tops))}/"): member for name, member in members.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,12 @@ def _counted(counts: Counter[str]) -> str:
 
 def _array(values: Any) -> str:
     said = f"{values.dtype} {values.shape}"
-    if values.dtype.kind not in "biuf" or not values.size:
+    if values.dtype.kind not in "biuf" or not prod(values.shape) or not values.ndim:
         return said
-    if values.dtype.kind == "f" and (bad := int(values.size - np.isfinite(values).sum())):
+    ends = [(part.min(), part.max(), part.size - np.isfinite(part).sum()) for part in arrays.chunks(values)]
+    if bad := sum(int(odd) for _, _, odd in ends):
         return f"{said}, {bad:,} values are not numbers"
-    return f"{said}, values from {values.min():.7g} to {values.max():.7g}"
+    return f"{said}, values from {min(low for low, _, _ in ends):.7g} to {max(high for _, high, _ in ends):.7g}"
 
 
 def refusal(source: str, error: UserError) -> list[tuple[str, str]]:

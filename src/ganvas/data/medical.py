@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganvas.data import unpacking
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
 SUFFIXES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz")
-LARGEST = 2**31  # bytes that a compressed file may unpack to
 _SIZES = {348: "Nifti1Image", 540: "Nifti2Image"}  # of the header, which a NIfTI file begins with
 
 
@@ -27,13 +29,18 @@ class Frame:
 
     Attributes:
         number: its place in the file, from 0.
-        values: (H, W) in the file's units, dark to light; or colour, uint8 (H, W, 3).
+        read: gives the values, (H, W) in the file's units, dark to light; or colour, uint8 (H, W, 3).
         window: what the file would show as black and white, in these units; None: it does not say.
     """
 
     number: int
-    values: Array
+    read: Callable[[], Array]
     window: tuple[float, float] | None = None
+
+    @property
+    def values(self) -> Array:
+        """Read anew each time: of a volume, one slice is in memory."""
+        return self.read()
 
 
 def is_medical(data: bytes) -> bool:
@@ -55,21 +62,31 @@ def frames(data: bytes) -> tuple[list[Frame], int]:
         UserError: the package is missing.
         ValueError: a DICOM without pixels, a volume of fewer than two axes, one of too many bytes, or all empty.
     """
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what can't be read is said once, by the refusal
     if is_dicom(data):
         return list(_dicom(data)), 0
     image = getattr(_needed("nibabel"), _nifti(data) or "Nifti1Image").from_bytes(_unpacked(data))
-    values = np.asanyarray(image.dataobj)  # scaled by scl_slope and scl_inter
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"a NIfTI volume of {values.dtype}: numbers are needed, and no colour")
-    if values.ndim < 2:
-        raise ValueError(f"a NIfTI volume of shape {values.shape}: it takes two axes at least")
-    if not np.isfinite(values).all():
-        raise ValueError("samples that are not numbers (NaN or infinity)")
-    slices = np.moveaxis(values.reshape(*values.shape[:2], -1, order="F"), -1, 0)
-    kept = [Frame(i, np.rot90(one)) for i, one in enumerate(slices) if (one != one.flat[0]).any()]
+    if len(image.shape) < 2:
+        raise ValueError(f"a NIfTI volume of shape {image.shape}: it takes two axes at least")
+    kept = []
+    for number in range(count := math.prod(image.shape[2:])):
+        read = partial(_slice, image, number)
+        values = read()
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"a NIfTI volume of {values.dtype}: numbers are needed, and no colour")
+        if not np.isfinite(values).all():
+            raise ValueError("samples that are not numbers (NaN or infinity)")
+        if (values != values.flat[0]).any():
+            kept.append(Frame(number, read))
     if not kept:
-        raise ValueError(f"all {len(slices)} slices are empty: each is of one value")
-    return kept, len(slices) - len(kept)
+        raise ValueError(f"all {count} slices are empty: each is of one value")
+    return kept, count - len(kept)
+
+
+def _slice(image: Any, number: int) -> Array:
+    place = np.unravel_index(number, image.shape[2:], order="F")
+    # What is taken of it is scaled by scl_slope and scl_inter.
+    return np.rot90(np.asanyarray(image.dataobj[(slice(None), slice(None), *map(int, place))]))
 
 
 def _dicom(data: bytes) -> Iterator[Frame]:
@@ -79,8 +96,7 @@ def _dicom(data: bytes) -> Iterator[Frame]:
     if "PixelData" not in found and "FloatPixelData" not in found and "DoubleFloatPixelData" not in found:
         raise ValueError(f"a DICOM without pixels (modality {found.get('Modality', 'not said')})")
     sizes = (found.get(name) or 1 for name in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated"))
-    if (size := math.prod(map(int, sizes)) // 8) > LARGEST:
-        raise ValueError(f"refused as a decompression bomb: {size:,} bytes of pixels")
+    unpacking.check(len(data), math.prod(map(int, sizes)) // 8)
     stored = found.pixel_array  # colour as RGB
     kind = found.PhotometricInterpretation
     if kind == "PALETTE COLOR":
@@ -89,7 +105,7 @@ def _dicom(data: bytes) -> Iterator[Frame]:
         stored = stored if stored.dtype == np.uint8 else (stored >> (8 * stored.itemsize - 8)).astype(np.uint8)
     whole = stored.reshape(-1, *stored.shape[-3 if colour else -2 :])
     if colour:
-        yield from (Frame(i, frame) for i, frame in enumerate(whole))
+        yield from (kept(i, frame) for i, frame in enumerate(whole))
         return
     values = pixels.apply_rescale(whole, found)
     window = _window(found)
@@ -101,7 +117,12 @@ def _dicom(data: bytes) -> Iterator[Frame]:
         values = sum(map(float, window or window_of_all)) - values
     if not np.isfinite(values).all():
         raise ValueError("samples that are not numbers (NaN or infinity)")
-    yield from (Frame(i, frame, window) for i, frame in enumerate(values))
+    yield from (kept(i, frame, window) for i, frame in enumerate(values))
+
+
+def kept(number: int, values: Array, window: tuple[float, float] | None = None) -> Frame:
+    """A frame that is in memory."""
+    return Frame(number, lambda: values, window)
 
 
 def _window(found: Any) -> tuple[float, float] | None:
@@ -129,9 +150,8 @@ def _nifti(data: bytes) -> str | None:
 def _unpacked(data: bytes) -> bytes:
     if data[:2] != b"\x1f\x8b":
         return data
-    raw = gzip.GzipFile(fileobj=io.BytesIO(data)).read(LARGEST + 1)
-    if len(raw) > LARGEST:
-        raise ValueError(f"refused as a decompression bomb: unpacks to more than {LARGEST:,} bytes")
+    raw = gzip.GzipFile(fileobj=io.BytesIO(data)).read(unpacking.allowed(len(data)) + 1)
+    unpacking.check(len(data), len(raw))
     return raw
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data import arrays
+from ganvas.data import arrays, unpacking
 from ganvas.data.imagefiles import Files, Scanned
 from ganvas.errors import UserError
 
@@ -49,23 +49,34 @@ def _scan(paths: Sequence[Path]) -> Files:
     for place, path in enumerate(paths):
         try:
             file = pq.ParquetFile(path, memory_map=True)
-        except (OSError, ValueError) as error:  # pyarrow's own are of these
-            raise UserError(f"{path} cannot be read as a parquet file: {error}.") from error
+            if place == 0:
+                column, label = _columns(file, path)
+            if missing := [name for name in (column, label) if name and name not in file.schema_arrow.names]:
+                raise UserError(f"{path} has no column {missing[0]!r}, which {paths[0].name} has.")
+            # Equal images lie in the file once, and so in memory: a small file may say one of them a million times.
+            leaves = [file.schema.column(i).path for i in range(len(file.schema))]
+            leaves = [leaf for leaf in leaves if leaf in (column, f"{column}.bytes")]
+            file = pq.ParquetFile(path, memory_map=True, read_dictionary=leaves)
+            groups = range(file.num_row_groups)
+            unpacking.check_file(path, sum(file.metadata.row_group(group).total_byte_size for group in groups))
+            rows = [
+                file.read_row_group(group, columns=[label])[label].to_pylist()
+                if label
+                else [None] * file.metadata.row_group(group).num_rows
+                for group in groups
+            ]
+        except UserError:
+            raise
+        except Exception as error:  # pyarrow's own, of several lines, and others
+            raise UserError(f"{path} cannot be read as a parquet file: {' '.join(str(error).split())}.") from error
         opened.append(file)
-        if place == 0:
-            column, label = _columns(file, path)
-        if missing := [name for name in (column, label) if name and name not in file.schema_arrow.names]:
-            raise UserError(f"{path} has no column {missing[0]!r}, which {paths[0].name} has.")
         named = _class_names(file, label)
-        row = 0
-        for group in range(file.num_row_groups):
-            found = file.read_row_group(group, columns=[label] if label else [])
-            for i, value in enumerate(found[label].to_pylist() if label else range(found.num_rows)):
-                if label and (value is None or (named and not 0 <= value < len(named))):
-                    raise UserError(f"{path} row {row}: {label} is {value}, no class; leave the row or the file out.")
-                places[f"{splits[place]}{path.stem}-{row:07d}"] = place, group, i
-                labels.append(named[value] if named else value)
-                row += 1
+        each = [(group, i, value) for group, part in enumerate(rows) for i, value in enumerate(part)]
+        for row, (group, i, value) in enumerate(each):
+            if label and (value is None or (named and not (type(value) is int and 0 <= value < len(named)))):
+                raise UserError(f"{path} row {row}: {label} is {value}, no class; leave the row or the file out.")
+            places[f"{splits[place]}{path.stem}-{row:07d}"] = place, group, i
+            labels.append(named[value] if named else value)
     lock = Lock()
 
     @lru_cache(GROUPS)
@@ -84,7 +95,13 @@ def _scan(paths: Sequence[Path]) -> Files:
             raise ValueError("its row has no image")
         return bytes(value)
 
-    return Files(tuple(places), "", {}, encoded, np.array(labels) if label else None)
+    return Files(
+        tuple(places),
+        "",
+        {},
+        encoded,
+        arrays.whole(np.array(labels, object), f"{paths[0]}: {label}") if label else None,
+    )
 
 
 def _columns(file: Any, path: Path) -> tuple[str, str | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import medical, ranges, tiff
+from ganvas.data import medical, ranges, tiff, unpacking
 from ganvas.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[Any]
 WHITE = "transparency laid on white"
+EMPTY = "it holds no images"
 TOPS = {8: 255, 16: 65535}
 KINDS = {1: "grey", 3: "colour", 4: "colour with transparency"}
 _PHOTOMETRIC, _BITS, _ORIENTATION = 262, 258, 0x0112
@@ -87,10 +88,12 @@ def survey(data: bytes, most: int | None = None) -> list[Page]:
     """
     if frames := _frames(data):
         return _survey_frames(*frames)[:most]
-    found = []
+    found, unpacked = [], 0
     with _opened(data) as image:
         for number in range(_pages(image) if most is None else most):
             image.seek(number)
+            unpacked += image.size[0] * image.size[1] * len(image.getbands()) * (4 if _is_wide(image) else 1)
+            unpacking.check(len(data), unpacked)
             w, h = image.size[::-1] if image.getexif().get(_ORIENTATION, 1) >= 5 else image.size
             if _is_wide(image):
                 values = _wide(image)
@@ -99,6 +102,8 @@ def survey(data: bytes, most: int | None = None) -> list[Page]:
                 found.append(Page((h, w), False, image.mode, kind, low, high, number=number))
             else:
                 found.append(Page((h, w), not _is_grey(image, data), image.mode, number=number))
+    if not found:
+        raise ValueError(EMPTY)
     return found
 
 
@@ -137,6 +142,8 @@ def decode_all(data: bytes, form: Form, only: Container[int] | None = None) -> d
         return {frame.number: _framed(frame.values, *whole, form.scale) for frame in wanted}
     with _opened(data) as image:
         pages = [page for page in range(_pages(image)) if only is None or page in only]
+    if not pages:
+        raise ValueError(EMPTY)
     return {page: decode(data, *whole, page, form.scale) for page in pages}
 
 
@@ -146,7 +153,7 @@ def reason(error: Exception) -> str:
 
     if isinstance(error, UnidentifiedImageError):  # whose message is the address of a buffer
         return "not an image, or its header is damaged"
-    found = str(error) or type(error).__name__
+    found = " ".join(str(error).split()) or type(error).__name__
     bomb = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
     return f"refused as a decompression bomb: {found}" if bomb else found
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data import imagefiles, store
+from ganvas.arguments import tensor
+from ganvas.data import arrays, imagefiles, store
 from ganvas.data.arrays import LABELS, SPLITS
 from ganvas.data.imagefiles import Files
 from ganvas.errors import UserError
@@ -36,8 +37,11 @@ def read(source: Any) -> Found | Files:
         return _frame(source)
     if hasattr(source, "batch_sampler") and hasattr(source, "dataset"):  # a DataLoader, whose order is not the data's
         return read(source.dataset)
-    if isinstance(source, tuple) and len(source) == 2 and np.ndim(source[0]) > 1 and np.ndim(source[1]) in (1, 2):
-        return {"images": _array(source[0]), "labels": _array(source[1])}, None
+    if hasattr(source, "toarray"):
+        raise UserError(f"a {type(source).__name__} is sparse: give its .toarray().")
+    pair = isinstance(source, tuple) and len(source) == 2
+    if pair and len(_shape(source[0])) > 1 and len(_shape(source[1])) in (1, 2):
+        return {"images": _array(source[0]), "labels": _labels(source[1])}, None
     if hasattr(source, "tensors") and not hasattr(source, "detach"):
         return read(tuple(source.tensors)) if len(source.tensors) == 2 else read(source.tensors[0])
     if isinstance(source, list | tuple):
@@ -96,7 +100,9 @@ def _frame(frame: Any) -> Found:
         if column.dtype.kind == "f" and not np.isfinite(column).all():
             row = int(np.flatnonzero(~np.isfinite(column))[0])
             raise UserError(f"column {str(name)!r} of the data frame is empty in row {row}: leave the row or it out.")
-    return {"images": frame.to_numpy().astype(np.float32)}, tuple(map(str, frame.columns))
+    with np.errstate(over="ignore"):  # what is too large is told as infinite
+        values = frame.to_numpy().astype(np.float32)
+    return {"images": values}, tuple(map(str, frame.columns))
 
 
 def _list(parts: Sequence[Any]) -> Found | Files:
@@ -106,7 +112,7 @@ def _list(parts: Sequence[Any]) -> Found | Files:
         return imagefiles.listed([Path(part).expanduser().absolute() for part in parts])
     if all(_is_picture(part) for part in parts):
         return imagefiles.pictures(parts)
-    shapes = {np.shape(part) for part in parts}
+    shapes = {_shape(part) for part in parts}
     if len(shapes) > 1:
         raise UserError(f"a list of {len(parts):,} arrays of shapes {sorted(shapes)[:3]}: all must have one.")
     return {"images": np.stack([_array(part) for part in parts])}, None
@@ -116,10 +122,12 @@ def _map(source: Any) -> Found | Files:
     """A map-style data set: of images, of (image, label), or of dicts with an image and perhaps a label."""
     if not len(source):
         raise UserError(f"{type(source).__name__} is empty: it has no images.")
-    rows = [source[i] for i in range(len(source))]
+    rows = [_row(source, i) for i in range(len(source))]
     labels: list[Any] | None = None
     if isinstance(rows[0], Mapping):
         image, label = _columns(source, rows[0])
+        if bare := next((i for i, row in enumerate(rows) if not {image, label or image} <= row.keys()), None):
+            raise UserError(f"row {bare} of {type(source).__name__} has no {image!r}, or no {label!r}: leave it out.")
         labels = _named(source, label, [row[label] for row in rows]) if label else None
         rows = [row[image] for row in rows]
     elif isinstance(rows[0], list | tuple) and len(rows[0]) == 2:
@@ -127,18 +135,17 @@ def _map(source: Any) -> Found | Files:
     found = _list(rows)
     if labels is None:
         return found
-    values = np.array([_label(label, i) for i, label in enumerate(labels)])
+    values = _labels(labels)
     if isinstance(found, Files):
         return dataclasses.replace(found, labels=values, manifest=store.digest(found.manifest, values))
     return {**found[0], "labels": values}, None
 
 
-def _label(label: Any, row: int) -> Any:
-    if np.ndim(label) or isinstance(label, str):
-        return label
-    if label is None or int(label) != label:
-        raise UserError(f"the label of row {row} is {label}; give whole numbers or names, or leave the row out.")
-    return int(label)
+def _labels(values: Any) -> Array:
+    values = values.detach().cpu().numpy() if hasattr(values, "detach") else values
+    if isinstance(values, list):
+        values = np.array([part.tolist() if hasattr(part, "detach") else part for part in values], object)
+    return arrays.whole(values, "the labels")
 
 
 def _named(source: Any, label: str, codes: list[Any]) -> list[Any]:
@@ -149,6 +156,21 @@ def _named(source: Any, label: str, codes: list[Any]) -> list[Any]:
     if wrong := next((i for i, code in enumerate(codes) if code is None or not 0 <= code < len(names)), None):
         raise UserError(f"row {wrong} of the data set has {label} {codes[wrong]}, no class: leave it or its split out.")
     return [names[code] for code in codes]
+
+
+def _row(source: Any, i: int) -> Any:
+    try:
+        return source[i]
+    except Exception as error:  # the data set's own
+        raise UserError(f"row {i} of {type(source).__name__} can't be had: {type(error).__name__}: {error}.") from error
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Of an array, or of parts of one shape; else ()."""
+    try:
+        return tuple(np.shape(value))
+    except Exception:  # of a sparse tensor torch's, of other objects their own
+        return ()
 
 
 def _columns(source: Any, row: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -165,15 +187,16 @@ def _is_picture(value: Any) -> bool:
 
 
 def _array(values: Any) -> Array:
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.float() if values.is_floating_point() else values  # NumPy has no bfloat16
     try:
-        array = np.asarray(values)
-    except ValueError as error:  # NumPy's own words speak of inhomogeneous shapes
-        raise UserError(f"{type(values).__name__} is no array: its parts differ in shape.") from error
-    if array.dtype == object and len(shapes := sorted({np.shape(part) for part in array.flat})) > 1:
-        raise UserError(f"an array of {array.size:,} parts of shapes {shapes[:3]}: all must have one, channels too.")
-    if array.dtype == object:
+        if hasattr(values, "detach"):
+            values = tensor(values).cpu()
+            values = values.float() if values.is_floating_point() else values  # NumPy has no bfloat16
+        found = np.asarray(values)
+    except Exception as error:  # NumPy's own words speak of inhomogeneous shapes; an object's __array__ raises anything
+        said = str(error) if hasattr(values, "detach") else "its parts differ in shape"
+        raise UserError(f"{type(values).__name__} is no array: {said}.") from error
+    if found.dtype == object and len(shapes := sorted({_shape(part) for part in found.flat})) > 1:
+        raise UserError(f"an array of {found.size:,} parts of shapes {shapes[:3]}: all must have one, channels too.")
+    if found.dtype == object or not found.ndim:
         raise UserError(f"{type(values).__name__} is no array of numbers, nor a name or path.")
-    return array
+    return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganvas.arguments import Rule, shown, take
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
@@ -57,14 +58,16 @@ def checked(asked: Any) -> Range | None:
     if asked is None:
         return None
     try:
-        low, high = (float(value) for value in asked)
-    except (TypeError, ValueError):
-        raise UserError(
-            f"range is {asked!r}; give two numbers, what is black and what is white: --range 0 255."
-        ) from None
-    if not (np.isfinite([low, high]).all() and low < high):
-        raise UserError(f"--range {low:g} {high:g}: the first must be the smaller, and both finite: --range 0 255.")
+        low, high = take(Range, asked)
+    except ValueError:
+        said = f"range is {shown(asked)}; give two numbers, what is black and what is white: --range 0 255."
+        raise UserError(said) from None
+    if low >= high:
+        raise UserError(f"range is {shown(asked)}: the first number must be the smaller: --range 0 255.")
     return low, high
+
+
+Asked = Annotated[Range | None, Rule("two numbers", checked)]
 
 
 def read_in(low: float, high: float, kind: str, known: Range | None) -> Range | None:
@@ -133,6 +136,8 @@ def choose(chunks: Callable[[], Iterable[Array]], dtype: np.dtype[Any], what: st
         UserError: values that are not finite, or an asked range that holds none of them.
     """
     low, high = extent(chunks(), what)
+    if not np.isfinite(high - low):
+        raise UserError(f"{what}: values from {low:.7g} to {high:.7g} are too far apart: divide them by a number.")
     if dtype.kind == "f":
         scale = floats(low, high, what, asked)
         near = EXACT.get(dtype.itemsize, 2e-3)
@@ -215,7 +220,7 @@ def _asked(low: float, high: float, asked: Range, what: str, *, whole: bool) -> 
 
 
 def _scale(low: float, high: float, *, whole: bool) -> Scale:
-    high = low + 1 if high <= low else high
+    high = low + max(1.0, float(np.spacing(abs(low)))) if high <= low else high
     levels = int(high - low) + 1 if whole and high - low <= 65535 else None
     bits = 8 if levels and levels <= 256 else 16
     return Scale(low, high, levels, bits, f"values from {low:.7g} to {high:.7g}, stretched to black and white")

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ganvas.arguments import tensor
 from ganvas.data import folder, imagefiles, ranges
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
-
-Array = NDArray[Any]
 
 
 def read_rows(
@@ -55,20 +53,13 @@ def read_rows(
             return to_tensor(folder.read_files(imagefiles.pictures(x), (shape[1], shape[2]), shape[0], span, known))
         if any(isinstance(part, Tensor) or (len(shape) > 1 and np.ndim(part) >= len(shape)) for part in x):
             return torch.cat([read_rows(part, shape, range, known) for part in x])
-    values = x.detach() if isinstance(x, Tensor) else _tensor(x)
-    rows = _arranged(values, shape)
-    return _scaled(rows, span, known, len(shape) == 3)
-
-
-def _tensor(x: Any) -> Tensor:
     try:
-        values = np.asarray(x)
-    except ValueError as error:  # NumPy's own words speak of inhomogeneous shapes
-        raise UserError(f"a {type(x).__name__} whose {len(x)} parts differ in shape: all must have one.") from error
-    if values.dtype.kind not in "biuf":
-        raise UserError(f"images of {values.dtype} values ({type(x).__name__}); numbers are needed.")
-    values = np.array(values, values.dtype.newbyteorder("="), order="C")  # torch has one byte order
-    return torch.from_numpy(values)
+        rows = _arranged(tensor(x), shape)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"images: {error}.") from error
+    return _scaled(rows, span, known, len(shape) == 3)
 
 
 def _arranged(values: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -18,6 +18,7 @@ from ganvas.errors import UserError
 
 _BRACE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 LARGEST = 2**29  # bytes of one image
+MOST = 100_000  # shards of a pattern
 
 
 def find(source: str) -> list[Path]:
@@ -34,6 +35,8 @@ def find(source: str) -> list[Path]:
     first, last = found.groups()
     if int(last) < int(first):
         raise UserError(f"{source!r}: {first}..{last} counts down, and holds no shard.")
+    if int(last) - int(first) >= MOST:
+        raise UserError(f"{source!r} names {int(last) - int(first) + 1:,} shards: it takes at most {MOST:,}.")
     paths: list[Path] = []
     for number in range(int(first), int(last) + 1):
         paths += find(f"{source[: found.start()]}{number:0{len(first)}d}{source[found.end() :]}")
@@ -68,7 +71,7 @@ def _files(paths: Sequence[Path]) -> Files:
             file.seek(start)
             return file.read(size)
 
-    labels = np.array(found["labels"]) if found["labels"] else None
+    labels = arrays.whole(np.array(found["labels"], object), f"{paths[0]}: the labels") if found["labels"] else None
     return Files(tuple(images), "", found["ignored"], encoded, labels)
 
 
@@ -124,7 +127,4 @@ def _label(shard: tarfile.TarFile, group: dict[str, tarfile.TarInfo], what: str)
         raise UserError(f"{what}: its label cannot be read: {error}.") from error
     if value is None:
         return None
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return str(value)
+    return value if type(value) is int else str(value)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.data.medical import Frame
+from ganvas.data import unpacking
+from ganvas.data.medical import Frame, kept
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SAMPLE_FORMAT, _SIGNED = 339, 2
@@ -40,13 +42,17 @@ def frames(data: bytes) -> list[Frame]:
         tifffile = import_module("tifffile")
     except ImportError as error:
         raise ValueError("a TIFF of samples that need the extra: pip install 'ganvas[tiff]'") from error
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says of damage is said once, by the refusal
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        found = []
+        found: list[Frame] = []
+        if not file.pages:
+            raise ValueError("a TIFF without pages")
+        unpacking.check(len(data), sum(page.nbytes for page in file.pages))
         for number, page in enumerate(file.pages):
             values = np.squeeze(page.asarray())
             if values.ndim != 2 or values.dtype.kind not in "iuf":
                 raise ValueError(f"a TIFF whose page {number} is {values.dtype} {values.shape}: grey is needed")
-            found.append(Frame(number, turned(values) if page.photometric == 0 else values))
+            found.append(kept(number, turned(values) if page.photometric == 0 else values))
     return found
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import torch
 
+from ganvas.arguments import checked
 from ganvas.data import Split
 from ganvas.data.loader import to_tensor
 from ganvas.models import Model
 from ganvas.models.base import fast_products
 from ganvas.randomness import Draw
+from ganvas.registry import Count, Seed
 
 ROWS = 1000
 
 
-def average(model: Model, split: Split, seed: int, *, rank: int = 0, world: int = 1) -> dict[str, float]:
+@checked
+def average(model: Model, split: Split, seed: Seed, *, rank: int = 0, world: Count = 1) -> dict[str, float]:
     """What a model measures of itself, per image, in float32 and evaluation mode: see `Model.measure`.
 
     Args:

@@ -9,15 +9,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganvas import arguments
 from ganvas.errors import UserError
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
 
-def array(values: Any) -> Array:
-    """An array or a tensor, from any device, as a NumPy array."""
-    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+def array(values: Any, what: str = "labels") -> Array:
+    """Numbers of any origin, from any device, as a NumPy array.
+
+    Raises:
+        UserError: no numbers, or parts that differ in shape.
+    """
+    try:
+        found: Array = arguments.array(values)
+    except ValueError as error:
+        raise UserError(f"{what}: {error}.") from error
+    return found
 
 
 def finite(values: Any, what: str) -> Array:
@@ -26,9 +35,7 @@ def finite(values: Any, what: str) -> Array:
     Raises:
         UserError: another type, nothing in it, NaN or infinite values.
     """
-    found = array(values)
-    if found.dtype.kind not in "fiub":
-        raise UserError(f"{what}: {found.dtype} values; real numbers are needed.")
+    found = array(values, what)
     if found.ndim == 0 or not found.size:
         raise UserError(f"{what}: shape {found.shape} holds nothing; at least one row is needed.")
     found = found if found.dtype.kind == "f" else found.astype(np.float64)
@@ -73,12 +80,10 @@ def images(values: Any, shape: tuple[int, ...]) -> Tensor:
     Raises:
         UserError: another shape, another range, NaN.
     """
-    if not isinstance(values, Tensor):
-        values = np.array(values, order="C")
-        if values.dtype.kind not in "fiub":
-            raise UserError(f"images of {values.dtype} values; real numbers are needed.")
-        values = torch.from_numpy(values)
-    rows: Tensor = values.detach()
+    try:
+        rows: Tensor = arguments.tensor(values)
+    except ValueError as error:
+        raise UserError(f"images: {error}.") from error
     rows = rows.float() / 255 if rows.dtype == torch.uint8 else rows.float()
     if tuple(rows.shape[1:]) != tuple(shape):
         raise UserError(f"images of shape {tuple(rows.shape)}: (N, {', '.join(map(str, shape))}) is needed.")

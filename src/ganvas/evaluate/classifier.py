@@ -12,17 +12,19 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganvas import tensors
+from ganvas.arguments import Device, checked
 from ganvas.data import Dataset, Split, store
 from ganvas.data.loader import to_tensor
 from ganvas.devices import has_fast_bfloat16
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
-from ganvas.files import read_json, replace, write_text
+from ganvas.files import read_json, write_text
 from ganvas.randomness import Draw, order
+from ganvas.registry import Count, Seed
 
 FORMAT = 1  # counted up when the net or its training changes: classifiers in the cache are then trained again
 IMAGES = 128_000  # that a training shows, at most EPOCHS times each
@@ -110,12 +112,13 @@ def _block(channels: int, filters: int, kernel: list[int], stride: list[int]) ->
     return [convolution, nn.BatchNorm2d(filters), nn.ReLU(inplace=True)]
 
 
+@checked
 def train_classifier(
     dataset: Dataset,
     *,
-    images: int = IMAGES,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
+    images: Count = IMAGES,
+    seed: Seed = 0,
+    device: Device = "cpu",
     progress: bool = True,
 ) -> Classifier:
     """The classifier of a data set's labels: from the cache, else trained on the train split and stored there.
@@ -255,8 +258,7 @@ def _accuracy(model: Classifier, split: Split) -> dict[str, float]:
 def _save(model: Classifier, folder: Path, facts: dict[str, Any]) -> None:
     """The weights first: where config.json is, all is."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    replace(folder / "model.safetensors", lambda path: save_file(state, path))
+    tensors.save(folder / "model.safetensors", model.state_dict())
     own = {"shape": model.shape, "values": model.values, "single": model.single, "accuracy": model.accuracy}
     write_text(folder / "config.json", json.dumps(facts | own, indent=2) + "\n")
 
@@ -266,7 +268,7 @@ def _load(folder: Path) -> Classifier | None:
     try:
         config = read_json(folder / "config.json")
         model = Classifier(tuple(config["shape"]), config["values"], config["single"])
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        model.load_state_dict(tensors.load(folder / "model.safetensors")[0])
         model.accuracy = dict(config["accuracy"])
     except Exception:  # whatever it is, the remedy is the same
         return None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ganvas.arguments import OutTable, checked
 from ganvas.data import Dataset, Split
 from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
@@ -20,7 +21,8 @@ from ganvas.models import Model
 from ganvas.models.base import CHUNK
 
 
-def write_codes(path: Path, model: Model, dataset: Dataset) -> Path:
+@checked
+def write_codes(path: OutTable, model: Model, dataset: Dataset) -> Path:
     """Write the codes of each split, with what leads back to its images; never whole in memory.
 
     An .npz holds for each split float32 codes (N, latent_dim), and as SPLIT_labels, SPLIT_names, SPLIT_order and

@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from ganvas.arguments import checked
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
 from ganvas.evaluate.checks import Array, Floats
 from ganvas.evaluate.distances import inside, nearest
+from ganvas.registry import Count
 
 TIE = 1e-9  # squared distances that differ by less, relatively, are equal
 
 
-def precision_recall(real: Any, fake: Any, k: int = 3) -> dict[str, float]:
+@checked
+def precision_recall(real: Any, fake: Any, k: Count = 3) -> dict[str, float]:
     """Improved precision and recall (Kynkaanniemi et al. 2019, https://arxiv.org/abs/1904.06991).
 
     Around each row lies a ball that reaches to its k-th nearest neighbour in its own set, itself not counted.
@@ -45,7 +48,8 @@ def precision_recall(real: Any, fake: Any, k: int = 3) -> dict[str, float]:
     return {"precision": float(realistic.mean()), "recall": float(covered.mean())}
 
 
-def density_coverage(real: Any, fake: Any, k: int = 5) -> dict[str, float]:
+@checked
+def density_coverage(real: Any, fake: Any, k: Count = 5) -> dict[str, float]:
     """Density and coverage (Naeem et al. 2020, https://arxiv.org/abs/2002.09797).
 
     The balls are the real images' alone, so that one odd sample can't cover what is far from it. A ball is open, as in
@@ -74,8 +78,6 @@ def density_coverage(real: Any, fake: Any, k: int = 5) -> dict[str, float]:
 
 
 def _checked(real: Any, fake: Any, k: int) -> tuple[Array, Array]:
-    if k < 1:
-        raise UserError(f"k is {k}; a neighbour is the 1st or a later one.")
     real, fake = checks.features(real=real, fake=fake)
     for what, rows in (("real", real), ("fake", fake)):
         if len(rows) <= k:

@@ -15,6 +15,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganvas.arguments import checked
 from ganvas.data import Dataset, Split, store
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError, unknown
@@ -23,7 +24,7 @@ from ganvas.evaluate import inception as inception_v3
 from ganvas.evaluate.classifier import body, train_classifier
 from ganvas.files import replace
 from ganvas.randomness import order
-from ganvas.registry import Registry, parameters
+from ganvas.registry import Count, Registry, parameters
 
 FEATURES = Registry("kind of features")
 FORMAT = 1  # counted up when what a network is given changes: features in the cache are then computed again
@@ -73,6 +74,7 @@ class Features:
         )
 
 
+@checked
 def features(name: str, dataset: Dataset, device: Device = "cpu") -> Features:
     """Features of images like those of a data set.
 
@@ -106,8 +108,9 @@ def features(name: str, dataset: Dataset, device: Device = "cpu") -> Features:
     return made
 
 
+@checked
 def real_features(
-    features: Features, dataset: Dataset, split: str = "test", n: int | None = None, *, progress: bool = True
+    features: Features, dataset: Dataset, split: str = "test", n: Count | None = None, *, progress: bool = True
 ) -> Array:
     """Features (n, d) of real images; where they are dear, from the cache or else stored there.
 

@@ -7,17 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganvas.arguments import checked
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
 from ganvas.evaluate.checks import Array, Floats
 from ganvas.evaluate.distances import nearest
 from ganvas.randomness import order
+from ganvas.registry import Count
 
 CLOSE = 0.01  # the share of held-out images that count as close to the training set
 ENOUGH = 20  # samples and held-out images that a cell needs
 
 
-def memorising(samples: Any, train: Any, held_out: Any, cells: int = 10) -> dict[str, float]:
+@checked
+def memorising(samples: Any, train: Any, held_out: Any, cells: Count = 10) -> dict[str, float]:
     """Compare how near samples and held-out data come to the training set.
 
     The rank statistic z of Meehan et al. 2020 (https://arxiv.org/abs/2004.05675) says whether samples are nearer to

@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganvas.arguments import checked
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
 from ganvas.evaluate.checks import Array
 from ganvas.evaluate.distances import nearest
+from ganvas.registry import Count, Positive
 
 
-def captured_modes(points: Any, centres: Any, std: float) -> dict[str, float]:
+@checked
+def captured_modes(points: Any, centres: Any, std: Positive) -> dict[str, float]:
     """Modes of a mixture of Gaussians in the plane that samples reach, by the protocol of VEEGAN and PacGAN.
 
     Each sample belongs to the nearest mode and is good if it lies within 3 standard deviations of it; a mode is
@@ -35,8 +38,6 @@ def captured_modes(points: Any, centres: Any, std: float) -> dict[str, float]:
         UserError: NaN, shapes that do not fit, a std that is not positive.
     """
     points, centres = checks.features(points=points, centres=centres)
-    if not std > 0:
-        raise UserError(f"std is {std}; a standard deviation is positive.")
     squared, places = (found[:, 0] for found in nearest(points, centres))
     good = squared <= (3 * std) ** 2
     shares = np.bincount(places, minlength=len(centres)) / len(points)
@@ -44,7 +45,8 @@ def captured_modes(points: Any, centres: Any, std: float) -> dict[str, float]:
     return {"modes": len(np.unique(places[good])), "good": float(good.mean()), "kl": _kl(shares, uniform)}
 
 
-def captured_classes(labels: Any, classes: int, expected: Any = None) -> dict[str, float]:
+@checked
+def captured_classes(labels: Any, classes: Count, expected: Any = None) -> dict[str, float]:
     """Classes that samples reach, by the labels that a classifier gives them.
 
     The protocol of stacked MNIST takes 26,000 samples and 1,000 classes (Metz et al. 2017, Srivastava et al. 2017).
@@ -72,6 +74,7 @@ def captured_classes(labels: Any, classes: int, expected: Any = None) -> dict[st
     return {"modes": int((counts > 0).sum()), "kl": _kl(counts / counts.sum(), shares)}
 
 
+@checked
 def stacked_labels(predict: Callable[[Tensor], NDArray[np.int64]], images: Tensor) -> NDArray[np.int64]:
     """The labels 100 a + 10 b + c (N,) of stacked MNIST's images (N, 3, 28, 28), from a classifier of single digits.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ganvas.arguments import checked
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
 from ganvas.evaluate.checks import Floats
@@ -14,6 +15,7 @@ from ganvas.evaluate.distances import blocks
 SIGMAS = np.logspace(-1, 0, 10)
 
 
+@checked
 def parzen(samples: Any, validation: Any, test: Any, sigmas: Any = SIGMAS) -> dict[str, float]:
     """Test log-likelihood under isotropic Gaussians on the samples (Goodfellow et al. 2014, section 5).
 

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from ganvas.arguments import checked
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
 from ganvas.evaluate.checks import Floats
+from ganvas.registry import Positive
 
 
-def psnr(x: Any, y: Any, peak: float = 1.0) -> Floats:
+@checked
+def psnr(x: Any, y: Any, peak: Positive = 1.0) -> Floats:
     """Peak signal-to-noise ratio of each pair of images in dB: 10 log10(peak^2 / mean squared error).
 
     Args:

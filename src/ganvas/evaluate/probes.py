@@ -9,16 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from ganvas.arguments import checked
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
 from ganvas.evaluate.checks import Array
 from ganvas.evaluate.distances import nearest
+from ganvas.registry import Count, Positive
 
 DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)  # to choose from, on validation codes
 Labels = NDArray[np.int64]
 
 
-def linear_probe(train: Any, labels: Any, test: Any, decay: float = 1e-4) -> Labels:
+@checked
+def linear_probe(train: Any, labels: Any, test: Any, decay: Positive = 1e-4) -> Labels:
     """The labels (T,) that logistic regression on codes gives to others (Alain & Bengio 2016).
 
     Minimises the mean cross-entropy + decay / 2 |W|^2 over the training codes, each dimension scaled to mean 0 and
@@ -34,8 +37,6 @@ def linear_probe(train: Any, labels: Any, test: Any, decay: float = 1e-4) -> Lab
         UserError: NaN, different d, labels that are none or of one value, a decay that is not positive.
     """
     train, test, labels = _checked(train, labels, test)
-    if not decay > 0:
-        raise UserError(f"decay is {decay}; it must be positive, else separable classes have no finite weights.")
     centre, scale = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
     scale[scale == 0] = 1
     x, y = torch.from_numpy((train - centre) / scale), torch.from_numpy(labels)
@@ -59,7 +60,8 @@ def linear_probe(train: Any, labels: Any, test: Any, decay: float = 1e-4) -> Lab
     return np.asarray(scores.argmax(1), np.int64)
 
 
-def k_nearest(train: Any, labels: Any, test: Any, k: int = 5) -> Labels:
+@checked
+def k_nearest(train: Any, labels: Any, test: Any, k: Count = 5) -> Labels:
     """The labels (T,) that the k nearest training codes give to others; of as many votes the smaller label.
 
     Args:

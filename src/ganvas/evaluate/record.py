@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -24,10 +25,11 @@ from ganvas.evaluate.checks import Array
 from ganvas.evaluate.figures import Figure, NotApplicableError
 from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.subject import Subject
-from ganvas.files import read_json, replace, write_text
+from ganvas.files import read_json, replace, sweep, write_text
 from ganvas.provenance import commit, machine
 
 FILE = "figures.json"
+log = logging.getLogger("ganvas")
 ASKED = ("parzen", "annealing")  # made only when they are asked for: they mislead, or take hours
 
 
@@ -112,6 +114,7 @@ def facts_of(subject: Subject, command: str, seconds: float) -> dict[str, Any]:
 def write(folder: Path, record: Record) -> None:
     """Add a record to an evaluation's folder, instead of those of the same metric, data and protocols."""
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     kept = [other for other in read(folder) if _key(other) != _key(record)] if (folder / FILE).exists() else []
     for figure in record.figures:
         if figure.each is not None:
@@ -135,12 +138,15 @@ def read(folder: Path) -> list[Record]:
     if not evaluated(folder):
         raise UserError(f"{folder} has not been evaluated: ganvas evaluate {folder}")
     try:
-        records = []
-        for row in read_json(place / FILE):
+        rows, records = read_json(place / FILE), []
+        json.dumps(rows, allow_nan=False)
+        for row in rows:
             figures = tuple(Figure(**figure) for figure in row.pop("figures"))
             records.append(Record(figures=figures, **row))
         return [_with_each(place, record) for record in records]
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{place / FILE} is damaged: {error}. Evaluate again: ganvas evaluate {folder}") from error
 
 
@@ -149,9 +155,15 @@ def _with_each(place: Path, record: Record) -> Record:
     for figure in record.figures:
         file = place / _name(record, figure)
         if file.is_file():
-            values = np.load(file, allow_pickle=False)
-            if values.shape == (figure.n,) and np.isclose(values.mean(), figure.value):
+            try:
+                values = np.load(file, allow_pickle=False)
+                whole = values.shape == (figure.n,) and bool(np.isclose(values.mean(), figure.value))
+            except Exception:  # a damaged header raises more than ValueError: tokenize.TokenError, SyntaxError
+                whole = False
+            if whole:
                 figure = Figure(**_plain(figure), each=values)
+            else:
+                log.warning("%s is damaged and left out: evaluate again, to have it.", file)
         figures.append(figure)
     return Record(record.metric, tuple(figures), record.data, record.facts)
 

@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from ganvas.arguments import checked
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
 from ganvas.evaluate.distances import nearest
 from ganvas.randomness import order
+from ganvas.registry import Seed
 
 FEWEST = 20
 
 
-def two_sample_test(real: Any, fake: Any, seed: int = 0) -> dict[str, float]:
+@checked
+def two_sample_test(real: Any, fake: Any, seed: Seed = 0) -> dict[str, float]:
     """The classifier two-sample test by nearest neighbours (Lopez-Paz & Oquab 2017, https://arxiv.org/abs/1610.06545).
 
     As many of each are taken; one half of each trains a k-nearest-neighbours classifier, k = floor(sqrt(rows that it

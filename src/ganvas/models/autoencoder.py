@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganvas import losses
 from ganvas.errors import UserError, unknown
-from ganvas.models.base import MODELS, Model
+from ganvas.models.base import MODELS, Encoder
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
@@ -75,7 +75,7 @@ class DenoisingAutoencoder:
             raise UserError(f"level is {self.level:g}: for {self.noise} noise it is a share of the values, at most 1.")
 
 
-class AutoencoderModel(Model):
+class AutoencoderModel(Encoder):
     """decoder(encoder(x)), trained on the squared error summed over the values of an image."""
 
     Config: ClassVar[type[Any]] = Autoencoder
@@ -102,29 +102,17 @@ class AutoencoderModel(Model):
         return {"loss": losses.squared_error(x, self._output(self.encoder(self.corrupt(x, draw)))).mean()}
 
     def encoded(self, images: Tensor) -> Tensor:
-        """`encode` of images (N, *shape) as they are."""
+        """The encoder's output."""
         codes: Tensor = self.encoder(self.units(images)).float()
         return codes
 
     def decoded(self, z: Tensor) -> Tensor:
-        """`decode` with a gradient in z."""
+        """The decoder's output, of images within (0, 1)."""
         return self.units.back(self._output(z))
 
     def _output(self, z: Tensor) -> Tensor:
         output: Tensor = self.decoder(z).float()
         return output.sigmoid() if len(self.shape) == 3 else output
-
-    def encode(self, images: Any) -> Tensor:
-        """Codes (N, latent_dim)."""
-        return self.chunks(self.encoded, self.rows(images))
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Images (N, *shape) from codes (N, latent_dim)."""
-        return self.chunks(self.decoded, torch.as_tensor(codes, dtype=torch.float32, device=self.device))
-
-    def reconstruct(self, images: Any) -> Tensor:
-        """decode(encode(images))."""
-        return self.decode(self.encode(images))
 
 
 class DenoisingAutoencoderModel(AutoencoderModel):

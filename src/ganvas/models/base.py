@@ -1,27 +1,33 @@
 """What every model shares: its file format, and a clear answer to a question that it can't be asked.
 
-The verbs are `sample`, `encode`, `decode`, `reconstruct`, `denoise` and `log_prob`; a family defines those that it has.
+The verbs are `sample`, `encode`, `decode`, `reconstruct`, `denoise` and `log_prob`. Every family decodes, an `Encoder`
+encodes, a `Sampler` samples; the others are defined by the families that have them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ganvas.data.ranges import checked
+from ganvas import memory, tensors
+from ganvas.arguments import checked, tensor
+from ganvas.data import ranges
 from ganvas.devices import has_amx
 from ganvas.errors import UserError
-from ganvas.files import existing, read_json, replace, write_text
+from ganvas.files import existing, read_json, write_text
 from ganvas.models.units import Units
-from ganvas.registry import Registry, dump, kind
+from ganvas.priors import held
+from ganvas.randomness import Stream
+from ganvas.registry import Count, Registry, Seed, dump, kind
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
@@ -31,6 +37,7 @@ VERBS = ("sample", "encode", "decode", "reconstruct", "denoise", "log_prob")
 MODELS = Registry("model")
 FAMILIES: dict[type, type[Model]] = {}
 CHUNK = 500
+_ASKING = threading.RLock()  # over the modes of all models, which are set in no time
 
 
 class UnsupportedError(UserError, AttributeError):
@@ -52,10 +59,13 @@ class Model(nn.Module):
     config: Any
     range: tuple[float, float] | None = None
     counters: tuple[str, ...] = ()
+    askers = 0  # threads in `asked`
+    _trained = False  # before the first of them came
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        FAMILIES[cls.Config] = cls
+        if "Config" in vars(cls):
+            FAMILIES[cls.Config] = cls
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -140,12 +150,29 @@ class Model(nn.Module):
         """Write `config.json` and `model.safetensors` into `folder`, each aside first and then renamed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}
-        replace(folder / "model.safetensors", lambda path: save_file(state, path))
+        tensors.save(folder / "model.safetensors", self.state_dict())
         facts = {"format": 1, "shape": self.shape, "range": self.range, "model": dump(self.config)}
         text = json.dumps(facts, indent=2) + "\n"
         write_text(folder / "config.json", text)
         return folder
+
+    def load_state_dict(self, weights: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
+        """Take weights and counts by their names.
+
+        Raises:
+            UserError: one is missing or unknown, of another shape or type, or not finite.
+        """
+        own = self.state_dict()
+        for name, weight in weights.items():
+            here, there = (f"{tuple(t.shape)} of {t.dtype}" for t in (own.get(name, weight), weight))
+            if here != there:
+                raise UserError(f"{name} is {there}, and {here} in the model.")
+            if not bool(torch.isfinite(weight).all()):
+                raise UserError(f"{name} is not finite.")
+        try:
+            return super().load_state_dict(weights, strict, assign)
+        except RuntimeError as error:  # of names
+            raise UserError(str(error)) from error
 
     def rows(self, images: Any) -> Tensor:
         """Images as the model takes them, checked.
@@ -164,20 +191,110 @@ class Model(nn.Module):
 
     @contextmanager
     def asked(self) -> Iterator[None]:
-        """While it is asked and not trained: evaluation mode, no gradients."""
-        training = self.training
-        self.eval()
+        """While it is asked and not trained: evaluation mode, no gradients.
+
+        Threads may ask at a time: the first one sets the mode, and the last one sets what it was before.
+        """
+        with _ASKING:
+            if not self.askers:
+                self._trained = self.training
+                self.eval()
+            self.askers += 1
         try:
             with torch.inference_mode():
                 yield
         finally:
-            self.train(training)
+            with _ASKING:
+                self.askers -= 1
+                if not self.askers and self._trained:
+                    self.train()
 
     def chunks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """`function` over the rows of x, some at a time; the model is `asked`."""
+        return self.gathered((function(part) for part in torch.split(x, CHUNK)), len(x))
+
+    def gathered(self, parts: Iterator[Tensor], n: int) -> Tensor:
+        """n rows that come in parts, each written where it belongs; the model is `asked`."""
         with self.asked():
-            result = torch.cat([function(part) for part in torch.split(x, CHUNK)])
-        return result.clone()
+            first = next(parts)
+            with torch.inference_mode(False):  # what is given away is a tensor like any other
+                result = first.new_empty((n, *first.shape[1:]))
+            start = 0
+            for part in chain([first], parts):
+                result[start : start + len(part)] = part
+                start += len(part)
+        return result
+
+    def decoded(self, z: Tensor) -> Tensor:
+        """`decode` with a gradient in z."""
+        raise NotImplementedError(type(self).__name__)
+
+    def codes(self, codes: Any) -> Tensor:
+        """Codes (N, latent_dim) as the model takes them, checked; one may come alone.
+
+        Raises:
+            UserError: another shape, no numbers, or NaN.
+        """
+        d = self.config.latent_dim
+        try:
+            z: Tensor = tensor(codes)
+        except ValueError as error:
+            raise UserError(f"codes: {error}.") from error
+        if z.dim() not in (1, 2) or z.shape[-1] != d:
+            raise UserError(f"codes of shape {tuple(z.shape)}: this model takes (N, {d}).")
+        if not bool(torch.isfinite(z).all()):
+            raise UserError("codes hold NaN or infinite values: they must be finite.")
+        return z.to(self.device, torch.float32).reshape(-1, d)
+
+    def decode(self, codes: Any) -> Tensor:
+        """Images (N, *shape), the mean of P(x given z) or G(z), from codes z (N, latent_dim)."""
+        return self.chunks(self.decoded, self.codes(codes))
+
+
+class Encoder(Model):
+    """The verbs of families that give codes for images."""
+
+    def encoded(self, images: Tensor) -> Tensor:
+        """`encode` of images (N, *shape) as they are, with a gradient."""
+        raise NotImplementedError(type(self).__name__)
+
+    def encode(self, images: Any) -> Tensor:
+        """Codes (N, latent_dim): of a VAE the posterior's mean, never a draw from it."""
+        return self.chunks(self.encoded, self.rows(images))
+
+    def reconstruct(self, images: Any) -> Tensor:
+        """decode(encode(images))."""
+        return self.chunks(lambda x: self.decoded(self.encoded(x)), self.rows(images))
+
+
+class Sampler(Model):
+    """The verbs of families that have a P(z), their `prior`."""
+
+    prior: Any
+
+    @checked
+    def sample(self, n: Count, seed: Seed = 0) -> Tensor:
+        """Images (n, *shape), `decode` of z from the prior; the same seed gives the same samples.
+
+        Raises:
+            UserError: memory does not hold so many.
+        """
+        remedy = "take fewer, or some at a time, as `ganvas sample RUN -n N --out FILE.npy` does"
+        memory.require_images(n, self.shape, remedy, self.device)
+        return self.gathered(self._drawn(n, seed), n)
+
+    @checked
+    def samples(self, n: Count, seed: Seed = 0) -> Iterator[Tensor]:
+        """`sample`, some at a time: memory does not grow with n."""
+        drawn = self._drawn(n, seed)
+        for start in range(0, n, CHUNK):
+            yield self.gathered(islice(drawn, 1), min(CHUNK, n - start))
+
+    def _drawn(self, n: int, seed: int) -> Iterator[Tensor]:
+        draw, prior = Stream(seed), held(self.prior)
+        for start in range(0, n, CHUNK):
+            z = prior.sample(draw, (min(CHUNK, n - start), self.config.latent_dim))
+            yield self.decoded(z.to(self.device))
 
 
 @contextmanager
@@ -204,14 +321,17 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     folder = folder / "model" if (folder / "model").is_dir() else folder
     if not (folder / "config.json").is_file():
         raise UserError(f"no model in {folder}: it has no config.json, and no recipe.json of a run.")
-    config = read_json(folder / "config.json")
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise UserError(f"no model in {folder}: it has no {file.name}.")
+    config, (weights, _) = read_json(folder / "config.json"), tensors.load(file)
     if not isinstance(config, dict) or not {"model", "shape"} <= config.keys():
         raise UserError(f'{folder / "config.json"} is no model\'s: it needs "model" and "shape".')
-    settings = MODELS.parse(config["model"])
     try:
+        settings = MODELS.parse(config["model"])
         model = FAMILIES[type(settings)](settings, tuple(config["shape"]))
-        model.range = checked(config.get("range"))
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        model.range = ranges.checked(config.get("range"))
+        model.load_state_dict(weights)
     except Exception as error:
-        raise UserError(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error
+        raise UserError(f"{file} does not fit its config.json: {error}") from error
     return model.to(device).eval()

@@ -12,15 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganvas.arguments import checked
 from ganvas.losses import reparametrised
 from ganvas.models.autoencoder import AutoencoderModel
-from ganvas.models.base import FAMILIES, MODELS, Model
+from ganvas.models.base import FAMILIES, MODELS, Model, Sampler
 from ganvas.models.vae import VAEModel
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.priors import Mixture, fit_mixture, fixed
 from ganvas.randomness import Draw
-from ganvas.registry import Count, settings
+from ganvas.registry import Count, Seed, settings
 
 
 @MODELS.register
@@ -39,7 +40,7 @@ class FittedAutoencoder:
     components: Count = 10
 
 
-class FittedAutoencoderModel(AutoencoderModel):
+class FittedAutoencoderModel(AutoencoderModel, Sampler):
     """An autoencoder with samples; its P(z) does not train with it."""
 
     Config = FittedAutoencoder
@@ -49,12 +50,9 @@ class FittedAutoencoderModel(AutoencoderModel):
         k, d = config.components, config.latent_dim
         self.prior = fixed(torch.zeros(k, d), torch.zeros(k, d), torch.zeros(k))
 
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        """decode(z) (n, *shape) at z from the prior; the same seed gives the same samples."""
-        return self.decode(self.prior.sample(Draw(seed), (n, self.config.latent_dim)))
 
-
-def draw_codes(model: Model, images: Any, seed: int = 0) -> Tensor:
+@checked
+def draw_codes(model: Model, images: Any, seed: Seed = 0) -> Tensor:
     """Codes (N, latent_dim) as P(z) should give them: of a VAE a draw from Q(z given x) each, of others their `encode`.
 
     Raises:
@@ -68,7 +66,8 @@ def draw_codes(model: Model, images: Any, seed: int = 0) -> Tensor:
     return reparametrised(mean, log_variance, Draw(seed).normal("codes", tuple(mean.shape), mean.device))
 
 
-def fit_prior(model: Model, images: Any, components: int = 10, seed: int = 0) -> Model:
+@checked
+def fit_prior(model: Model, images: Any, components: Count = 10, seed: Seed = 0) -> Model:
     """A copy of a VAE or an autoencoder whose P(z) is a mixture fitted to the codes of images.
 
     A VAE stays one, whose `log_prob` takes the new P(z) too; an autoencoder becomes a `FittedAutoencoder`.

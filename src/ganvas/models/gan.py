@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
-from ganvas.models.base import MODELS, Model
+from ganvas.models.base import MODELS, Sampler
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.priors import Prior, Uniform
@@ -149,7 +149,7 @@ class Generator(nn.Module):
         return model.cost("generator", cost, seen)
 
 
-class GANModel(Model):
+class GANModel(Sampler):
     """Two players, and samples from one of them."""
 
     Config = GAN
@@ -216,15 +216,7 @@ class GANModel(Model):
         """Images in [0, 1] -> the range of the generator's last activation; rows of numbers -> its units."""
         return images * 2 - 1 if self.signed else self.units(images)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """G(z) (N, *shape), images in [0, 1], from z (N, latent_dim)."""
-        return self.chunks(self.decoded, torch.as_tensor(codes, dtype=torch.float32, device=self.device))
-
     def decoded(self, z: Tensor) -> Tensor:
-        """`decode` with a gradient in z."""
+        """G(z), of images in [0, 1]."""
         images = self.activate((self.average or self.generator.net)(z))
         return ((images + 1) / 2).clamp(0, 1) if self.signed else self.units.back(images)
-
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        """G(z) (n, *shape) at z from the prior; the same seed gives the same samples."""
-        return self.decode(self.prior.sample(Draw(seed), (n, self.config.latent_dim)))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
-from ganvas.models.base import MODELS, Model
+from ganvas.models.base import MODELS, Sampler
 from ganvas.nets.layers import BatchNorm
 from ganvas.priors import Prior, Uniform
 from ganvas.randomness import Draw, order
@@ -206,7 +206,7 @@ class Generator(nn.Module):
         return {"loss": feature_distance(real.detach(), fake) / fake.shape[1]}
 
 
-class SemisupervisedGANModel(Model):
+class SemisupervisedGANModel(Sampler):
     """A classifier from few labels and many images, and samples.
 
     Attributes:
@@ -272,14 +272,6 @@ class SemisupervisedGANModel(Model):
         """log p(class given x, x is real) (N, K), nats, of the averaged classifier."""
         return self.chunks(lambda x: self.average(x).log_softmax(1), self.rows(images))
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """G(z) (N, *shape) from z (N, latent_dim)."""
-        return self.chunks(self.decoded, torch.as_tensor(codes, dtype=torch.float32, device=self.device))
-
     def decoded(self, z: Tensor) -> Tensor:
-        """`decode` with a gradient in z."""
+        """G(z)."""
         return self.activate(self.generator.net(z))
-
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        """G(z) (n, *shape) at z from the prior; the same seed gives the same samples."""
-        return self.decode(self.prior.sample(Draw(seed), (n, self.config.latent_dim)))

@@ -17,11 +17,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ganvas import losses
+from ganvas.arguments import checked
 from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
 from ganvas.errors import UserError
 from ganvas.likelihoods import LARGEST, Bernoulli, Gaussian, Likelihood, decoder
-from ganvas.models.base import CHUNK, MODELS, Model, fast_products
+from ganvas.models.base import CHUNK, MODELS, Encoder, Model, Sampler, fast_products
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.priors import (
@@ -36,7 +37,7 @@ from ganvas.priors import (
     held,
 )
 from ganvas.randomness import Draw, order
-from ganvas.registry import Count, kind, settings
+from ganvas.registry import Count, Fraction, Seed, kind, settings
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
@@ -118,7 +119,7 @@ class Terms(NamedTuple):
     z: Tensor
 
 
-class VAEModel(Model):
+class VAEModel(Encoder, Sampler):
     """Encoder Q(z given x), a diagonal normal; decoder P(x given z); prior P(z)."""
 
     Config = VAE
@@ -260,28 +261,22 @@ class VAEModel(Model):
         with self.decoder.set_to(scale):
             yield {name: value + changes.get(name, 0.0) for name, value in figures.items()}
 
-    def encode(self, images: Any) -> Tensor:
-        """The posterior's mean (N, latent_dim), never a draw from it."""
-        return self.chunks(lambda x: self.posterior(x)[0], self.rows(images))
+    def encoded(self, images: Tensor) -> Tensor:
+        """The posterior's mean."""
+        return self.posterior(images)[0]
 
     def decoded(self, z: Tensor) -> Tensor:
-        """`decode` with a gradient in z."""
+        """E[x given z]."""
         return self.units.back(self.config.likelihood.mean(self.decoder(z).float()))
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """E[x given z] (N, *shape) from z (N, latent_dim)."""
-        return self.chunks(self.decoded, torch.as_tensor(codes, dtype=torch.float32, device=self.device))
-
-    def reconstruct(self, images: Any) -> Tensor:
-        """decode(encode(images))."""
-        return self.decode(self.encode(images))
-
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        """E[x given z] (n, *shape) at z from the prior; the same seed gives the same samples."""
-        return self.decode(self.prior.sample(Draw(seed), (n, self.config.latent_dim)))
-
+    @checked
     def log_prob(
-        self, images: Any, num_samples: int = 1000, seed: int = 0, defensive: float = 0.0, progress: bool = False
+        self,
+        images: Any,
+        num_samples: Count = 1000,
+        seed: Seed = 0,
+        defensive: Fraction = 0.0,
+        progress: bool = False,
     ) -> Tensor:
         """log P(x) by importance sampling: log 1/K sum_k P(x, z_k) / Q(z_k given x) (Burda et al. 2015).
 
@@ -302,10 +297,6 @@ class VAEModel(Model):
         Raises:
             UserError: K below 1, another share, defensive draws beside a layer of latent variables above.
         """
-        if num_samples < 1:
-            raise UserError(f"num_samples is {num_samples}: it takes at least 1.")
-        if not 0 <= defensive < 1:
-            raise UserError(f"defensive is {defensive:g}: it takes a share of the draws, from 0 to below 1.")
         if defensive and isinstance(self.prior, LatentLayer):
             raise UserError("defensive draws need log P(z), and with a layer above that is but estimated: take none.")
         x = self.config.likelihood.observe(self.rows(images), Draw(seed))

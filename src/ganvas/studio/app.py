@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -21,9 +21,11 @@ from ganvas.studio import asks, decoding, playground, safety
 from ganvas.studio.curves import Library
 from ganvas.studio.live import Live
 from ganvas.studio.shelf import Shelf
+from ganvas.studio.workers import Workers
 
 PAGE = Path(__file__).parent / "page"
 POINTS = 10, 20_000  # of a curve, at least and at most
+READERS, READING, LOST = 8, 30.0, 24  # threads that read runs, seconds that they may take, and those that may hang
 
 
 class Json(JSONResponse):
@@ -92,6 +94,17 @@ def lessons(request: Request) -> Response:
     return Json(json.loads(file.read_bytes()) if file.is_file() else [])
 
 
+def by_thread(read: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+    """An answer that is made by a thread, of files of which any may lie on a disk that hangs."""
+
+    async def answer(request: Request) -> Response:
+        workers: Workers = request.app.state.reading
+        of = request.query_params.get("run", request.url.path)
+        return await workers.do(f"reading {of}", lambda: read(request), of=of)
+
+    return answer
+
+
 def _asked(request: Request, name: str) -> str:
     if name not in request.query_params:
         raise UserError(f"{request.url.path} needs {name}=.")
@@ -107,6 +120,10 @@ def _refused(request: Request, error: Exception) -> Response:
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return Json({"error": error.detail}, error.status_code, error.headers)
+
+
+def _left(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # nobody is there to read it
 
 
 def _failed(request: Request, error: Exception) -> Response:
@@ -125,11 +142,11 @@ def make_app(folder: Path, *, host: str, port: int, token: str | None = None) ->
     """
     shelf = Shelf(folder)
     routes = [
-        Route("/api/runs", runs),
-        Route("/api/run", run),
-        Route("/api/picture", picture),
-        Route("/api/curves", curves),
-        Route("/api/lessons", lessons),
+        Route("/api/runs", by_thread(runs)),
+        Route("/api/run", by_thread(run)),
+        Route("/api/picture", by_thread(picture)),
+        Route("/api/curves", by_thread(curves)),
+        Route("/api/lessons", by_thread(lessons)),
         *asks.ROUTES,
         WebSocketRoute("/ws/live", Live(shelf).serve),
         *decoding.ROUTES,
@@ -139,7 +156,8 @@ def make_app(folder: Path, *, host: str, port: int, token: str | None = None) ->
     app = Starlette(
         routes=routes,
         middleware=[Middleware(safety.Guard, host=host, port=port, token=token)],
-        exception_handlers={UserError: _refused, HTTPException: _http, Exception: _failed},
+        exception_handlers={UserError: _refused, HTTPException: _http, ClientDisconnect: _left, Exception: _failed},
     )
     app.state.shelf, app.state.curves = shelf, Library()
+    app.state.reading = Workers("reading", READING, READERS, LOST)
     return app

@@ -31,7 +31,7 @@ BATCH = 0.02  # seconds
 FEWEST, MOST = 4, 512  # codes of a batch
 IDLE = 10.0  # seconds without work after which a thread ends; the next request starts another
 
-log = logging.getLogger("ganvas")
+log = logging.getLogger("ganvas.studio")
 Codes = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 

@@ -11,22 +11,24 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ganvas.errors import UserError
 from ganvas.studio.curves import ANEW, rows_after
 from ganvas.studio.shelf import Shelf, Stamp, Summary, stamp
+from ganvas.studio.workers import SlowError, Workers
 
 PERIOD = 1.0  # seconds between looks: each is drawn by every page that watches, on the processor that trains
 THOROUGH = 2  # each so many looks, at all runs; else at those in training
 MESSAGE = 2**16  # characters of a client's message
 WATCHED = 64  # runs whose curves a client may ask for
+READERS, READING, LOST = 4, 30.0, 16  # threads that look, seconds that they may take, and those that may hang
 BEHIND = 2**20  # bytes of rows that are sent at once; with more, the whole curves are to be asked for
-log = logging.getLogger("ganvas")
+log = logging.getLogger("ganvas.studio")
 
 
 class Client:
@@ -112,6 +114,7 @@ class Live:
         self.summaries: dict[str, Summary] = {}
         self.clients: set[Client] = set()
         self.watch: asyncio.Task[None] | None = None
+        self.workers = Workers("looking", READING, READERS, LOST)
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve a client until it goes away."""
@@ -123,7 +126,7 @@ class Live:
             self.watch = asyncio.create_task(self._watch())
         try:
             while True:
-                await run_in_threadpool(client.ask, await socket.receive_text())
+                await self.workers.do("the question", partial(client.ask, await socket.receive_text()))
                 client.awake.set()
         except WebSocketDisconnect:
             pass
@@ -138,7 +141,8 @@ class Live:
         turn = 0
         while self.clients:
             try:
-                self.summaries = await run_in_threadpool(self.shelf.summaries, turn % THOROUGH == 0)
+                look = partial(self.shelf.summaries, turn % THOROUGH == 0)
+                self.summaries = await self.workers.do("looking at the runs", look, of="all")
             except Exception:
                 log.exception("the folder of runs can't be looked at")
             for client in self.clients:
@@ -151,5 +155,10 @@ class Live:
             while True:
                 await client.awake.wait()
                 client.awake.clear()
-                for message in await run_in_threadpool(client.news, self.summaries):
+                try:
+                    news = await self.workers.do("the news", partial(client.news, self.summaries))
+                except SlowError as error:
+                    await socket.close(1011, str(error)[:100])
+                    return
+                for message in news:
                     await socket.send_text(json.dumps(message, allow_nan=False))

@@ -90,6 +90,13 @@ async def play(socket: WebSocket) -> None:
 ROUTES = [WebSocketRoute("/ws/play", play)]
 
 
+def end() -> None:
+    """End all processes; they would end by themselves, too, when nobody holds their pipes."""
+    for child in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+
+
 async def _start() -> Process:
     global _starting
     _starting += 1

@@ -12,6 +12,7 @@ import ipaddress
 import os
 import re
 import secrets
+import shutil
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +29,7 @@ DROPPED = 2**28  # bytes of a larger body that are read to its end
 PICTURE = 64 * 2**20  # bytes of a PNG
 MESSAGE = 4 * 2**20  # bytes of a message on a WebSocket
 SOCKETS = 64  # WebSockets at a time
+OWN = ("same-origin", "none")  # where a browser says that a request of the page, or of the person, comes from
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -115,6 +117,15 @@ def picture(run: Path, file: str) -> tuple[bytes, os.stat_result]:
     return data, facts
 
 
+def copied(folder: Path, path: str, to: Path) -> Path:
+    """A copy in another folder of a regular file of this one; raises as `inside` and `opened` do."""
+    copy = to / path
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with opened(inside(folder.resolve(), path)) as file, copy.open("wb") as target:
+        shutil.copyfileobj(file, target, 2**20)
+    return copy
+
+
 def opened(path: Path | str) -> BinaryIO:
     """A regular file that is no link, open for reading.
 
@@ -177,6 +188,9 @@ class Guard:
         except UserError as error:
             await _refuse(error, scope, receive, send)
             return
+        line = scope.get("state", {}).get("line")  # see `ganvas.studio.connections`
+        if line and Headers(scope=scope).get("sec-fetch-site", "none") in OWN:
+            line.prove()
         if scope["type"] == "http":
             await (greeting or self.app)(scope, _bounded(receive), _with_headers(scope, send))
             return
@@ -197,7 +211,7 @@ class Guard:
         if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
             raise RefusedError(f"requests from {origin} are refused: only the studio's own page may ask.")
         path = scope["path"]
-        if path.startswith(("/api/", "/ws/")) and headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        if path.startswith(("/api/", "/ws/")) and headers.get("sec-fetch-site", "none") not in OWN:
             raise RefusedError("requests from other sites are refused: only the studio's own page may ask.")
         if _length(headers) > UPLOAD:
             raise _too_large()

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic_core import from_json
 
 from ganvas.errors import UserError
 from ganvas.studio import safety
+from ganvas.training.place import held
 
 # The verbs of each family, which `ganvas.models` would only tell after torch is imported. A test compares them.
 VERBS = {
@@ -209,7 +209,8 @@ def _summed_up(run: str, path: Path, stamps: list[Stamp], now: float) -> Summary
         step = max(step, int(last["step"]) if last else 0)
         # The state is noted less often than a row is written.
         seconds += max(0.0, times.get("metrics.jsonl", 0.0) - times.get("state.json", math.inf))
-        if now - changed > SILENT and not _held(path / ".lock"):
+        # A clock may be wrong: what is dated in the future is no sign of life.
+        if not 0 <= now - changed <= SILENT and not held(path):
             word = "interrupted"
     steps = int(_number(state, "state.json", "steps")) if steps is not None else None
     shape = _part(data, "data.json", "shape", list)
@@ -334,19 +335,6 @@ def stamp(path: str) -> Stamp:
     except OSError:
         return None
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
-
-
-def _held(lock: Path) -> bool:
-    """Whether a process holds the lock of a run, as `ganvas.training.train` does while it trains."""
-    if lock.is_symlink() or not lock.is_file():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # not ours to try
-        return False
 
 
 def _names(folder: Path) -> list[str]:

@@ -6,22 +6,26 @@ by the first of them, so that the page itself need not wait for it.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import io
 import json
 import os
+import shutil
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from starlette.applications import Starlette
 
 from ganvas.errors import UserError
+from ganvas.studio import safety
+from ganvas.studio.workers import Workers
 from ganvas.training import stored
 
 if TYPE_CHECKING:
@@ -29,14 +33,18 @@ if TYPE_CHECKING:
     from ganvas.data import Dataset
     from ganvas.models import Model
     from ganvas.studio.decoding import Decoder
+    from ganvas.training.run import Run
 
 MODELS, BYTES = 8, 2**31  # that are held at most
 WORKERS = 4  # that load, and as many that compute: what is slow to compute keeps no model from being loaded
+LOADING, ASKING = 30.0, 300.0  # seconds after which they are given up
+LOST = 8  # threads that are given up, with which no more is tried
 FRESH = 1.0  # seconds for which a model's file is not looked at again
 # A team of threads on all cores waits for whoever has one of them: beside a training 200 ms where one thread takes 4.
 THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 
 T = TypeVar("T")
+_places: set[str] = set()  # of copies
 Identity = tuple[Path, int, int]  # a file, its time in nanoseconds, its size
 
 
@@ -156,52 +164,48 @@ class Studied:
 
     def __init__(self, shelf: Shelf, models: int = MODELS, size: int = BYTES) -> None:
         self.shelf, self.models, self.size = shelf, models, size
-        self._held: OrderedDict[str, tuple[Identity, Future[Held]]] = OrderedDict()
+        self._held: OrderedDict[str, tuple[Identity, Held]] = OrderedDict()
         self._looked: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._loading, self._asking = ThreadPoolExecutor(WORKERS, "loading"), ThreadPoolExecutor(WORKERS, "asking")
+        self._loading = Workers("loading", LOADING, WORKERS, LOST)
+        self._asking = Workers("asking", ASKING, WORKERS, LOST)
 
     async def held(self, run: str) -> Held:
         """The model of a run.
 
         Raises:
             UserError: no such run, or one without a model as yet.
+            SlowError: it takes too long.
         """
         known = self._held.get(run)
         # What is at hand and fresh needs no other thread: this is asked for each picture.
-        if known and known[1].done() and time.monotonic() - self._looked.get(run, 0.0) < FRESH:
-            return known[1].result()
-        return await _by(self._loading, self._look, run)
+        if known and time.monotonic() - self._looked.get(run, 0.0) < FRESH:
+            return known[1]
+        return await self._loading.do(f"loading the model of {run}", lambda: self._look(run), of=run, once=True)
 
     async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What a function gives, by a thread."""
-        return await _by(self._asking, function, *arguments)
+        """What a function gives, by a thread.
+
+        Raises:
+            SlowError: it takes too long.
+        """
+        return await self._asking.do("the answer", lambda: _calm(function, *arguments))
 
     def _look(self, run: str) -> Held:
-        identity = identify(self.shelf.find(run))
+        folder = self.shelf.find(run)
+        identity = identify(folder)
+        known = self._held.get(run)
+        held = known[1] if known and known[0] == identity else _calm(load, run, folder)
         with self._lock:
-            known = self._held.get(run)
-            first = known is None or known[0] != identity
-            future = Future[Held]() if known is None or first else known[1]
-            self._held[run] = identity, future
+            self._held[run] = identity, held
             self._held.move_to_end(run)
             self._looked[run] = time.monotonic()
-        if first:
-            try:
-                future.set_result(load(run, self.shelf.find(run)))
-            except BaseException as error:
-                with self._lock:
-                    self._held.pop(run, None)
-                future.set_exception(error)
-            self._trim()
-        return future.result()
+        self._trim()
+        return held
 
     def _trim(self) -> None:
         with self._lock:
-            sizes = {
-                run: future.result().bytes if future.done() and not future.exception() else 0
-                for run, (_, future) in self._held.items()
-            }
+            sizes = {run: held.bytes for run, (_, held) in self._held.items()}
             for run in list(sizes)[:-1]:
                 if len(sizes) <= self.models and sum(sizes.values()) <= self.size:
                     return
@@ -234,25 +238,66 @@ def identify(folder: Path) -> Identity:
 def load(run: str, folder: Path) -> Held:
     """The model of a run.
 
+    Its files are copied, and the copies loaded. safetensors holds Python's lock while it opens and reads a file: one
+    that is a pipe, or on a disk that hangs, would stop all threads.
+
     Raises:
         CannotError: it is damaged, or does not fit its run.
+        RefusedError: a file of it is a pipe or a device, or a link that leads out of the run.
     """
     from ganvas.studio.decoding import Decoder
     from ganvas.studio.quick import quicker
     from ganvas.training.run import Run
 
-    it = Run(folder)
-    try:
-        recipe, model = it.recipe, it.model
-    except FileNotFoundError as error:
-        raise CannotError(f"the model of {folder.name} is being replaced: try again.") from error
-    except Exception as error:
-        raise CannotError(f"the model of {folder.name} can't be read: {error}") from error
-    dataset = _trained_on(it, model)
+    with TemporaryDirectory(prefix="ganvas-studio-", ignore_cleanup_errors=True) as place:
+        try:
+            _places.add(place)
+            safety.copied(folder, "recipe.json", Path(place))
+            with contextlib.suppress(safety.NotFoundError):
+                safety.copied(folder, "data.json", Path(place))
+            it = Run(place)
+            recipe, model = it.recipe, _model(folder, it)
+            dataset = _trained_on(it, model)
+        except safety.RefusedError:
+            raise
+        except safety.NotFoundError as error:
+            raise CannotError(f"the model of {folder.name} is being replaced, or {error} Try again.") from error
+        except Exception as error:
+            said = str(error).replace(place, str(folder))
+            raise CannotError(f"the model of {folder.name} can't be read: {said}") from error
+        finally:
+            _places.discard(place)
     if dataset and model.range is None:  # a checkpoint is weights alone
         model.range = dataset.range
     quick = quicker(model)
     return Held(run, folder.name, quick, dataset, Decoder(quick), recipe.name, recipe.data.source)
+
+
+def _model(folder: Path, copy: Run) -> Model:
+    """The first that can be read of those that `ganvas.training.stored` names; a finished one, or none."""
+    from ganvas import models
+
+    found = stored.files(folder)
+    for file in found:
+        part = file.relative_to(folder)
+        try:
+            own = safety.copied(folder, part.as_posix(), copy.path)
+            if part.parts[0] == "checkpoints" and part.parent.name != "best":
+                return stored.of_checkpoint(copy, own).eval()
+            safety.copied(folder, (part.parent / "config.json").as_posix(), copy.path)
+            return models.load(own.parent)
+        except safety.RefusedError:
+            raise
+        except UserError:
+            if part.parts[0] == "model" or file == found[-1]:
+                raise
+    raise safety.NotFoundError("there is none.")
+
+
+def clear() -> None:
+    """Remove the copies of models that are being loaded, or hang."""
+    for place in list(_places):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _trained_on(run: Any, model: Model) -> Dataset | None:
@@ -290,16 +335,12 @@ def _trained_on(run: Any, model: Model) -> Dataset | None:
     )
 
 
-async def _by(pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
-    """What a function gives, by a thread of the pool, which goes on where nobody waits any more."""
+def _calm(function: Callable[..., T], *arguments: Any) -> T:
+    """What a function gives, with few threads."""
+    import torch
 
-    def calm() -> T:
-        import torch
-
-        torch.set_num_threads(THREADS)
-        return function(*arguments)
-
-    return await asyncio.shield(asyncio.wrap_future(pool.submit(calm)))
+    torch.set_num_threads(THREADS)
+    return function(*arguments)
 
 
 def _json(value: Any) -> bytes:

@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
+from typing import Annotated
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import Field
 from torch import Tensor
 
+from ganvas import tensors
 from ganvas.errors import UserError
-from ganvas.files import replace
+from ganvas.registry import build, settings
 
 KEEP = 2
+Whole = Annotated[int, Field(ge=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-def save(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, str]) -> Path:
-    """Write the checkpoint of `step`; then drop all but the newest two."""
-    folder.mkdir(exist_ok=True)
-    path = folder / f"step-{step:09d}.safetensors"
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-    replace(path, lambda part: save_file(tensors, part, metadata=facts))
-    for old in sorted(folder.glob("step-*.safetensors"))[:-KEEP]:
+@settings
+class Facts:
+    """What moves and is no tensor.
+
+    Attributes:
+        step: the number of steps that were played.
+        seconds: that they took.
+        best: the smallest validation loss so far.
+        best_epoch: when that was.
+        stopped: whether patience has stopped the training.
+    """
+
+    step: Whole
+    seconds: Finite
+    best: Finite | None = None
+    best_epoch: Whole = 0
+    stopped: bool = False
+
+
+def save(folder: Path, moving: dict[str, Tensor], facts: Facts) -> Path:
+    """Write the checkpoint of `facts.step`; then drop all but the newest two."""
+    path = folder / f"step-{facts.step:09d}.safetensors"
+    tensors.save(path, moving, {name: json.dumps(value) for name, value in dataclasses.asdict(facts).items()})
+    for old in found(folder)[:-KEEP]:
         old.unlink()
     return path
 
 
-def load(path: Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a checkpoint whose names begin with `part`, named by what follows it; and its facts.
+def load(path: Path) -> tuple[dict[str, Tensor], Facts]:
+    """The tensors and facts of a checkpoint.
 
     Raises:
         UserError: the file is damaged.
     """
+    moving, text = tensors.load(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            names = [name for name in file.keys() if name.startswith(part)]  # noqa: SIM118
-            return {name.removeprefix(part): file.get_tensor(name) for name in names}, file.metadata()
-    except SafetensorError as error:
-        raise UserError(
-            f"{path} is damaged ({error}); remove it, and the run goes on from the checkpoint before it, or anew."
-        ) from error
+        return moving, build(Facts, {name: json.loads(value) for name, value in text.items()})
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}).") from error
+
+
+def found(folder: Path) -> list[Path]:
+    """The checkpoints in a run's folder of them, the newest last."""
+    return sorted(folder.glob("step-*.safetensors"))

@@ -11,32 +11,23 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from ganvas.arguments import device
 from ganvas.errors import UserError
 
 T = TypeVar("T")
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto": a GPU, else the CPU. Of several processes each gets the GPU of its local rank.
+    """The device of that name, see `ganvas.arguments.device`.
 
     Raises:
         UserError: there is none such here.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"--device {name} can't be used here: {str(error).splitlines()[0]} Take --device cpu."
-        ) from error
-    return device
+    found: torch.device = device(name)
+    return found
 
 
-def make_accelerator(device: torch.device) -> Accelerator:
+def make_accelerator(where: torch.device) -> Accelerator:
     """The processes of this run: one, or those that `torchrun` or `accelerate launch` started.
 
     Precision is not its business: it would be fixed for the life of the Python process.
@@ -44,7 +35,7 @@ def make_accelerator(device: torch.device) -> Accelerator:
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="OMP_NUM_THREADS")
-        return Accelerator(cpu=several and device.type == "cpu", device_placement=False, mixed_precision="no")
+        return Accelerator(cpu=several and where.type == "cpu", device_placement=False, mixed_precision="no")
 
 
 def on_main(accelerator: Accelerator, function: Callable[[], T]) -> T:

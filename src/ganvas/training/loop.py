@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from ganvas.data.loader import Batches, to_tensor
 from ganvas.devices import has_fast_bfloat16
 from ganvas.errors import UserError
 from ganvas.evaluate import average
+from ganvas.files import writing
 from ganvas.models import Model
 from ganvas.nets.layers import BatchNorm
 from ganvas.randomness import Draw, key
@@ -37,6 +40,8 @@ CHECKPOINT_SECONDS = 30.0
 VALIDATED = 100  # steps between two validations, at least, in a run of 20 epochs or more
 TIDY_STEPS = 100  # a moment that keeps 0.9 a step takes 173 from NEGLIGIBLE to the subnormal numbers
 NEGLIGIBLE = 1e-30
+HUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+STOPS = (signal.SIGINT, signal.SIGTERM, HUP)  # Ctrl-C, a scheduler's end, a terminal that is closed
 Report = Callable[[int, int, dict[str, float]], None]
 
 
@@ -167,27 +172,28 @@ class Game:
         self.window = {}
         return means
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """All that `restore` needs, as tensors and as text."""
+    def state(self) -> tuple[dict[str, Tensor], checkpoint.Facts]:
+        """All that `restore` needs."""
         tensors = {f"model/{name}": t for name, t in self.model.state_dict().items()}
         for name, optimizer in self.optimizers.items():
             for i, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{name}/{i}/{entry}": t for entry, t in state.items() if isinstance(t, Tensor)}
         tensors |= {f"window/{part}": value for part, value in self.window.items()}
-        facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "best_epoch": self.best_epoch}
-        facts["stopped"] = self.stopped
-        return tensors, {name: json.dumps(value) for name, value in facts.items()}
+        names = ("step", "seconds", "best", "best_epoch", "stopped")
+        return tensors, checkpoint.Facts(**{name: getattr(self, name) for name in names})
 
     def progress(self) -> dict[str, float]:
         """How far it came, and the seconds that it took, over all its parts if it was interrupted."""
         return {"step": self.step, "steps": self.steps, "seconds": round(self.seconds, 1)}
 
-    def restore(self, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
-        """Continue from what `state` gave."""
-        self.step, self.seconds, self.best, self.best_epoch = (
-            json.loads(facts[name]) for name in ("step", "seconds", "best", "best_epoch")
-        )
-        self.stopped = json.loads(facts.get("stopped", "false"))
+    def restore(self, tensors: dict[str, Tensor], facts: checkpoint.Facts) -> None:
+        """Continue from what `state` gave.
+
+        Raises:
+            UserError: it is another game's, or not all of it is there.
+        """
+        for name, value in dataclasses.asdict(facts).items():
+            setattr(self, name, value)
         self.model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
         device = self.model.device
         self.window = {n.removeprefix("window/"): t.to(device) for n, t in tensors.items() if n.startswith("window/")}
@@ -197,14 +203,19 @@ class Game:
             for place, tensor in tensors.items():
                 if place.startswith(f"optimizer/{name}/"):
                     _, _, i, entry = place.split("/")
+                    if tensor.dim() and tensor.shape != weights[int(i)].shape:
+                        raise UserError(f"{place} is {tuple(tensor.shape)}: it is another game's.")
                     if tensor.dim():
                         # Fused optimisers walk over memory: a moment must lie there as its weight does.
                         tensor = torch.empty_like(weights[int(i)]).copy_(tensor)
                     state.setdefault(int(i), {})[entry] = tensor
+            config = self.turns[name].optimizer
+            if self.step and not state and (config.name != "sgd" or config.momentum):
+                raise UserError(f"a checkpoint of step {self.step} has no moments of {name}'s optimiser.")
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def pictures(game: Game, folder: Path, epoch: int, model: Model | None = None) -> dict[str, NDArray[np.uint8]]:
+def pictures(game: Game, run: Run, epoch: int, model: Model | None = None) -> dict[str, NDArray[np.uint8]]:
     """Sample and reconstruction grids of an epoch, always from the same z and images; of `model` or the game's own.
 
     They are saved, and returned by the name of their folder, uint8 (H, W, C).
@@ -220,13 +231,16 @@ def pictures(game: Game, folder: Path, epoch: int, model: Model | None = None) -
         seen.append(model.reconstruct(seen[-1]))
         drawn["reconstructions"] = plots.rows(*seen)
     for name, picture in drawn.items():
-        plots.save(picture, folder / name / f"epoch-{epoch:04d}.png")
+        plots.save(picture, run.folder(name) / f"epoch-{epoch:04d}.png")
     return drawn
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[list[float]]:
-    """Collect the first Ctrl-C (or SIGTERM) instead of raising it; another one, a second later, raises at once."""
+    """Collect the first of STOPS instead of raising it; another one, a second later, raises at once.
+
+    A closed terminal that is ignored, as under nohup, stays so.
+    """
     asked: list[float] = []
 
     def ask(number: int, _: Any) -> None:
@@ -236,7 +250,8 @@ def stop_on_interrupt() -> Iterator[list[float]]:
         asked.append(time.monotonic())
 
     try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        wanted = [number for number in STOPS if number != HUP or signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, ask) for number in wanted}
     except ValueError:  # not in the main thread: Ctrl-C does not come here
         before = {}
     try:
@@ -250,7 +265,9 @@ class Log:
     """metrics.jsonl and, if asked, TensorBoard's event files; silent in all processes but the main one."""
 
     def __init__(self, run: Run, step: int, tensorboard: bool, main: bool) -> None:
-        self.file = (run.path / "metrics.jsonl").open("a", encoding="utf-8") if main else None
+        self.path = run.path / "metrics.jsonl"
+        # Without a buffer: what could not be written would be tried again at the end.
+        self.file = self.path.open("ab", buffering=0) if main else None
         self.board: Any = None
         if tensorboard and main:
             from torch.utils.tensorboard import SummaryWriter
@@ -267,10 +284,16 @@ class Log:
             self.board.close()
 
     def write(self, split: str, step: int, epoch: float, figures: dict[str, float]) -> None:
-        """Add a row."""
+        """Add a row.
+
+        Raises:
+            WriteError: there is no room for it.
+        """
         if self.file:
-            self.file.write(json.dumps({"step": step, "epoch": epoch, "split": split, **figures}) + "\n")
-            self.file.flush()
+            row = json.dumps({"step": step, "epoch": epoch, "split": split, **figures}).encode() + b"\n"
+            with writing(self.path):
+                if self.file.write(row) < len(row):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self.board:
             for name, value in figures.items():
                 self.board.add_scalar(f"{split}/{name}", value, step)
@@ -287,7 +310,7 @@ def save(game: Game, run: Run) -> None:
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
         raise UserError(f"{DIVERGED}a weight is no longer finite at step {game.step}{_last_good(run)}.")
     if game.accelerator.is_main_process:
-        checkpoint.save(run.path / "checkpoints", game.step, tensors, facts)
+        checkpoint.save(run.folder("checkpoints"), tensors, facts)
 
 
 def check(parts: dict[str, Tensor], game: Game, run: Run) -> None:
@@ -358,7 +381,7 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
                     report(game.step, game.steps, {**means, "images/s": speed})
             n = training.snapshots or 0
             if main and game.step * n // game.steps > (game.step - 1) * n // game.steps:
-                game.model.save(run.path / "snapshots" / f"step-{game.step:09d}")
+                game.model.save(run.folder("snapshots") / f"step-{game.step:09d}")
             if (rest == 0 and epoch % game.every == 0) or game.step == game.steps:
                 if figures := validate(game):
                     with game.model.calibrated(figures) as figures:
@@ -366,9 +389,9 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
                         if "loss" in figures and (game.best is None or figures["loss"] < game.best):
                             game.best, game.best_epoch = figures["loss"], epoch
                             if main:
-                                game.model.save(run.path / "checkpoints" / "best")
+                                game.model.save(run.folder("checkpoints") / "best")
                 if main:
-                    log.show(game.step, pictures(game, run.path, epoch))
+                    log.show(game.step, pictures(game, run, epoch))
                 if "loss" in figures and training.patience and epoch - game.best_epoch >= training.patience:
                     game.stopped = True
                     break

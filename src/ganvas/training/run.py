@@ -1,21 +1,28 @@
 """A run is a folder that a person can read.
 
-recipe.json, data.json (fingerprint, versions, machine), metrics.jsonl, state.json, samples/, reconstructions/,
-checkpoints/, snapshots/ where they are asked for, and at the end model/. Nothing in it is a pickle.
+recipe.json, data.json (fingerprint, versions, machine), metrics.jsonl, state.json, sessions.jsonl (who trained from
+which step on), samples/, reconstructions/, checkpoints/, snapshots/ where they are asked for, and at the end model/.
+Nothing in it is a pickle.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from ganvas.errors import UserError
-from ganvas.files import existing, read_json, write_text
+from ganvas.files import existing, read_json, write_text, writing
 from ganvas.models import MODELS, Model
 from ganvas.recipe import Recipe, from_json
-from ganvas.training import stored
+from ganvas.registry import explain
+from ganvas.training import checkpoint, stored
+from ganvas.training.place import Place, held
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,21 +30,81 @@ if TYPE_CHECKING:
     from ganvas.data import Dataset
     from ganvas.training.watch import Finding
 
+log = logging.getLogger("ganvas")
+_known = dataclass(config=ConfigDict(strict=True, extra="ignore"))
+
+
+@_known
+class _State:
+    """What state.json holds."""
+
+    state: Literal["new", "running", "interrupted", "failed", "finished"]
+    step: Annotated[int, Field(ge=0)]
+    steps: Annotated[int, Field(ge=1)] | None = None
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    test: dict[str, float] | None = None
+    message: str = ""
+
+
+@_known
+class _Data:
+    """What data.json holds."""
+
+    fingerprint: str
+    shape: list[Annotated[int, Field(ge=1)]]
+    preparation: str = ""
+    chosen: list[str] = Field(default_factory=list)
+    versions: dict[str, str] = Field(default_factory=dict)
+    machine: dict[str, Any] = Field(default_factory=dict)
+
 
 class Run:
     """A run's folder, which is taken wherever its path is.
 
-    Attributes:
+    Args:
         path: the folder.
+        place: where it is claimed already.
 
     Raises:
         UserError: there is no such folder, or no run in it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = existing(path)
-        if not (self.path / "recipe.json").is_file():
-            raise UserError(f"{self.path} is no run: it has no recipe.json.")
+    def __init__(self, path: str | os.PathLike[str], place: Place | None = None) -> None:
+        self._path, self._place = existing(path), place
+        if not (self._path / "recipe.json").is_file():
+            raise UserError(f"{self._path} is no run: it has no recipe.json.")
+
+    @property
+    def path(self) -> Path:
+        """The folder. While this process trains there it is followed when it is renamed.
+
+        Raises:
+            UserError: it was deleted meanwhile.
+        """
+        if self._place:
+            self._path = self._place.now()
+        return self._path
+
+    def folder(self, name: str) -> Path:
+        """A folder in it, which is made if there is none; the run's own is not made again."""
+        path = self.path / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def claim(self) -> None:
+        """Train here, which no other process does until `leave`.
+
+        Raises:
+            UserError: another one does.
+        """
+        if not self._place:
+            self._place = Place(self._path)
+
+    def leave(self) -> None:
+        """Let others train here."""
+        if self._place:
+            self._place.leave()
+            self._place = None
 
     def __repr__(self) -> str:
         recipe, state = self.recipe, self.state
@@ -57,7 +124,11 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """What was asked for."""
-        return from_json((self.path / "recipe.json").read_text(encoding="utf-8"), MODELS)
+        file = self.path / "recipe.json"
+        try:
+            return from_json(file.read_text(encoding="utf-8"), MODELS)
+        except (UnicodeDecodeError, RecursionError, UserError) as error:
+            raise UserError(f"{file} can't be used: {error}") from error
 
     @property
     def model(self) -> Model:
@@ -66,8 +137,8 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl."""
-        return [json.loads(line) for line in self._whole_lines()]
+        """The rows of metrics.jsonl; a line that is damaged is left out, which is said."""
+        return [row for _, row in self._rows()]
 
     @property
     def history(self) -> Any:
@@ -103,8 +174,7 @@ class Run:
     @property
     def data(self) -> dict[str, Any]:
         """{"fingerprint", "shape", "preparation", "versions", "machine"} of what it was trained on, and with."""
-        facts: dict[str, Any] = read_json(self.path / "data.json")
-        return facts
+        return _read(self.path / "data.json", _Data)
 
     def dataset(self, binarise: bool = False) -> Dataset:
         """What it was trained on; `binarise`: each pixel drawn once as black or white."""
@@ -118,9 +188,15 @@ class Run:
 
     @property
     def state(self) -> dict[str, Any]:
-        """{"state": "running", "interrupted", "failed" or "finished", "step", "steps", ...}."""
+        """{"state": "running", "interrupted", "failed" or "finished", "step", "steps", ...}.
+
+        A run that was killed could not write it down: it is "interrupted".
+        """
         file = self.path / "state.json"
-        return read_json(file) if file.is_file() else {"state": "new", "step": 0}
+        state = _read(file, _State) if file.is_file() else {"state": "new", "step": 0}
+        if state["state"] == "running" and not held(self.path):
+            state["state"] = "interrupted"
+        return state
 
     def note(self, **state: Any) -> None:
         """Write the state."""
@@ -128,32 +204,103 @@ class Run:
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the rows after `step`, and a half-written one: they will be made again."""
-        kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= step]
+        kept = [line for line, row in self._rows() if row["step"] <= step]
         write_text(self.path / "metrics.jsonl", "".join(kept))
 
-    def _whole_lines(self) -> list[str]:
-        file = self.path / "metrics.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
-        return [line for line in lines if line.endswith("\n")]
+    def _rows(self) -> list[tuple[str, dict[str, Any]]]:
+        """The whole lines of metrics.jsonl, and what they say."""
+        file, found, damaged = self.path / "metrics.jsonl", [], 0
+        text = file.read_bytes() if file.is_file() else b""
+        for line in text.splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                row = _row(line)
+                if row is None:
+                    damaged += 1
+                else:
+                    found.append((line.decode(), row))
+        if damaged:
+            log.warning("%s: %d damaged line%s left out.", file, damaged, " is" if damaged == 1 else "s are")
+        return found
 
     @property
     def checkpoint(self) -> Path | None:
         """The newest checkpoint, if there is one."""
-        found = sorted((self.path / "checkpoints").glob("step-*.safetensors"))
+        found = checkpoint.found(self.path / "checkpoints")
         return found[-1] if found else None
+
+    def sound(self) -> Path | None:
+        """The newest checkpoint that can be read; those that can't are put aside, which is said."""
+        while path := self.checkpoint:
+            try:
+                checkpoint.load(path)
+                return path
+            except UserError as error:
+                aside = path.with_suffix(".damaged")
+                path.replace(aside)
+                before = self.checkpoint
+                on = f"from {before.name}" if before else "from its beginning"
+                log.warning("%s It is kept as %s, and the run goes on %s.", error, aside.name, on)
+        return None
+
+    def begin(self, step: int, facts: dict[str, Any]) -> None:
+        """Note that a process trains from `step` on, and say what differs from the one before it."""
+        file = self.path / "sessions.jsonl"
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+        try:
+            before = json.loads(lines[-1])["machine"]
+            differs = [(name, before[name], value) for name, value in facts["machine"].items() if before[name] != value]
+        except (LookupError, TypeError, ValueError):
+            differs = []
+        if differs:
+            said = ", ".join(f"{name} {now} (before: {was})" for name, was, now in differs)
+            log.warning("%s: what follows agrees with an unbroken run to rounding, not to the last bit.", said)
+        write_text(file, "\n".join([*lines, json.dumps({"step": step, **facts})]) + "\n")
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A row of metrics; None for what is none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    kinds = {"step": int, "epoch": int | float, "split": str}
+    return row if isinstance(row, dict) and all(isinstance(row.get(name), it) for name, it in kinds.items()) else None
+
+
+def _read(path: Path, kind: type) -> dict[str, Any]:
+    """A JSON file that holds this.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        value: dict[str, Any] = read_json(path)
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}.") from error
+    try:
+        TypeAdapter(kind).validate_json(json.dumps(value))  # where a list of numbers has to be one
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged: {explain(error)}") from error
+    return value
 
 
 def create(path: Path, recipe: Recipe, facts: dict[str, Any]) -> Run:
-    """Make a run's folder.
+    """Make a run's folder, claimed before anything is written in it.
 
     Raises:
-        UserError: the folder holds a run already.
+        UserError: the folder holds a run already, or another process begins one there.
     """
-    if (path / "recipe.json").exists():
-        raise UserError(
-            f"{path} holds a run already: continue it with `ganvas train --resume {path}`, or take another --out."
-        )
-    path.mkdir(parents=True, exist_ok=True)
-    write_text(path / "data.json", json.dumps(facts, indent=2) + "\n")
-    write_text(path / "recipe.json", recipe.to_json())
-    return Run(path)
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    place = Place(path)
+    try:
+        if (path / "recipe.json").exists():
+            raise UserError(
+                f"{path} holds a run already: continue it with `ganvas train --resume {path}`, or take another --out."
+            )
+        write_text(path / "data.json", json.dumps(facts, indent=2) + "\n")
+        write_text(path / "recipe.json", recipe.to_json())
+        return Run(path, place)
+    except BaseException:
+        place.leave()
+        raise

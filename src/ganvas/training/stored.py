@@ -55,7 +55,7 @@ def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
     for file in found:
         try:
             best = file.parent.name == "best"
-            model = models.load(file.parent) if best else _model(run, file)
+            model = models.load(file.parent) if best else of_checkpoint(run, file)
         except FileNotFoundError:  # a training drops all but its two newest checkpoints
             continue
         except UserError as error:
@@ -68,21 +68,21 @@ def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
     raise UserError(f"{folder} has no model and {what}: train it with `ganvas train --resume {folder}`.")
 
 
-def _model(run: Run, file: Path) -> Model:
+def of_checkpoint(run: Run, file: Path) -> Model:
     """That of a checkpoint.
 
     Raises:
         UserError: it is damaged, or another run's.
     """
+    from ganvas import tensors
     from ganvas.models.base import FAMILIES
-    from ganvas.training import checkpoint
 
     config = run.recipe.model
     model = FAMILIES[type(config)](config, tuple(run.data["shape"]))
-    weights, _ = checkpoint.load(file, "model/")
+    weights, _ = tensors.load(file, "model/")
     try:
         model.load_state_dict(weights)
-    except RuntimeError as error:
+    except UserError as error:
         raise UserError(f"{file} does not fit its recipe.json: {error}") from error
     return model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import inspect
@@ -15,23 +16,25 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from filelock import FileLock, Timeout
+from accelerate import Accelerator
 
 import ganvas
 from ganvas import notebook, threads
+from ganvas.arguments import DeviceName, OutFolder, Source, checked
 from ganvas.data import Dataset, load
+from ganvas.data.ranges import Asked
 from ganvas.errors import UserError, unknown
-from ganvas.files import write_text
+from ganvas.files import WriteError, write_text
 from ganvas.models import Model
 from ganvas.models import load as load_model
 from ganvas.models.base import FAMILIES
 from ganvas.provenance import machine
 from ganvas.recipe import Facts, Recipe
 from ganvas.recipes import RECIPES
-from ganvas.registry import build, parameters
+from ganvas.registry import Count, Positive, Seed, build, parameters
 from ganvas.training import checkpoint, engine, stored
 from ganvas.training.loop import Game, Report, pictures, play, validate
 from ganvas.training.run import Run, create
@@ -45,31 +48,32 @@ def quiet(step: int, steps: int, row: dict[str, float]) -> None:
     """Report nothing."""
 
 
+@checked
 def train(
     recipe: str | Recipe,
     *,
-    data: Any = None,
+    data: Source = None,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     labels: Any = None,
-    range: tuple[float, float] | None = None,
-    limit: int | None = None,
+    range: Asked = None,
+    limit: Count | None = None,
     binarise: bool | None = None,
     stream: bool | None = None,
     strict: bool = False,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    minutes: float | None = None,
-    lr: float | None = None,
-    schedule: str | None = None,
-    patience: int | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    precision: str | None = None,
-    snapshots: int | None = None,
+    epochs: Count | None = None,
+    batch_size: Count | None = None,
+    minutes: Positive | None = None,
+    lr: Positive | None = None,
+    schedule: Literal["constant", "cosine"] | None = None,
+    patience: Count | None = None,
+    seed: Seed | None = None,
+    device: DeviceName | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] | None = None,
+    snapshots: Count | None = None,
     init: str | os.PathLike[str] | None = None,
     tensorboard: bool = False,
-    out: str | os.PathLike[str] | None = None,
+    out: OutFolder | None = None,
     report: Report | None = None,
     **settings: Any,
 ) -> Run:
@@ -167,14 +171,26 @@ def train(
         for line in facts.chosen:
             log.info("%s", line)
 
+    begun: list[Run] = []  # which is claimed already, by the main process
+
     def start() -> Path:
         stamp = datetime.datetime.now().strftime("%Y%m%d")
         path = Path(out) if out else Path("runs") / f"{stamp}-{made.name}-{dataset.name}-{secrets.token_hex(3)}"
         about = {"fingerprint": dataset.fingerprint, "shape": dataset.shape, "preparation": dataset.preparation}
-        versions = {"ganvas": ganvas.__version__, "torch": torch.__version__, "python": platform.python_version()}
-        return create(path, made, {**about, "chosen": facts.chosen, "versions": versions, "machine": machine()}).path
+        own = {"chosen": facts.chosen, "versions": _versions(), "machine": machine()}
+        begun.append(create(path, made, {**about, **own}))
+        return begun[0].path
 
-    return _finish(game, Run(engine.on_main(game.accelerator, start)), report, tensorboard)
+    path = engine.on_main(game.accelerator, start)
+    run = begun[0] if begun else Run(path)
+    try:
+        return _finish(game, run, report, tensorboard)
+    finally:
+        run.leave()
+
+
+def _versions() -> dict[str, str]:
+    return {"ganvas": ganvas.__version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def _made(recipe: str | Recipe, settings: dict[str, Any], facts: Facts | None = None) -> Recipe:
@@ -233,28 +249,44 @@ def resume(path: str | os.PathLike[str], report: Report | None = None, epochs: i
         UserError: the run is being trained now, its data has changed, or it has done more epochs than that.
     """
     run = Run(path)
-    recipe, finished = run.recipe, run.state["state"] == "finished"
-    if finished and epochs is None:
+    if epochs is None and run.state["state"] == "finished":
         return run
-    if finished and not run.checkpoint:
+    where = engine.choose_device(run.recipe.training.device)
+    accelerator = engine.make_accelerator(where)
+    engine.on_main(accelerator, run.claim)
+    try:
+        game = _game(run, where, accelerator, epochs)
+        return _finish(game, run, report, (run.path / "tensorboard").is_dir(), prolong=epochs is not None)
+    finally:
+        run.leave()
+
+
+def _game(run: Run, where: torch.device, accelerator: Accelerator, epochs: int | None) -> Game:
+    """A run's game at its newest sound checkpoint, as long as it was to be or is to be now.
+
+    Raises:
+        UserError: its data has changed, or it is finished and nothing is left to train on from.
+    """
+    recipe, newest = run.recipe, engine.on_main(accelerator, run.sound)
+    if run.state["state"] == "finished" and not newest:
         raise UserError(
             f"{run.path} has no checkpoint to train on from; a new run may begin with its weights: "
             f"ganvas train {recipe.name} --init {run.path}"
         )
     if epochs is not None:
         recipe = dataclasses.replace(recipe, training=_replace(recipe.training, {"epochs": epochs, "steps": None}))
-    where = engine.choose_device(recipe.training.device)
     # Sums over other numbers of threads differ in their last digits; more threads than cores only slow each other.
     if began_with := run.data.get("machine", {}).get("threads"):
         torch.set_num_threads(min(began_with, threads.granted()))
     dataset = run.dataset()
     if dataset.fingerprint != run.data["fingerprint"]:
         raise UserError(f"the data of {run.path} has changed: {recipe.data.source} is not what it was trained on.")
-    game = Game(make_model(recipe, dataset, where), recipe, dataset, engine.make_accelerator(where))
-    if not run.checkpoint:
+    game = Game(make_model(recipe, dataset, where), recipe, dataset, accelerator)
+    if newest:
+        game.restore(*checkpoint.load(newest))
+    else:
         _begin_with(game)
-    tensorboard = (run.path / "tensorboard").is_dir()
-    return _finish(game, run, report, tensorboard, prolong=epochs is not None)
+    return game
 
 
 def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
@@ -319,60 +351,61 @@ def _prolonged(game: Game, run: Run) -> Callable[[], None]:
         # Killed between any two of these, it resumes: to where it was finished before, or as it is asked to now.
         run.note(**{**run.state, "state": "interrupted"})
         if patient:
-            checkpoint.save(run.path / "checkpoints", game.step, *game.state())
+            checkpoint.save(run.folder("checkpoints"), *game.state())
         write_text(run.path / "recipe.json", game.recipe.to_json())
 
     return write
 
 
 def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool, prolong: bool = False) -> Run:
-    """Play from the newest checkpoint to the end, then measure the best model and store it."""
+    """Play a game of a claimed run to the end, then measure the best model and store it."""
     if report is None and notebook.running():
         with notebook.bar(run.data.get("chosen", ())) as shown:
             return _finish(game, run, shown, tensorboard, prolong)
-    report = report or quiet
-    main = game.accelerator.is_main_process
-    lock = FileLock(run.path / ".lock")
+    main, on_main = game.accelerator.is_main_process, partial(engine.on_main, game.accelerator)
+    write_length = _prolonged(game, run) if prolong else lambda: None
 
     def begin() -> None:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(f"{run.path} is being trained by another process.") from error
         write_length()
-        run.truncate_metrics(int(found[1]["step"]) if found else 0)
+        run.truncate_metrics(game.step)
+        run.begin(game.step, {"machine": machine(), "versions": _versions(), "processes": game.world})
         run.note(state="running", **game.progress())
 
-    found = checkpoint.load(run.checkpoint) if run.checkpoint else None
-    if found:
-        game.restore(*found)
-    write_length = _prolonged(game, run) if prolong else lambda: None
     game.accelerator.wait_for_everyone()  # nobody reads any more what the main process writes now
-    engine.on_main(game.accelerator, begin)
+    on_main(begin)
     try:
-        if play(game, run, report, tensorboard=tensorboard) == "interrupted":
+        if play(game, run, report or quiet, tensorboard=tensorboard) == "interrupted":
             return run
-        best = run.path / "checkpoints" / "best"
-        game.accelerator.wait_for_everyone()
-        model = load_model(best, game.model.device) if best.is_dir() else game.model
-        made = model.finished(game.data, game.recipe.training.seed)
-        if main and made is not model:  # the last pictures are of what is stored
-            pictures(game, run.path, math.ceil(game.step / game.epoch_steps), made)
-        model = made
+        kept = _kept(game, on_main(lambda: run.path) / "checkpoints" / "best")
+        model = kept.finished(game.data, game.recipe.training.seed)
+        if main and model is not kept:  # the last pictures are of what is stored
+            pictures(game, run, math.ceil(game.step / game.epoch_steps), model)
         figures = validate(game, "test", model)
         if main:
-            model.save(run.path / "model")
+            model.save(run.folder("model"))
             write_text(run.path / "model" / "README.md", _card(game, figures))
             run.note(state="finished", **game.progress(), test=figures)
     except BaseException as error:
+        message = str(error) or type(error).__name__
         if main:
-            message = str(error) or type(error).__name__
-            run.note(state="failed", **game.progress(), message=message)
+            with contextlib.suppress(UserError):  # where nothing can be written, its lock tells that nobody trains it
+                run.note(state="failed", **game.progress(), message=message)
+        if isinstance(error, WriteError):
+            raise WriteError(f"{message} Then go on with: ganvas train --resume {run.path}") from error
         raise
-    finally:
-        lock.release()
     game.accelerator.wait_for_everyone()
     return run
+
+
+def _kept(game: Game, best: Path) -> Model:
+    """The model that a run ends with: the best one that was validated, or where there is none the last one."""
+    game.accelerator.wait_for_everyone()
+    if best.is_dir():
+        try:
+            return load_model(best, game.model.device)
+        except UserError as error:
+            log.warning("%s The model of the last step is kept instead.", error)
+    return game.model
 
 
 def _card(game: Game, figures: dict[str, float]) -> str:

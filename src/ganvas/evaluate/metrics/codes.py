@@ -56,7 +56,8 @@ def _best_probe(codes: list[Array], labels: list[Labels]) -> Array:
 
 
 def _neighbours(codes: list[Array], labels: list[Labels]) -> Array:
-    return np.equal(k_nearest(codes[0], labels[0], codes[2]), labels[2])
+    found: Array = np.equal(k_nearest(codes[0], labels[0], codes[2]), labels[2])
+    return found
 
 
 def _codes(split: Split, encode: Callable[[Array], Array], what: str) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ganvas.errors import UserError
 from ganvas.files import read_json, write_text
 from ganvas.training import stored
 from ganvas.training.run import Run
@@ -40,8 +42,9 @@ class Watch:
         self.game, self.run, self.write = game, run, write
         looked = [int(row["step"]) for row in run.metrics if row["split"] == "watch"]
         self.next = self._after(looked[-1]) if looked else min(FIRST, -(-game.steps // MOST))
-        told = run.path / "findings.json"
-        self.said = {finding["name"] for finding in read_json(told)} if told.is_file() else set()
+        self.said: set[str] = set()
+        with contextlib.suppress(OSError, UserError, TypeError, KeyError):  # without it, or damaged, all is said again
+            self.said = {finding["name"] for finding in read_json(run.path / "findings.json")}
         self.probe: Probe | None = None
         self.began, self.first = time.monotonic(), game.step
         self.spent, self.cost = 0.0, 0.0
