@@ -201,8 +201,8 @@ class Watcher:
         if self._deaf > limit:
             address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
             return (
-                f"what keeps the {self.world} processes together, at {address}, has not answered for {limit:g} s: its "
-                f"machine is lost, or the way to it{self._of(0)}."
+                f"process 0 of {self.world}{self._of(0)}, and with it what tells of the others, at {address}, has not "
+                f"answered for {limit:g} s: it was killed, or its machine is lost, or the way to it."
             )
         for r, quiet in self._quiet.items():
             life = self.seen.get(r)
@@ -219,7 +219,7 @@ class Watcher:
         life = self.seen.get(r)
         if life is None:
             return ""
-        when = "before its first step" if life.step is None else f"step {life.step:,}"
+        when = "last seen before its first step" if life.step is None else f"last seen at step {life.step:,}"
         return f" (pid {life.pid} on {life.host}, {when})"
 
     def _aloud(self) -> bool:
