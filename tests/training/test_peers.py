@@ -1,8 +1,10 @@
 """Trainings of two processes of which one dies, launched as on two machines: each has a launcher of its own."""
 
 import contextlib
+import dataclasses
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -11,27 +13,36 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
+from ganvas.training import checkpoint
 from ganvas.training.run import Run
 
 Launch = Callable[..., list[subprocess.Popen[str]]]
 FLAGS = ["train", "vae", "--data", "digits", "--batch-size", "64", "--precision", "float32", "--device", "cpu"]
 FLAGS += ["--hidden", "16", "--latent-dim", "2", "--fit", "0"]
-# Sends itself a signal at a step, once; every step is in a checkpoint.
+# Of one process something becomes at a step, once; every step is in a checkpoint.
 DYING = """
-import os, sys
+import os, signal, sys, time
 from pathlib import Path
 from ganvas.cli import main
+from ganvas.errors import UserError
 from ganvas.training import loop, peers
 
 def at(step, before=peers.at):
     before(step)
-    number, rank, when, once = sys.argv[1:5]
+    what, rank, when, once = sys.argv[1:5]
     if os.environ["RANK"] == rank and step == int(when) and not Path(once).exists():
         Path(once).touch()
-        os.kill(os.getpid(), int(number))
+        if what == "is slow":
+            time.sleep(4)
+        elif what == "refuses":
+            raise UserError("its images are gone.")
+        else:
+            os.kill(os.getpid(), signal.Signals[what])
 
 peers.at, loop.CHECKPOINT_SECONDS = at, 0.0
 sys.exit(main(sys.argv[5:]))
@@ -45,21 +56,15 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def script(tmp_path: Path) -> Path:
-    path = tmp_path / "dying.py"
-    path.write_text(DYING)
-    return path
-
-
-@pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Launch]:
     """Starts a launcher for each of two machines; what they leave is killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*words: str, launcher: tuple[str, ...] = (), **environment: str) -> list[subprocess.Popen[str]]:
-        address = ["--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={free_port()}", *launcher]
-        for machine in range(2):
-            command = [sys.executable, "-m", "torch.distributed.run", f"--node-rank={machine}", *address, *words]
+        address = launcher or ("--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={free_port()}")
+        for machine in range(1 if "--standalone" in launcher else 2):
+            own = [] if launcher else [f"--node-rank={machine}"]
+            command = [sys.executable, "-m", "torch.distributed.run", *address, *own, *words]
             started.append(
                 subprocess.Popen(
                     command,
@@ -83,27 +88,98 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         process.communicate()
 
 
+def dying(what: str, rank: int, step: int, tmp_path: Path) -> list[str]:
+    (tmp_path / "dying.py").write_text(DYING)
+    return [str(tmp_path / "dying.py"), what, str(rank), str(step), str(tmp_path / "once"), *FLAGS]
+
+
+def said(printed: str) -> list[str]:
+    return [line for line in printed.splitlines() if line.startswith("ganvas: ")]
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the children of a process in /proc")
 @pytest.mark.parametrize("victim", [0, 1])
-@pytest.mark.parametrize(("number", "said"), [(signal.SIGKILL, ""), (signal.SIGSTOP, "no sign of life")])
-def test_one_that_is_lost_ends_the_other_which_names_it(
-    number: int, said: str, victim: int, launch: Launch, script: Path, tmp_path: Path
-) -> None:
-    words = [str(script), str(int(number)), str(victim), "30", str(tmp_path / "once")]
+@pytest.mark.parametrize("what", ["SIGKILL", "SIGSTOP", "refuses"])
+def test_one_that_is_lost_ends_the_other_which_names_it(what: str, victim: int, launch: Launch, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    both = launch(*words, *FLAGS, "--epochs", "1000", "--out", str(out), GANVAS_SILENCE="3")
+    words = [*dying(what, victim, 30, tmp_path), "--epochs", "1000", "--out", str(out)]
+    left = launch(*words, GANVAS_SILENCE="3")[1 - victim]
     while not (tmp_path / "once").exists():
-        assert both[1 - victim].poll() is None, both[1 - victim].communicate()
+        assert left.poll() is None, left.communicate()
         time.sleep(0.05)
     began = time.monotonic()
-    printed = both[1 - victim].communicate(timeout=45)[1]
-    print(time.monotonic() - began, printed)
+    printed = left.communicate(timeout=45)[1]
     assert time.monotonic() - began < 30
-    assert both[1 - victim].returncode == 1
-    (line,) = [line for line in printed.splitlines() if line.startswith("ganvas: ")]
-    named = rf"ganvas: process {victim} of 2 \(pid \d+ on {re.escape(socket.gethostname())}, last seen at step \d+\)"
-    assert re.match(named, line) and said in line and f"ganvas train --resume {out}" in line
+    assert left.returncode == 1
+    (line,) = said(printed)
+    who = f"process {victim} of 2"
+    assert re.match(rf"ganvas: {who} \(pid \d+ on {re.escape(socket.gethostname())}, last seen at step \d+\)", line)
+    assert f"ganvas train --resume {out}" in line
+    assert (
+        what == "SIGKILL" or {"SIGSTOP": "no sign of life", "refuses": "has ended: its images are gone."}[what] in line
+    )
     if victim == 1:  # the one that writes is left
         state = json.loads((out / "state.json").read_text())
-        assert state["state"] == "failed" and state["step"] == 30 and "process 1 of 2" in state["message"]
+        assert state["state"] == "failed" and state["step"] == 30 and who in state["message"]
         assert Run(out).checkpoint == out / "checkpoints" / "step-000000030.safetensors"
+
+
+def test_one_that_takes_longer_than_that_is_waited_for(launch: Launch, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = [*dying("is slow", 0, 5, tmp_path), "--epochs", "1", "--out", str(out)]
+    for process in launch(*words, GANVAS_SILENCE="1"):
+        printed = process.communicate(timeout=60)[1]
+        assert process.returncode == 0, printed
+    assert (tmp_path / "once").exists() and Run(out).state["state"] == "finished"
+
+
+def everything(run: Run) -> dict[str, Any]:
+    """All that an unbroken run and a broken one have in common."""
+    assert run.checkpoint and run.state["state"] == "finished"
+    moving, facts = checkpoint.load(run.checkpoint)
+    weights = load_file(run.path / "model" / "model.safetensors")
+    rows = [row for row in run.metrics if row["split"] != "watch"]
+    return {
+        "weights": {name: tensor.numpy().tobytes() for name, tensor in {**moving, **weights}.items()},
+        "facts": dataclasses.replace(facts, seconds=0.0),
+        "rows": [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows],
+        "state": {name: value for name, value in run.state.items() if name != "seconds"},
+    }
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("machines", [1, 2])
+def test_a_launcher_that_starts_all_again_goes_on_to_the_same_bits(
+    machines: int, victim: int, launch: Launch, tmp_path: Path
+) -> None:
+    """On one machine without --out, where the folder is named by the launch."""
+    step = random.randrange(1, 44)
+    launcher = ["--standalone", "--nproc-per-node=2", "--max-restarts=2"]
+    out = []
+    if machines == 2:
+        launcher = ["--nnodes=2", "--max-restarts=2", "--rdzv-backend=c10d", "--rdzv-id=both"]
+        launcher += [f"--rdzv-endpoint=127.0.0.1:{free_port()}"]
+        out = ["--out", str(tmp_path / "runs" / "it")]
+    words = [*dying("SIGKILL", victim, step, tmp_path), "--epochs", "2", *out]
+    for process in launch(*words, launcher=tuple(launcher), GANVAS_SILENCE="3"):
+        printed = process.communicate(timeout=100)[1]
+        assert process.returncode == 0, printed
+    assert (tmp_path / "once").exists(), step
+    (path,) = (tmp_path / "runs").iterdir()
+    sessions = [json.loads(line)["step"] for line in (path / "sessions.jsonl").read_text().splitlines()]
+    assert sessions in ([0, step], [0, step - 1]), "it went on from its last checkpoint"
+    whole = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "ganvas",
+        *FLAGS,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*whole, "--epochs", "2", "--out", str(tmp_path / "whole")], check=True, timeout=100, env=environment
+    )
+    assert everything(Run(path)) == everything(Run(tmp_path / "whole")), step

@@ -6,6 +6,7 @@ on giving signs. One that gives none was killed, or stopped, or its machine is g
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import functools
 import hashlib
@@ -104,6 +105,7 @@ def meet(backend: str) -> Meeting:
             own, *_ = next(rendezvous("env://", timeout=patience))
             own = dist.PrefixStore(f"{name}/group", own)  # type: ignore[attr-defined]
             dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=FOREVER)
+            atexit.register(_part)
     except dist.DistError as error:
         where = f"{os.environ['MASTER_ADDR']}:{os.environ.get('MASTER_PORT')}"
         raise LostError(
@@ -111,6 +113,12 @@ def meet(backend: str) -> Meeting:
             f"up: start all of them within {ARRIVE:g} s, with an address that each machine reaches."
         ) from error
     return Meeting(rank, world, dist.PrefixStore(name, store))  # type: ignore[attr-defined]
+
+
+def _part() -> None:
+    """End the group while Python still runs: its threads may abort a process that Python has left already."""
+    if dist.is_initialized() and not _broke:
+        dist.destroy_process_group()
 
 
 class Life(NamedTuple):
@@ -261,6 +269,7 @@ class Watcher:
 
 _watcher: Watcher | None = None
 _trainings = 0
+_broke = False  # a training has ended by an error: others may be gone, and parting would wait for them
 
 
 def _broken(error: BaseException) -> bool:
@@ -321,12 +330,12 @@ def watched(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        global _scopes
+        global _scopes, _broke
         _scopes += 1
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            why = explained(error)
+            why, _broke = explained(error), True
             _leave(str(why) or type(why).__name__)
             if why is error:
                 raise
