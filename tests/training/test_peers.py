@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from ganvas.training import checkpoint
+import ganvas
+from ganvas.errors import UserError
+from ganvas.training import checkpoint, peers
 from ganvas.training.run import Run
 
 Launch = Callable[..., list[subprocess.Popen[str]]]
@@ -115,9 +118,8 @@ def test_one_that_is_lost_ends_the_other_which_names_it(what: str, victim: int, 
     who = f"process {victim} of 2"
     assert re.match(rf"ganvas: {who} \(pid \d+ on {re.escape(socket.gethostname())}, last seen at step \d+\)", line)
     assert f"ganvas train --resume {out}" in line
-    assert (
-        what == "SIGKILL" or {"SIGSTOP": "no sign of life", "refuses": "has ended: its images are gone."}[what] in line
-    )
+    why = {"SIGKILL": "", "SIGSTOP": "has given no sign of life", "refuses": "has ended: its images are gone."}
+    assert why[what] in line
     if victim == 1:  # the one that writes is left
         state = json.loads((out / "state.json").read_text())
         assert state["state"] == "failed" and state["step"] == 30 and who in state["message"]
@@ -147,13 +149,22 @@ def everything(run: Run) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ganvas"]
+    command += [*FLAGS, "--epochs", "2", "--out", str(out)]
+    subprocess.run(command, check=True, timeout=100, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return Run(out)
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 @pytest.mark.parametrize("machines", [1, 2])
 def test_a_launcher_that_starts_all_again_goes_on_to_the_same_bits(
-    machines: int, victim: int, launch: Launch, tmp_path: Path
+    machines: int, victim: int, launch: Launch, unbroken: Run, tmp_path: Path
 ) -> None:
     """On one machine without --out, where the folder is named by the launch."""
-    step = random.randrange(1, 44)
+    step = random.randrange(1, 40)
     launcher = ["--standalone", "--nproc-per-node=2", "--max-restarts=2"]
     out = []
     if machines == 2:
@@ -168,18 +179,60 @@ def test_a_launcher_that_starts_all_again_goes_on_to_the_same_bits(
     (path,) = (tmp_path / "runs").iterdir()
     sessions = [json.loads(line)["step"] for line in (path / "sessions.jsonl").read_text().splitlines()]
     assert sessions in ([0, step], [0, step - 1]), "it went on from its last checkpoint"
-    whole = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "-m",
-        "ganvas",
-        *FLAGS,
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [*whole, "--epochs", "2", "--out", str(tmp_path / "whole")], check=True, timeout=100, env=environment
-    )
-    assert everything(Run(path)) == everything(Run(tmp_path / "whole")), step
+    assert everything(Run(path)) == everything(unbroken), step
+
+
+def stop_at(wanted: int) -> Any:
+    def report(step: int, *_: Any) -> None:
+        if step == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return report
+
+
+DATA = np.random.default_rng(0).integers(0, 256, (60, 6, 6), dtype=np.uint8)
+TINY: dict[str, Any] = {"data": DATA, "batch_size": 12, "hidden": (8,), "latent_dim": 2, "fit": 0, "device": "cpu"}
+
+
+@pytest.mark.parametrize("length", [{"epochs": 6}, {"minutes": 0.02}], ids=["epochs", "minutes"])
+def test_the_same_launch_goes_on_with_the_same_training_alone(
+    length: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "first")
+    settings = {**TINY, **length, "out": tmp_path / "run"}
+    begun = ganvas.train("vae", report=stop_at(8), **settings)
+    assert begun.state["state"] == "interrupted" and begun.state["step"] == 8
+    for other in ({"lr": 0.5}, {"seed": 1}, {"latent_dim": 3}):
+        with pytest.raises(UserError, match="holds a run already"):
+            ganvas.train("vae", **{**settings, **other})
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "second")
+    with pytest.raises(UserError, match="holds a run already"):
+        ganvas.train("vae", **settings)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "first")
+    ended = ganvas.train("vae", **settings)
+    assert ended.state["state"] == "finished" and ended.state["steps"] == begun.state["steps"]
+    sessions = [json.loads(line)["step"] for line in (ended.path / "sessions.jsonl").read_text().splitlines()]
+    assert sessions == [0, 8]
+
+
+def test_a_launch_finds_its_folder_again_and_each_training_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")  # the launchers' default
+    begun = ganvas.train("vae", report=stop_at(8), epochs=6, **TINY)
+    other = ganvas.train("vae", report=stop_at(8), epochs=6, seed=1, **TINY)
+    assert begun.path != other.path
+    begun.path.rename(yesterday := begun.path.with_name(f"20200101{begun.path.name[8:]}"))
+    ended = ganvas.train("vae", epochs=6, **TINY)
+    assert ended.path == yesterday
+    assert ended.state["state"] == "finished" and other.state["state"] == "interrupted"
+    monkeypatch.setattr(os, "getppid", lambda: 1)  # another launcher's
+    assert ganvas.train("vae", epochs=6, **TINY).path not in (ended.path, other.path)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "soon", "nan", "inf"])
+def test_a_silence_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_SILENCE", text)
+    with pytest.raises(UserError, match=rf"GANVAS_SILENCE={text}: it takes seconds above 0"):
+        peers.silence()
