@@ -66,8 +66,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
     def start(*words: str, launcher: tuple[str, ...] = (), **environment: str) -> list[subprocess.Popen[str]]:
         address = launcher or ("--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={free_port()}")
         for machine in range(1 if "--standalone" in launcher else 2):
-            own = [] if launcher else [f"--node-rank={machine}"]
-            command = [sys.executable, "-m", "torch.distributed.run", *address, *own, *words]
+            command = [sys.executable, "-m", "torch.distributed.run", f"--node-rank={machine}", *address, *words]
             started.append(
                 subprocess.Popen(
                     command,
@@ -159,20 +158,20 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-@pytest.mark.parametrize("machines", [1, 2])
+@pytest.mark.parametrize("way", ["standalone", "c10d", "static"])
 def test_a_launcher_that_starts_all_again_goes_on_to_the_same_bits(
-    machines: int, victim: int, launch: Launch, unbroken: Run, tmp_path: Path
+    way: str, victim: int, launch: Launch, unbroken: Run, tmp_path: Path
 ) -> None:
     """On one machine without --out, where the folder is named by the launch."""
     step = random.randrange(1, 40)
-    launcher = ["--standalone", "--nproc-per-node=2", "--max-restarts=2"]
-    out = []
-    if machines == 2:
-        launcher = ["--nnodes=2", "--max-restarts=2", "--rdzv-backend=c10d", "--rdzv-id=both"]
-        launcher += [f"--rdzv-endpoint=127.0.0.1:{free_port()}"]
-        out = ["--out", str(tmp_path / "runs" / "it")]
+    launcher = {
+        "standalone": ("--standalone", "--nproc-per-node=2"),
+        "c10d": ("--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--rdzv-id=both"),
+        "static": ("--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={free_port()}", "--rdzv-id=both"),
+    }[way]
+    out = [] if way == "standalone" else ["--out", str(tmp_path / "runs" / "it")]
     words = [*dying("SIGKILL", victim, step, tmp_path), "--epochs", "2", *out]
-    for process in launch(*words, launcher=tuple(launcher), GANVAS_SILENCE="3"):
+    for process in launch(*words, launcher=(*launcher, "--max-restarts=2"), GANVAS_SILENCE="3"):
         printed = process.communicate(timeout=100)[1]
         assert process.returncode == 0, printed
     assert (tmp_path / "once").exists(), step
