@@ -19,7 +19,10 @@ from typing import Any
 
 from common import CACHE, HERE, OURS, PEERS, Row, child
 
-NAMES = ["startup", "vae", "beside", "durability", "nll", "distances", "dcgan", "folder", "precision", "studio"]
+NAMES = [
+    *("startup", "vae", "beside", "durability", "nll", "distances"),
+    *("dcgan", "folder", "precision", "studio", "machines"),
+]
 HEADER = ["what", "ganvas", "peer", "ratio (smallest to largest)", "of the rate of matrix products", "aim"]
 ABOUT = (
     "Median (smallest to largest). A ratio is taken within a repeat, of two figures measured one right after the "

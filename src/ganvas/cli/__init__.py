@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (UserError, OSError) as error:
             if debug:
                 raise
-            print(f"ganvas: {error}", file=sys.stderr)
+            # Where the process that prints is lost, another one does.
+            print(f"ganvas: {error}", file=sys.__stderr__ if getattr(error, "aloud", False) else sys.stderr)
             return getattr(error, "status", 1)
         except KeyboardInterrupt:
             if debug:

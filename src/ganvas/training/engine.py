@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 
 from ganvas.arguments import device
 from ganvas.errors import UserError
+from ganvas.training import peers
 
 T = TypeVar("T")
 
@@ -28,11 +29,15 @@ def choose_device(name: str) -> torch.device:
 
 
 def make_accelerator(where: torch.device) -> Accelerator:
-    """The processes of this run: one, or those that `torchrun` or `accelerate launch` started.
+    """The processes of this run: one, or those that `torchrun` or `accelerate launch` started, which are waited for.
 
     Precision is not its business: it would be fixed for the life of the Python process.
+
+    Raises:
+        UserError: not all of them have come.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    peers.watch(where)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="OMP_NUM_THREADS")
         return Accelerator(cpu=several and where.type == "cpu", device_placement=False, mixed_precision="no")

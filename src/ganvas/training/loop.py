@@ -31,7 +31,7 @@ from ganvas.models import Model
 from ganvas.nets.layers import BatchNorm
 from ganvas.randomness import Draw, key
 from ganvas.recipe import Optimizer, Recipe
-from ganvas.training import checkpoint, engine
+from ganvas.training import checkpoint, engine, peers
 from ganvas.training.muon import Muon
 from ganvas.training.run import Run
 from ganvas.training.watch import DIVERGED, Watch
@@ -363,6 +363,7 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
         watch = Watch(game, run, log.write)
         while game.step < game.steps and not game.stopped:
             began = time.monotonic()
+            peers.at(game.step)
             parts = game.play()
             row = game.step % game.log_every == 0
             epoch, rest = divmod(game.step, game.epoch_steps)

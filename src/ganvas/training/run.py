@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -71,6 +72,7 @@ class Run:
 
     def __init__(self, path: str | os.PathLike[str], place: Place | None = None) -> None:
         self._path, self._place = existing(path), place
+        self._noting = threading.Lock()
         if not (self._path / "recipe.json").is_file():
             raise UserError(f"{self._path} is no run: it has no recipe.json.")
 
@@ -199,8 +201,9 @@ class Run:
         return state
 
     def note(self, **state: Any) -> None:
-        """Write the state."""
-        write_text(self.path / "state.json", json.dumps(state) + "\n")
+        """Write the state, from any thread."""
+        with self._noting:
+            write_text(self.path / "state.json", json.dumps(state) + "\n")
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the rows after `step`, and a half-written one: they will be made again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import glob
 import inspect
 import logging
 import math
@@ -35,7 +36,7 @@ from ganvas.provenance import machine
 from ganvas.recipe import Facts, Recipe
 from ganvas.recipes import RECIPES
 from ganvas.registry import Count, Positive, Seed, build, parameters
-from ganvas.training import checkpoint, engine, stored
+from ganvas.training import checkpoint, engine, peers, stored
 from ganvas.training.loop import Game, Report, pictures, play, validate
 from ganvas.training.run import Run, create
 
@@ -49,6 +50,7 @@ def quiet(step: int, steps: int, row: dict[str, float]) -> None:
 
 
 @checked
+@peers.watched
 def train(
     recipe: str | Recipe,
     *,
@@ -104,7 +106,8 @@ def train(
         init: a run, or a folder that a model was saved in, whose weights it begins with: another bound, rate or data
             set, the same nets.
         tensorboard: write TensorBoard's event files into the run, too.
-        out: the run's folder; by default runs/DATE-RECIPE-DATA-ID.
+        out: the run's folder; by default runs/DATE-RECIPE-DATA-ID. One that a launcher of several processes began and
+            starts anew after a death goes on, if it is the same training.
         report: called with (step, steps, figures) as it goes; in a notebook a bar by default, else nothing.
         settings: the recipe's own arguments.
 
@@ -116,6 +119,7 @@ def train(
     made = _made(recipe, settings)  # refuses what can't be before any data is read
     own = made.data
     where = engine.choose_device(device or made.training.device)
+    accelerator = engine.make_accelerator(where)  # before the data, which may take long: a process that dies is missed
     if tensorboard and find_spec("tensorboard") is None:
         raise UserError("--tensorboard needs the extra: pip install 'ganvas[tensorboard]'.")
     how: dict[str, Any] = {"size": size, "channels": channels, "binarise": binarise, "labels": labels}
@@ -154,7 +158,8 @@ def train(
         "labels": str(Path(labels).absolute()) if isinstance(labels, str | Path) else None,
     }
     made = dataclasses.replace(made, data=_replace(made.data, asked), training=training)
-    accelerator = engine.make_accelerator(where)
+    if begun := engine.on_main(accelerator, partial(_begun, made, dataset.name, out, timed=minutes is not None)):
+        return resume(begun, report)
     if minutes is not None:
         steps = plan(Game(make_model(made, dataset, where), made, dataset, accelerator), minutes)
         made = dataclasses.replace(made, training=_replace(made.training, steps | {"schedule": schedule or "cosine"}))
@@ -171,22 +176,48 @@ def train(
         for line in facts.chosen:
             log.info("%s", line)
 
-    begun: list[Run] = []  # which is claimed already, by the main process
+    claimed: list[Run] = []  # which is claimed already, by the main process
 
     def start() -> Path:
-        stamp = datetime.datetime.now().strftime("%Y%m%d")
-        path = Path(out) if out else Path("runs") / f"{stamp}-{made.name}-{dataset.name}-{secrets.token_hex(3)}"
+        stamp, launch = datetime.datetime.now().strftime("%Y%m%d"), peers.launch()
+        name = f"{made.name}-{dataset.name}-{launch[:6] if launch else secrets.token_hex(3)}"
+        path = Path(out) if out else Path("runs") / f"{stamp}-{name}"
+        more = 2
+        while not out and path.exists():  # one launch may train more than once
+            path, more = path.with_name(f"{stamp}-{name}-{more}"), more + 1
         about = {"fingerprint": dataset.fingerprint, "shape": dataset.shape, "preparation": dataset.preparation}
-        own = {"chosen": facts.chosen, "versions": _versions(), "machine": machine()}
-        begun.append(create(path, made, {**about, **own}))
-        return begun[0].path
+        own = {"chosen": facts.chosen, "versions": _versions(), "machine": machine(), "launch": launch or ""}
+        claimed.append(create(path, made, {**about, **own}))
+        return claimed[0].path
 
     path = engine.on_main(game.accelerator, start)
-    run = begun[0] if begun else Run(path)
+    run = claimed[0] if claimed else Run(path)
     try:
         return _finish(game, run, report, tensorboard)
     finally:
         run.leave()
+
+
+def _begun(made: Recipe, data: str, out: str | os.PathLike[str] | None, *, timed: bool) -> Path | None:
+    """The run that this launch has begun before it started its processes anew; None where there is none.
+
+    `timed`: how long it is was measured, and is not compared.
+    """
+    launch = peers.launch()
+    if launch is None:
+        return None
+    name = glob.escape(f"{made.name}-{data}-{launch[:6]}")
+    for path in [Path(out)] if out else sorted(Path("runs").glob(f"*-{name}*")):
+        if not (path / "recipe.json").is_file():
+            continue
+        run = Run(path)
+        own = run.recipe
+        if timed:
+            length = {name: getattr(own.training, name) for name in ("epochs", "steps", "schedule")}
+            made = dataclasses.replace(made, training=dataclasses.replace(made.training, **length))
+        if run.data.get("launch") == launch and own.to_json() == made.to_json():
+            return path
+    return None
 
 
 def _versions() -> dict[str, str]:
@@ -232,6 +263,7 @@ def plan(game: Game, minutes: float) -> dict[str, int]:
     return {"epochs": int(epochs)} if epochs >= 5 else {"epochs": math.ceil(epochs), "steps": steps}
 
 
+@peers.watched
 def resume(path: str | os.PathLike[str], report: Report | None = None, epochs: int | None = None) -> Run:
     """Continue a run from its newest checkpoint, as if it had never stopped; with `epochs` it may be trained longer.
 
@@ -371,6 +403,13 @@ def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool, prol
         run.begin(game.step, {"machine": machine(), "versions": _versions(), "processes": game.world})
         run.note(state="running", **game.progress())
 
+    def lost(message: str) -> str:
+        if main:
+            with contextlib.suppress(UserError, OSError):
+                run.note(state="failed", **game.progress(), message=message)
+        return peers.remedy(run.path)
+
+    peers.on_loss(lost)
     game.accelerator.wait_for_everyone()  # nobody reads any more what the main process writes now
     on_main(begin)
     try:
@@ -385,14 +424,19 @@ def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool, prol
             model.save(run.folder("model"))
             write_text(run.path / "model" / "README.md", _card(game, figures))
             run.note(state="finished", **game.progress(), test=figures)
-    except BaseException as error:
+    except BaseException as it:
+        error = peers.explained(it)
         message = str(error) or type(error).__name__
         if main:
             with contextlib.suppress(UserError):  # where nothing can be written, its lock tells that nobody trains it
                 run.note(state="failed", **game.progress(), message=message)
         if isinstance(error, WriteError):
             raise WriteError(f"{message} Then go on with: ganvas train --resume {run.path}") from error
-        raise
+        if isinstance(error, peers.LostError):
+            error.args = (f"{message} {peers.remedy(run.path)}",)
+        if error is it:
+            raise
+        raise error from it
     game.accelerator.wait_for_everyone()
     return run
 
