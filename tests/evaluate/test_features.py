@@ -13,6 +13,7 @@ from ganvas.errors import UserError
 from ganvas.evaluate import Classifier, frechet_distance
 from ganvas.evaluate.classifier import blurred
 from ganvas.evaluate.features import FEATURES, Features, features, principal, real_features
+from ganvas.evaluate.kernel import kernel_distance
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,25 @@ def test_points() -> None:
     points = np.random.default_rng(0).standard_normal((30, 2)).astype(np.float32)
     parts = {name: Split(points, None) for name in ("train", "validation", "test")}
     dataset = Dataset("points", "", parts, (2,), None, None, "", (), "")
-    np.testing.assert_array_equal(features("pixels", dataset)(parts["test"]), points)
+    np.testing.assert_allclose(
+        features("pixels", dataset)(parts["test"]), (points - points.mean(0)) / points.std(0), rtol=1e-5
+    )
+    named = replace(dataset, source="ring")
+    np.testing.assert_array_equal(features("pixels", named)(parts["test"]), points)
+
+
+def test_a_column_in_large_units_hides_no_other() -> None:
+    """A table of grams and metres is as far from another as one of tons and metres."""
+    rows = np.random.default_rng(0).standard_normal((200, 5)).astype(np.float32)
+
+    def distance(scale: np.ndarray, name: str) -> float:
+        parts = {part: Split(rows * scale, None) for part in ("train", "validation", "test")}
+        space = features(name, Dataset("table", "", parts, (5,), None, None, "", (), ""))
+        return kernel_distance(space(parts["test"]), space(torch.from_numpy((rows[:50] + 0.5) * scale)))[0]
+
+    for name in ("pixels", "pca"):
+        small = distance(np.ones(5, np.float32), name)
+        assert distance(np.float32([1, 1e6, 1, 1e-3, 1]), name) == pytest.approx(small, rel=1e-3) and small > 0.1
 
 
 def test_pca_against_scikit_learn(digits: Dataset, images: torch.Tensor) -> None:

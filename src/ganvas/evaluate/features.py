@@ -23,6 +23,7 @@ from ganvas.evaluate import checks, foreign
 from ganvas.evaluate import inception as inception_v3
 from ganvas.evaluate.classifier import body, train_classifier
 from ganvas.files import replace
+from ganvas.models.units import Units
 from ganvas.randomness import order
 from ganvas.registry import Count, Registry, parameters
 
@@ -79,7 +80,8 @@ def features(name: str, dataset: Dataset, device: Device = "cpu") -> Features:
     """Features of images like those of a data set.
 
     Args:
-        name: "pixels": the pixels themselves, float32 (N, C H W).
+        name: "pixels": the pixels themselves, float32 (N, C H W); of rows of numbers the columns, standardised where
+                the data set has no name: one in large units would hide the others.
             "pca": their 64 principal components.
             "classifier": the last hidden layer of `train_classifier(dataset)`, 256; the data set needs labels.
             "random": the same layer of the untrained net (as Naeem et al. 2020 do where no pretrained net fits), 256.
@@ -182,18 +184,19 @@ def _stored(path: Path) -> Array | None:
 
 @FEATURES.register
 def pixels(dataset: Dataset) -> Features:
-    """The pixels, or the coordinates of points."""
-    return Features("pixels", dataset.shape, lambda images: images.flatten(1).numpy())
+    """The pixels, or the columns of rows of numbers, standardised as models see them."""
+    units = Units(dataset.shape).prepare(dataset)
+    return Features("pixels", dataset.shape, lambda images: units(images).flatten(1).numpy())
 
 
 @FEATURES.register
 def pca(dataset: Dataset) -> Features:
     """Projections on the first 64 principal components of the training images, at most as many as there are."""
-    split = dataset.splits["train"]
+    split, units = dataset.splits["train"], Units(dataset.shape).prepare(dataset)
     places = np.sort(order(0, "pca", n=len(split))[:FITTED])
-    rows = to_tensor(split.images[places]).flatten(1).double().numpy()
+    rows = units(to_tensor(split.images[places])).flatten(1).double().numpy()
     mean, directions = principal(rows, COMPONENTS)
-    return Features("pca", dataset.shape, lambda images: (images.flatten(1).double().numpy() - mean) @ directions)
+    return Features("pca", dataset.shape, lambda rows: (units(rows).flatten(1).double().numpy() - mean) @ directions)
 
 
 def principal(rows: Array, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

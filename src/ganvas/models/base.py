@@ -14,7 +14,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -109,15 +108,9 @@ class Model(nn.Module):
         raise NotImplementedError(type(self).__name__)
 
     def prepare(self, dataset: Dataset, seed: int) -> None:
-        """What it takes from the data before the first move: the range of images, or the units of rows of numbers.
-
-        Sets that have a name stay as they are published: papers' settings are for them.
-        """
-        from ganvas.data import names
-
+        """What it takes from the data before the first move: the range of images, or the units of rows of numbers."""
         self.range = dataset.range
-        if self.units.rows and dataset.source not in names():
-            self.units.measure(np.asarray(dataset.splits["train"].images))
+        self.units.prepare(dataset)
 
     def finished(self, dataset: Dataset, seed: int) -> Model:
         """The model that is kept when a training ends: itself, unless a family says otherwise."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ganvas.data import Dataset
 
 BLOCK = 4096  # rows that are in memory at a time
 
@@ -32,6 +35,14 @@ class Units(nn.Module):
         if self.rows:
             self.register_buffer("mean", torch.zeros(shape))
             self.register_buffer("scale", torch.ones(shape))
+
+    def prepare(self, dataset: Dataset) -> Units:
+        """Measure a data set's training rows. Sets that have a name stay as they are published: papers use them so."""
+        from ganvas.data import names
+
+        if self.rows and dataset.source not in names():
+            self.measure(np.asarray(dataset.splits["train"].images))
+        return self
 
     def measure(self, rows: NDArray[Any]) -> None:
         """Take mean and deviation from training rows (N, d), summed in float64."""
