@@ -2,7 +2,7 @@
 
     python benchmarks/torture.py                  # the long one, two hours: results/torture.json, docs/reliability.md
     python benchmarks/torture.py --short          # a minute, for CI; nothing is written
-    python benchmarks/torture.py kills --seed 3   # some of its parts, by name
+    python benchmarks/torture.py kills --seed 3   # some of its parts, by name, into the same files
 
 Each try is drawn from the seed. A part is a function that yields its tries: None, or what went wrong.
 """
@@ -17,7 +17,6 @@ import io
 import json
 import math
 import os
-import platform
 import random
 import shutil
 import signal
@@ -600,21 +599,18 @@ def run_part(part: Callable[..., Tries], scale: Scale, seed: int) -> dict[str, A
     return {"part": part.__name__, "what": about, "tried": tried, "wrong": wrong, "seconds": seconds}
 
 
-def written(rows: list[dict[str, Any]], seed: int) -> None:
-    """The results, and the table in the docs."""
+def written(row: dict[str, Any], seed: int) -> None:
+    """The results, beside those of other parts, and the table in the docs."""
     commit = subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], cwd=HERE, text=True).strip()
     about = {"seed": seed, "commit": commit, "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__}
-    about |= {"python": platform.python_version(), "cores": os.cpu_count()}
-    RESULTS.write_text(json.dumps({**about, "parts": rows}, indent=1) + "\n")
-    table = ["| part | held | minutes |", "|---|---|---|"]
-    table += [
-        f"| {row['what']} | {row['tried'] - len(row['wrong']):,} of {row['tried']:,} | {row['seconds'] / 60:.0f} |"
-        for row in rows
-    ]
-    table += [
-        "",
-        f"`python benchmarks/torture.py --seed {seed}`, commit {commit}, {about['date']}, torch {about['torch']}.",
-    ]
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    found[row["part"]] = {**row, **about}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    table = ["| what | held | minutes | commit |", "|---|---|---|---|"]
+    for part in PARTS:
+        if one := found.get(part.__name__):
+            held = f"{one['tried'] - len(one['wrong']):,} of {one['tried']:,}"
+            table.append(f"| {one['what']} | {held} | {one['seconds'] / 60:.0f} | {one['commit']}, {one['date']} |")
     before, _, rest = DOCS.read_text().partition("<!-- torture -->\n")
     after = rest.partition("<!-- /torture -->")[2]
     DOCS.write_text(before + "<!-- torture -->\n" + "\n".join(table) + "\n<!-- /torture -->" + after)
@@ -630,10 +626,13 @@ def torture() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     scale = SHORT if arguments.short else LONG
-    rows = [run_part(names[name], scale, arguments.seed) for name in arguments.parts or names]
-    if not (arguments.short or arguments.parts):
-        written(rows, arguments.seed)
-    return int(any(row["wrong"] for row in rows))
+    wrong = False
+    for name in arguments.parts or names:
+        row = run_part(names[name], scale, arguments.seed)
+        wrong = wrong or bool(row["wrong"])
+        if not arguments.short:
+            written(row, arguments.seed)
+    return int(wrong)
 
 
 if __name__ == "__main__":
