@@ -266,8 +266,10 @@ def _row(line: bytes) -> dict[str, Any] | None:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    kinds = {"step": int, "epoch": int | float, "split": str}
-    return row if isinstance(row, dict) and all(isinstance(row.get(name), it) for name, it in kinds.items()) else None
+    if not isinstance(row, dict) or not {"step", "epoch", "split"} <= row.keys():
+        return None
+    kinds = {"step": int, "split": str}
+    return row if all(isinstance(value, kinds.get(name, int | float)) for name, value in row.items()) else None
 
 
 def _read(path: Path, kind: type) -> dict[str, Any]:
