@@ -80,7 +80,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 def _resolved(hint: Any, function: Callable[..., Any]) -> Any:
     """An annotation that is text as what it names; Any, where its module knows that for the type checker alone."""
-    known = {"os": os, "torch": sys.modules.get("torch"), **function.__globals__}
+    own = inspect.unwrap(function)  # another decorator may lie between, of another module
+    known = {"os": os, "torch": sys.modules.get("torch"), **own.__globals__}
     try:
         return eval(hint, known) if isinstance(hint, str) else hint
     except (NameError, AttributeError):
