@@ -26,9 +26,9 @@ page: $(PAGE)
 studio: .venv/ready $(PAGE)
 	$(BIN)/ganvas studio runs
 
-# A process for each core, of one thread: the nets are tiny. Those of the page need Node and Chromium.
+# One thread each: the nets are tiny, and some tests start processes of their own. Those of the page need Node and Chromium.
 test: .venv/ready $(if $(shell command -v npm),$(PAGE))
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 lint: .venv/ready
 	$(BIN)/ruff check .

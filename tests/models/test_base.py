@@ -275,7 +275,17 @@ def test_threads_that_ask_leave_the_mode_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"model": {"kind": "vae"}}', '{"shape": [2], "model": "nothing"}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"shape": [16, 16], "model": {"kind": "vae"}}',
+        '{"shape": [1, 0, 16], "model": {"kind": "vae"}}',
+        '{"model": {"kind": "vae"}}',
+        '{"shape": [2], "model": "nothing"}',
+    ],
 )
 def test_a_damaged_config_is_refused(text: str, tmp_path: Path) -> None:
     make("vae", IMAGE, MLP(hidden=(4,))).save(tmp_path)

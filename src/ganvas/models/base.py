@@ -320,9 +320,13 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     config, (weights, _) = read_json(folder / "config.json"), tensors.load(file)
     if not isinstance(config, dict) or not {"model", "shape"} <= config.keys():
         raise UserError(f'{folder / "config.json"} is no model\'s: it needs "model" and "shape".')
+    shape = config["shape"]
+    whole = isinstance(shape, list) and all(type(side) is int and side > 0 for side in shape)
+    if not whole or len(shape) not in (1, 3):
+        raise UserError(f"{folder / 'config.json'} has the shape {shape!r:.80}: it takes C, H, W, or one number.")
     try:
         settings = MODELS.parse(config["model"])
-        model = FAMILIES[type(settings)](settings, tuple(config["shape"]))
+        model = FAMILIES[type(settings)](settings, tuple(shape))
         model.range = ranges.checked(config.get("range"))
         model.load_state_dict(weights)
     except Exception as error:
