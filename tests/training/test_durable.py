@@ -1,6 +1,5 @@
 """A run that is killed, moved, deleted, begun twice, or given no room to write."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -13,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import everything
 from safetensors import safe_open
-from safetensors.torch import load_file
 
 import ganvas
 from ganvas import files, provenance, tensors
@@ -53,19 +52,10 @@ def kill_at(write: int, after: bool, monkeypatch: pytest.MonkeyPatch) -> list[in
     return count
 
 
-def everything(run: Run) -> dict[str, Any]:
-    """All that an unbroken run and a broken one have in common; what depends on the time is left out."""
-    assert run.checkpoint
-    moving, facts = checkpoint.load(run.checkpoint)
-    weights = load_file(run.path / "model" / "model.safetensors")
-    rows = [row for row in run.metrics if row["split"] != "watch"]
-    return {
-        "weights": {name: tensor.numpy().tobytes() for name, tensor in {**moving, **weights}.items()},
-        "facts": dataclasses.replace(facts, seconds=0.0),
-        "rows": [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows],
-        "files": sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()),
-        "state": {name: value for name, value in run.state.items() if name != "seconds"},
-    }
+def all_of(run: Run) -> dict[str, Any]:
+    """Its files, too."""
+    files = sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file())
+    return {**everything(run), "files": files}
 
 
 @pytest.mark.parametrize("settings", [{}, PATIENT], ids=["", "patience"])
@@ -73,7 +63,7 @@ def test_killed_at_any_of_its_writes_it_ends_as_an_unbroken_one(settings: Any, t
     """Its length, its best epoch, the moment when patience stopped it, and its files are the same."""
     with pytest.MonkeyPatch.context() as patch:
         count = kill_at(10**9, False, patch)
-        whole = everything(ganvas.train("vae", out=tmp_path / "whole", **VAE, **settings))
+        whole = all_of(ganvas.train("vae", out=tmp_path / "whole", **VAE, **settings))
     assert settings == {} or whole["facts"].stopped, "patience stops it"
     assert count[0] > 40
     for write in range(3, count[0] + 1, 1 if settings else 7):  # the first two make it a run
@@ -84,7 +74,7 @@ def test_killed_at_any_of_its_writes_it_ends_as_an_unbroken_one(settings: Any, t
         broken = Run(out)
         # How often the watch writes depends on the time: which write is the last one is not known to one or two.
         assert broken.state["state"] in ("new", "interrupted") or write > count[0] - 3
-        assert everything(ganvas.resume(out)) == whole, write
+        assert all_of(ganvas.resume(out)) == whole, write
         shutil.rmtree(out)
 
 
@@ -115,8 +105,8 @@ def test_a_renamed_folder_is_followed(tmp_path: Path, caplog: pytest.LogCaptureF
 
     run = ganvas.train("vae", out=old, report=move, **VAE)
     assert run.path == new and run.state["state"] == "finished" and list(old.iterdir()) == []
-    whole = everything(ganvas.train("vae", out=tmp_path / "whole", **VAE))
-    assert everything(Run(new)) == whole
+    whole = all_of(ganvas.train("vae", out=tmp_path / "whole", **VAE))
+    assert all_of(Run(new)) == whole
     moved = f"{old} is {old.with_name('moved')} now: the training goes on there."
     assert moved in caplog.messages and sum("goes on there" in line for line in caplog.messages) == 2
 
@@ -205,7 +195,7 @@ class Half:
 
 @pytest.mark.parametrize("name", ["step-", "metrics.jsonl", "epoch-", "model.safetensors", "state.json"])
 def test_without_room_it_says_what_and_how_to_go_on(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = everything(ganvas.train("vae", out=tmp_path / "whole", **VAE))
+    whole = all_of(ganvas.train("vae", out=tmp_path / "whole", **VAE))
     chmod, write, full = Path.chmod, loop.Log.write, [False]
 
     def refuse() -> None:
@@ -233,7 +223,7 @@ def test_without_room_it_says_what_and_how_to_go_on(name: str, tmp_path: Path, m
     go_on = f"What was written before is whole. Then go on with: ganvas train --resume {tmp_path / 'run'}"
     assert text.endswith(f"(No space left on device): free some space. {go_on}")
     assert Run(tmp_path / "run").state["state"] == ("failed" if name == "metrics.jsonl" else "interrupted")
-    assert everything(ganvas.resume(tmp_path / "run")) == whole
+    assert all_of(ganvas.resume(tmp_path / "run")) == whole
 
 
 def flip(file: Path, place: int) -> None:
@@ -258,7 +248,7 @@ def test_past_a_damaged_checkpoint(
     on = f"{kept[-1]}, and the run goes on from {'step-000000011.safetensors'}."
     assert any(line.endswith(on) for line in caplog.messages)
     assert all_of_them == any("goes on from its beginning" in line for line in caplog.messages)
-    ours, theirs = everything(run), everything(whole)
+    ours, theirs = all_of(run), all_of(whole)
     ours["files"] = [name for name in ours["files"] if not name.endswith(".damaged")]
     assert ours == theirs
 

@@ -1,14 +1,13 @@
 """`resume(epochs=N)`: a run that is trained longer."""
 
 import dataclasses
-import os
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers import everything, stop_at
 from safetensors.torch import load_file
 
 import ganvas
@@ -23,7 +22,6 @@ SMALL: dict[str, Any] = {
     "precision": "float32",
     "schedule": "constant",
 }
-FACTS = ("step", "best", "best_epoch", "stopped")
 
 
 @pytest.fixture(scope="module")
@@ -37,38 +35,19 @@ def run(two: Path, tmp_path: Path) -> Run:
     return Run(shutil.copytree(two, tmp_path / "run"))
 
 
-def stop_at(wanted: int) -> Any:
-    def report(step: int, *_: Any) -> None:
-        if step == wanted:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return report
-
-
-def everything(run: Run) -> dict[str, Any]:
-    assert run.checkpoint
-    tensors, facts = checkpoint.load(run.checkpoint)
-    model = load_file(run.path / "model" / "model.safetensors")
-    rows = [row for row in run.metrics if row["split"] != "watch"]
-    kept = [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
-    return {
-        "tensors": {name: tensor.numpy().tobytes() for name, tensor in {**tensors, **model}.items()},
-        "facts": {name: getattr(facts, name) for name in FACTS},
-        "rows": kept,
-        "recipe": (run.path / "recipe.json").read_text(),
-        "pictures": sorted(path.name for path in run.path.rglob("*.png")),
-        "test": run.state["test"],
-    }
+def all_of(run: Run) -> dict[str, Any]:
+    """Its recipe, too."""
+    return {**everything(run), "recipe": (run.path / "recipe.json").read_text()}
 
 
 @pytest.mark.parametrize(("recipe", "settings"), [("vae", {}), ("gan", {"ema": 0.99})], ids=["vae", "gan"])
 def test_two_epochs_and_two_more_are_four(recipe: str, settings: Any, tmp_path: Path) -> None:
     whole = ganvas.train(recipe, out=tmp_path / "whole", epochs=4, **SMALL, **settings)
     parts = ganvas.train(recipe, out=tmp_path / "parts", epochs=2, **SMALL, **settings)
-    old = everything(parts)
+    old = all_of(parts)
     reported: list[int] = []
     again = ganvas.resume(parts, lambda step, *_: reported.append(step), epochs=4)
-    assert again.state["state"] == "finished" and everything(again) == everything(whole) != old
+    assert again.state["state"] == "finished" and all_of(again) == all_of(whole) != old
     assert min(reported) > 40, "what was done is not done again"
     assert again.recipe.training.epochs == 4
 
@@ -77,9 +56,9 @@ def test_an_unfinished_run_too(tmp_path: Path) -> None:
     whole = ganvas.train("vae", out=tmp_path / "whole", epochs=4, **SMALL)
     parts = ganvas.train("vae", out=tmp_path / "parts", epochs=3, report=stop_at(20), **SMALL)
     assert parts.state["state"] == "interrupted"
-    assert everything(ganvas.resume(parts, epochs=4)) == everything(whole)
+    assert all_of(ganvas.resume(parts, epochs=4)) == all_of(whole)
     same = ganvas.train("vae", out=tmp_path / "same", epochs=4, report=stop_at(20), **SMALL)
-    assert everything(ganvas.resume(same, epochs=4)) == everything(whole)
+    assert all_of(ganvas.resume(same, epochs=4)) == all_of(whole)
 
 
 def test_an_unfinished_run_may_end_sooner(tmp_path: Path) -> None:

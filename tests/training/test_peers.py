@@ -1,7 +1,6 @@
 """Trainings of two processes of which one dies, launched as on two machines: each has a launcher of its own."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import random
@@ -17,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file
+from helpers import everything
 
 import ganvas
 from ganvas.errors import UserError
-from ganvas.training import checkpoint, peers
+from ganvas.training import peers
 from ganvas.training.run import Run
 
 Launch = Callable[..., list[subprocess.Popen[str]]]
@@ -131,20 +130,6 @@ def test_one_that_takes_longer_than_that_is_waited_for(launch: Launch, tmp_path:
         printed = process.communicate(timeout=60)[1]
         assert process.returncode == 0, printed
     assert (tmp_path / "once").exists() and Run(out).state["state"] == "finished"
-
-
-def everything(run: Run) -> dict[str, Any]:
-    """All that an unbroken run and a broken one have in common."""
-    assert run.checkpoint and run.state["state"] == "finished"
-    moving, facts = checkpoint.load(run.checkpoint)
-    weights = load_file(run.path / "model" / "model.safetensors")
-    rows = [row for row in run.metrics if row["split"] != "watch"]
-    return {
-        "weights": {name: tensor.numpy().tobytes() for name, tensor in {**moving, **weights}.items()},
-        "facts": dataclasses.replace(facts, seconds=0.0),
-        "rows": [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows],
-        "state": {name: value for name, value in run.state.items() if name != "seconds"},
-    }
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,17 @@
 """Trainings on images that are decoded when a batch asks for them."""
 
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers import everything, stop_at
 from PIL import Image
-from safetensors.torch import load_file
 
 import ganvas
 from ganvas.data import streamed
 from ganvas.errors import UserError
-from ganvas.training import checkpoint
-from ganvas.training.run import Run
 
 SMALL: dict[str, Any] = {"batch_size": 16, "device": "cpu", "precision": "float32", "epochs": 3}
 
@@ -33,27 +30,6 @@ def photos(tmp_path: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{i:03d}.png")
     return tmp_path / "photos"
-
-
-def everything(run: Run) -> dict[str, Any]:
-    """Weights, moments and figures, to the last bit."""
-    assert run.checkpoint and run.state["state"] == "finished"
-    tensors, _ = checkpoint.load(run.checkpoint)
-    model = load_file(run.path / "model" / "model.safetensors")
-    rows = [row for row in run.metrics if row["split"] != "watch"]
-    return {
-        "tensors": {name: tensor.numpy().tobytes() for name, tensor in {**tensors, **model}.items()},
-        "rows": [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows],
-        "test": run.state["test"],
-    }
-
-
-def stop_at(wanted: int) -> Any:
-    def report(step: int, *_: Any) -> None:
-        if step == wanted:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return report
 
 
 @pytest.mark.parametrize(("recipe", "settings"), [("vae", {"fit": 2}), ("gan", {"net": "mlp"})], ids=["vae", "gan"])

@@ -283,7 +283,7 @@ def _build(writer: store.Writer, plan: _Plan, progress: bool, check: bool) -> st
     """Decodes all images into the cache; with `check` only if there is room for them."""
     files, rows, n = plan.files, _Rows(plan), len(plan.files.names)
     if check and plan.pages:
-        writer.check_room(len(plan.pages) * int(np.prod(plan.shape)) * plan.form.scale.bits // 8)
+        store.check_room(len(plan.pages) * int(np.prod(plan.shape)) * plan.form.scale.bits // 8)
     content = hashlib.sha256()
     top = 0
     with closing(_decoded(files, plan.form)) as decoded:

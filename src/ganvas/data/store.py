@@ -204,10 +204,6 @@ class Writer:
         self._dtype: np.dtype[Any] = np.dtype(np.uint8)
         self._shape: tuple[int, ...] = ()
 
-    def check_room(self, size: int) -> None:
-        """`check_room`."""
-        check_room(size)
-
     def append(self, rows: Array) -> None:
         """Takes `rows` (n, ...), all calls with the same dtype and the same shape behind n."""
         self._dtype, self._shape = rows.dtype, rows.shape[1:]
@@ -350,7 +346,7 @@ def _whole(folder: Path) -> Entry | None:
     try:
         return Entry(folder)
     except DamagedError as error:
-        log.warning("%s: it is made again.", error)
+        log.warning("%s, and not used.", error)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     return None

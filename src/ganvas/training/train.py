@@ -403,10 +403,13 @@ def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool, prol
         run.begin(game.step, {"machine": machine(), "versions": _versions(), "processes": game.world})
         run.note(state="running", **game.progress())
 
-    def lost(message: str) -> str:
+    def failed(message: str) -> None:
         if main:
-            with contextlib.suppress(UserError, OSError):
+            with contextlib.suppress(UserError, OSError):  # where nothing can be written, the lock tells that it ended
                 run.note(state="failed", **game.progress(), message=message)
+
+    def lost(message: str) -> str:
+        failed(message)
         return peers.remedy(run.path)
 
     peers.on_loss(lost)
@@ -427,11 +430,9 @@ def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool, prol
     except BaseException as it:
         error = peers.explained(it)
         message = str(error) or type(error).__name__
-        if main:
-            with contextlib.suppress(UserError):  # where nothing can be written, its lock tells that nobody trains it
-                run.note(state="failed", **game.progress(), message=message)
+        failed(message)
         if isinstance(error, WriteError):
-            raise WriteError(f"{message} Then go on with: ganvas train --resume {run.path}") from error
+            error.args = (f"{message} Then go on with: ganvas train --resume {run.path}",)
         if isinstance(error, peers.LostError):
             error.args = (f"{message} {peers.remedy(run.path)}",)
         if error is it:

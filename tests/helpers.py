@@ -1,0 +1,35 @@
+"""What tests of several folders share."""
+
+import dataclasses
+import os
+import signal
+from typing import Any
+
+from ganvas import tensors
+from ganvas.training import checkpoint
+from ganvas.training.run import Run
+
+
+def stop_at(wanted: int) -> Any:
+    """A report that sends Ctrl-C at a step."""
+
+    def report(step: int, *_: Any) -> None:
+        if step == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return report
+
+
+def everything(run: Run) -> dict[str, Any]:
+    """What an unbroken run and a broken one have in common, to the last bit; what depends on the time is left out."""
+    assert run.checkpoint
+    moving, facts = checkpoint.load(run.checkpoint)
+    weights, _ = tensors.load(run.path / "model" / "model.safetensors")
+    rows = [row for row in run.metrics if row["split"] != "watch"]
+    return {
+        "weights": {name: tensor.numpy().tobytes() for name, tensor in {**moving, **weights}.items()},
+        "facts": dataclasses.replace(facts, seconds=0.0),
+        "rows": [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows],
+        "pictures": sorted(path.name for path in run.path.rglob("*.png")),
+        "state": {name: value for name, value in run.state.items() if name != "seconds"},
+    }
