@@ -32,6 +32,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         return import_module(f"ganvas.{name}")
     found = getattr(import_module(_HOMES[name]), name)
+    # The door stands here, too: the studio imports `load` and must not wait for NumPy.
     return found if isinstance(found, type) else import_module("ganvas.arguments").checked(found)
 
 

@@ -304,6 +304,7 @@ def fast_products(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+@checked
 def load(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     """The model in a folder that `save` wrote, or in model/ of it; nothing in it is unpickled.
 

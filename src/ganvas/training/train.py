@@ -263,6 +263,7 @@ def plan(game: Game, minutes: float) -> dict[str, int]:
     return {"epochs": int(epochs)} if epochs >= 5 else {"epochs": math.ceil(epochs), "steps": steps}
 
 
+@checked
 @peers.watched
 def resume(path: str | os.PathLike[str], report: Report | None = None, epochs: int | None = None) -> Run:
     """Continue a run from its newest checkpoint, as if it had never stopped; with `epochs` it may be trained longer.
