@@ -6,10 +6,14 @@ BIN := .venv/bin
 
 setup: .venv/ready
 
-.venv/ready: pyproject.toml constraints.txt
+# Only what is locked is installed. CUDA is for a torch that can't be imported without it; see lock/update.py.
+LOCKED := pip install -q --no-deps --require-hashes --only-binary :all:
+.venv/ready: pyproject.toml $(wildcard lock/*.txt)
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
-	$(BIN)/pip install -q -c constraints.txt --no-deps torch-fidelity
+	$(BIN)/$(LOCKED) --no-index -r lock/cpu.txt 2>/dev/null || true
+	$(BIN)/$(LOCKED) -r lock/packages.txt
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/$(LOCKED) -r lock/cuda.txt
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
 # The studio's page: built by Node.
@@ -54,3 +58,29 @@ benchmarks/.peers/ready: benchmarks/peers.txt
 	$(PYTHON) -m venv benchmarks/.peers
 	benchmarks/.peers/bin/pip install -q -r benchmarks/peers.txt
 	touch $@
+
+# The lock, from pyproject.toml: `make lock UPGRADE=1` takes the newest releases.
+.PHONY: lock release audit
+lock:
+	$(PYTHON) -m venv .lock
+	.lock/bin/pip install -q uv
+	.lock/bin/python lock/update.py $(if $(UPGRADE),--upgrade)
+	rm -r .lock
+
+.release/ready: lock/release.txt
+	$(PYTHON) -m venv .release
+	.release/bin/$(LOCKED) -r lock/release.txt
+	touch $@
+
+# Wheel, source, and what they are made and tested with (CycloneDX): the Python packages, and what is built into the page.
+release: .venv/ready $(PAGE) .release/ready
+	rm -rf dist build
+	.release/bin/python -m build -n -o dist
+	.release/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o dist/ganvas.cdx.json $(BIN)/python
+	sed -i "s|file://$(CURDIR)|.|" dist/ganvas.cdx.json
+	cd web && npm sbom --sbom-format cyclonedx --sbom-type library --omit dev >../dist/page.cdx.json
+
+# Known holes in what is locked; asks PyPI and npm. What can't be audited counts as a hole.
+audit: .release/ready
+	.release/bin/pip-audit --strict --disable-pip --require-hashes -r lock/packages.txt
+	cd web && npm audit

@@ -38,6 +38,7 @@ def at(step, before=peers.at):
     before(step)
     what, rank, when, once = sys.argv[1:5]
     if os.environ["RANK"] == rank and step == int(when) and not Path(once).exists():
+        time.sleep(2)  # some signs' time: the other one sees this step
         Path(once).touch()
         if what == "is slow":
             time.sleep(4)
