@@ -32,7 +32,7 @@ studio: .venv/ready $(PAGE)
 
 # One thread each: the nets are tiny, and some tests start processes of their own. Those of the page need Node and Chromium.
 test: .venv/ready $(if $(shell command -v npm),$(PAGE))
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
 
 lint: .venv/ready
 	$(BIN)/ruff check .

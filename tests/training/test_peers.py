@@ -210,7 +210,8 @@ def test_a_launch_finds_its_folder_again_and_each_training_has_its_own(
     ended = ganvas.train("vae", epochs=6, **TINY)
     assert ended.path == yesterday
     assert ended.state["state"] == "finished" and other.state["state"] == "interrupted"
-    monkeypatch.setattr(os, "getppid", lambda: 1)  # another launcher's
+    launcher = os.getppid() + 1
+    monkeypatch.setattr(os, "getppid", lambda: launcher)  # another one's
     assert ganvas.train("vae", epochs=6, **TINY).path not in (ended.path, other.path)
 
 

@@ -51,7 +51,7 @@ def test_a_recipe_object_and_a_data_set_are_taken_wherever_a_name_is(tmp_path: P
 
 def test_a_gan_learns_points(tmp_path: Path) -> None:
     points = np.random.default_rng(0).normal(3.0, 0.1, (600, 2)).astype(np.float32)
-    run = ganvas.train("gan", data=points, epochs=60, batch_size=50, out=tmp_path / "run", lr=1e-3)
+    run = ganvas.train("gan", data=points, epochs=60, batch_size=50, out=tmp_path / "run", lr=1e-3, hidden=(64, 64))
     assert run.model.sample(500).mean(0).numpy() == pytest.approx([3.0, 3.0], abs=0.5)
 
 
@@ -63,7 +63,7 @@ def test_training_lowers_the_loss_that_it_reports(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "settings"),
-    [("vae", {}), ("gan", {}), ("dcgan", {"size": 16, "filters": 8})],
+    [("vae", {"hidden": (16,)}), ("gan", {"hidden": (16,)}), ("dcgan", {"size": 16, "filters": 4})],
     ids=["vae", "gan", "dcgan"],
 )
 def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(recipe: str, settings: Any, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(recipe: str, set
         "import sys, ganvas; from ganvas.training import loop; loop.CHECKPOINT_SECONDS = 0.05\n"
         "from pathlib import Path; out = Path(sys.argv[1])\n"
         "if (out / 'recipe.json').exists(): ganvas.resume(out)\n"
-        "else: ganvas.train(data='digits', out=out, epochs=15, batch_size=64, device='cpu', "
+        "else: ganvas.train(data='digits', out=out, epochs=8, batch_size=64, device='cpu', "
         f"recipe={recipe!r}, **{settings!r})"
     )
     start = [sys.executable, "-c", program]
