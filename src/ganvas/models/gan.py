@@ -13,10 +13,10 @@ from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
-from ganvas.models.base import MODELS, Sampler
+from ganvas.models.base import MODELS, LatentVariable
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
-from ganvas.priors import Prior, Uniform
+from ganvas.priors import Noise, Uniform
 from ganvas.randomness import Draw
 from ganvas.registry import Count, kind, settings
 from ganvas.techniques import Techniques, in_order
@@ -45,7 +45,7 @@ class GAN:
     latent_dim: Count = 100
     generator: Net = MLP(hidden=(1200, 1200), norm="batch")
     discriminator: Net = MLP(hidden=(512, 256), activation="leaky-relu")
-    prior: Prior = Uniform()
+    prior: Noise = Uniform()
     loss: Annotated[str, AfterValidator(_known)] = "non-saturating"
     output: Literal["sigmoid", "tanh", "linear"] = "sigmoid"
     techniques: Techniques = ()
@@ -127,7 +127,7 @@ class Generator(nn.Module):
 
     def __init__(self, model: GANModel) -> None:
         super().__init__()
-        self.net = model.config.generator.decoder(model.config.latent_dim, model.shape)
+        self.net = model.config.generator.decoder(model.latent_dim, model.shape)
         self.game = (model,)
 
     def images(self, z: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class Generator(nn.Module):
     def fake(self, n: int, draw: Draw, device: torch.device) -> Tensor:
         """n images from a fresh draw of z."""
         (model,) = self.game
-        return self.images(model.prior.sample(draw, (n, model.config.latent_dim), device))
+        return self.images(model.prior.sample(draw, (n, model.latent_dim), device))
 
     def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
         """The generator's cost on as many fakes as there are images (N, *shape)."""
@@ -149,7 +149,7 @@ class Generator(nn.Module):
         return model.cost("generator", cost, seen)
 
 
-class GANModel(Sampler):
+class GANModel(LatentVariable):
     """Two players, and samples from one of them."""
 
     Config = GAN

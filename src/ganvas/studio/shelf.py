@@ -30,7 +30,7 @@ VERBS = {
     "denoising-autoencoder": ["encode", "decode", "reconstruct", "denoise"],
     "fitted-autoencoder": ["sample", "encode", "decode", "reconstruct"],
     "gan": ["sample", "decode"],
-    "semisupervised-gan": ["sample", "decode"],
+    "semisupervised-gan": ["sample", "decode", "classify"],
     "vae": ["sample", "encode", "decode", "reconstruct", "log_prob"],
 }
 STATES = ("new", "running", "interrupted", "failed", "finished")
