@@ -12,8 +12,7 @@ from ganvas.errors import UserError
 from ganvas.evaluate.decoders import Decoder, below, best_scale, both_bounds, decoder_of, weights
 from ganvas.evaluate.figures import NotApplicableError
 from ganvas.likelihoods import Bernoulli, Gaussian
-from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
-from ganvas.models.fitted import FittedAutoencoder, FittedAutoencoderModel
+from ganvas.models.autoencoder import Autoencoder, AutoencoderModel, FittedAutoencoder, FittedAutoencoderModel
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.mlp import MLP

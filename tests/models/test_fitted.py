@@ -12,9 +12,15 @@ from ganvas import explore
 from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
 from ganvas.models import Model, load
-from ganvas.models.autoencoder import Autoencoder, AutoencoderModel, DenoisingAutoencoder, DenoisingAutoencoderModel
+from ganvas.models.autoencoder import (
+    Autoencoder,
+    AutoencoderModel,
+    DenoisingAutoencoder,
+    DenoisingAutoencoderModel,
+    FittedAutoencoder,
+)
 from ganvas.models.base import UnsupportedError
-from ganvas.models.fitted import FittedAutoencoder, draw_codes, fit_prior
+from ganvas.models.fitted import draw_codes, fit_prior
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.mlp import MLP
