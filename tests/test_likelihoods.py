@@ -55,7 +55,7 @@ def test_conformance(kind: str, shape: tuple[int, ...]) -> None:
 
 
 def test_a_density_without_levels_bounds_the_probability_of_them() -> None:
-    """E_u[-log p((k + u) / L)] + log L is at least -log of the mass of p in [k / L, (k + 1) / L); by little, near it."""
+    """E_u[-log p((k + u) / L)] + log L is at least -log of the mass of p in [k / L, (k + 1) / L), and near it."""
     levels, scale = 8, 0.2
     output = torch.zeros(1, 1, 1, 1)  # the mean is 1/2
     edges = stats.norm(0.5, scale).cdf(np.arange(levels + 1) / levels)

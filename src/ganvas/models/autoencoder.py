@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ganvas import losses
+from ganvas.data.loader import Batch
 from ganvas.errors import UserError, unknown
 from ganvas.models.base import MODELS, Encoder, LatentVariable, verb
 from ganvas.nets.mlp import MLP
@@ -95,12 +96,12 @@ class AutoencoderModel(Encoder):
         """What the encoder sees while training: here, the images themselves."""
         return images
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """{"loss": squared error per image, mean over the batch}; images (N, *shape).
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """{"loss": squared error per image, mean over the batch}.
 
         Of rows of numbers it is in squared standard deviations of the columns, and the noise in deviations.
         """
-        x = self.units(images)
+        x = self.units(batch.images)
         return {"loss": losses.squared_error(x, self._output(self.encoder(self.corrupt(x, draw)))).mean()}
 
     def encoded(self, images: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ from ganvas.registry import Count, Registry, Seed, dump, kind
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
+    from ganvas.data.loader import Batch
     from ganvas.likelihoods import BaseLikelihood
 
 VERBS: list[str] = []  # of all families
@@ -100,10 +101,10 @@ class Model(nn.Module):
         return [verb for verb in VERBS if hasattr(cls, verb)]
 
     def __call__(self, *values: Any, **named: Any) -> Any:
-        """`forward(images, draw)`, the loss and its parts, which the training asks for."""
+        """`forward(batch, draw)`, the loss and its parts, which the training asks for."""
         if len(values) + len(named) < 2:
             here = ", ".join(self.verbs())
-            raise UserError(f"a model is asked by its verbs: {here}. To call it gives its loss, of (images, draw).")
+            raise UserError(f"a model is asked by its verbs: {here}. To call it gives its loss, of (batch, draw).")
         return super().__call__(*values, **named)
 
     def __repr__(self) -> str:
@@ -122,7 +123,7 @@ class Model(nn.Module):
         return next(self.parameters()).device
 
     def players(self) -> dict[str, nn.Module]:
-        """The modules that move, by name: each one's forward takes (images, draw) and returns its loss's parts."""
+        """The modules that move, by name: each one's forward takes (batch, draw) and returns its loss's parts."""
         raise NotImplementedError(type(self).__name__)
 
     def prepare(self, dataset: Dataset, seed: int) -> None:
@@ -141,9 +142,9 @@ class Model(nn.Module):
     def moved(self, player: str) -> None:
         """What a family does after each move of a player: nothing, unless it says otherwise."""
 
-    def measure(self, images: Tensor, labels: Tensor | None, draw: Draw) -> dict[str, Tensor]:
-        """Figures of images (N, *shape), batch means: a single player's own loss and its parts; of several: none."""
-        return self(images, draw) if list(self.players().values()) == [self] else {}
+    def measure(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Figures of a batch, its means: a single player's own loss and its parts; of several: none."""
+        return self(batch, draw) if list(self.players().values()) == [self] else {}
 
     @contextmanager
     def calibrated(self, figures: dict[str, float]) -> Iterator[dict[str, float]]:

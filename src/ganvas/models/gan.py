@@ -12,6 +12,7 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
+from ganvas.data.loader import Batch
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
 from ganvas.models.base import MODELS, LatentVariable
 from ganvas.nets.mlp import MLP
@@ -112,9 +113,9 @@ class Discriminator(nn.Module):
         """(N, *shape) in the generator's range -> (N,)."""
         return self.judge(self.features(x))
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """The discriminator's cost on images (N, *shape) and as many fakes."""
-        (model,) = self.game
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """The discriminator's cost on a batch and as many fakes."""
+        (model,), images = self.game, batch.images
         with torch.no_grad():
             fake = model.generator.fake(len(images), draw, images.device)
         seen = Seen(model, images, fake, draw)
@@ -140,9 +141,9 @@ class Generator(nn.Module):
         (model,) = self.game
         return self.images(model.prior.sample(draw, (n, model.latent_dim), device))
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """The generator's cost on as many fakes as there are images (N, *shape)."""
-        (model,) = self.game
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """The generator's cost on as many fakes as a batch has images."""
+        (model,), images = self.game, batch.images
         seen = Seen(model, images, self.fake(len(images), draw, images.device), draw)
         real = seen.real_logits if model.generator_sees_real else seen.fake_logits.detach()
         _, cost = GAN_LOSSES[model.config.loss](real, seen.fake_logits)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ganvas.data.loader import to_tensor
+from ganvas.data.loader import Batch, to_tensor
 from ganvas.errors import UserError
 from ganvas.models.base import MODELS, LatentVariable, verb
 from ganvas.nets.layers import BatchNorm
@@ -165,9 +165,9 @@ class Discriminator(nn.Module):
         self.net = Classifier(model.config, model.shape)
         self.game = (model,)  # in a tuple: the opponent's parameters are not this player's
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """{"loss", "supervised", "unsupervised"} on images (N, *shape), as many fakes, and as many labelled or all."""
-        (model,) = self.game
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """{"loss", "supervised", "unsupervised"} on a batch, as many fakes, and as many labelled images or all."""
+        (model,), images = self.game, batch.images
         with torch.no_grad():
             fake = model.generator.fake(len(images), draw, images.device)
         # The same for all processes, as many as in the global batch.
@@ -198,9 +198,9 @@ class Generator(nn.Module):
         (model,) = self.game
         return model.activate(self.net(model.prior.sample(draw, (n, model.latent_dim), device)))
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """{"loss"}: || E f(x) - E f(G(z)) ||^2 / d on images (N, *shape) and as many fakes (section 3.1)."""
-        (model,) = self.game
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """{"loss"}: || E f(x) - E f(G(z)) ||^2 / d on a batch and as many fakes (section 3.1)."""
+        (model,), images = self.game, batch.images
         both = torch.cat([images, self.fake(len(images), draw, images.device)])
         real, fake = model.discriminator.net.features(both).chunk(2)
         return {"loss": feature_distance(real.detach(), fake) / fake.shape[1]}
@@ -260,10 +260,9 @@ class SemisupervisedGANModel(LatentVariable):
         if player == "discriminator":
             self.average.add(self.discriminator.net, self.config.averaging)
 
-    def measure(self, images: Tensor, labels: Tensor | None, draw: Draw) -> dict[str, Tensor]:
-        """{"error"}: the share of images (N, *shape) that the averaged classifier gets wrong."""
-        assert labels is not None  # `prepare` has seen to it
-        return {"error": (self.average(images).argmax(1) != labels).float().mean()}
+    def measure(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """{"error"}: the share of images that the averaged classifier gets wrong."""
+        return {"error": (self.average(batch.images).argmax(1) != batch.labels).float().mean()}
 
     def activate(self, output: Tensor) -> Tensor:
         """The generator's last activation; points have none."""

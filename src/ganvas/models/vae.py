@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ganvas import losses
 from ganvas.arguments import checked
-from ganvas.data.loader import to_tensor
+from ganvas.data.loader import Batch, to_tensor
 from ganvas.data.store import tracked
 from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, Likelihood
@@ -211,7 +211,7 @@ class VAEModel(Variational):
         reconstruction, kl = terms.reconstruction.mean(1), terms.kl.mean(1)
         return {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """{"loss", "elbo", "reconstruction", "kl"}, nats per image, batch means.
 
         The loss is reconstruction + beta kl; with "iwae" -log 1/k sum_i exp(-reconstruction_i - beta kl_i).
@@ -219,7 +219,7 @@ class VAEModel(Variational):
         config = self.config
         # A weight is each draw's own: with the KL in closed form the mean of the weights would not be P(x).
         form = "sampled" if config.bound == "iwae" else config.elbo
-        terms = self.terms(images, draw, form, config.samples)
+        terms = self.terms(batch.images, draw, form, config.samples)
         beta = config.beta
         if config.warmup and self.training:
             beta = beta * (self.moves / config.warmup).clamp(max=1)
