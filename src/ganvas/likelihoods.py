@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from ganvas.nets.registry import BaseNet
 from ganvas.randomness import Draw
 from ganvas.registry import Positive, Registry, settings
 
@@ -54,10 +55,9 @@ class BaseLikelihood(ABC):
     def sample(self, output: Tensor, draw: Draw) -> Tensor:
         """x from P(x given z), of the mean's shape."""
 
-    def decoder(self, net: Any, latent_dim: int, shape: tuple[int, ...]) -> nn.Module:
+    def decoder(self, net: BaseNet, latent_dim: int, shape: tuple[int, ...]) -> nn.Module:
         """The net (N, latent_dim) -> (N, parameters * C, ...) whose output it takes, of data (N, *shape)."""
-        made: nn.Module = net.decoder(latent_dim, (shape[0] * self.parameters, *shape[1:]))
-        return made
+        return net.decoder(latent_dim, (shape[0] * self.parameters, *shape[1:]))
 
     def observe(self, x: Tensor, draw: Draw) -> Tensor:
         """The data as a model is trained on them; x (N, ...) in [0, 1]."""
@@ -234,7 +234,7 @@ class Gaussian(BaseLikelihood):
         """Numbers of decoder output per value."""
         return 1 if isinstance(self.scale, float) else 2
 
-    def decoder(self, net: Any, latent_dim: int, shape: tuple[int, ...]) -> nn.Module:
+    def decoder(self, net: BaseNet, latent_dim: int, shape: tuple[int, ...]) -> nn.Module:
         """A net; with a shared scale that one stands beside every mean in the output."""
         if self.scale == "shared":
             return SharedScale(net.decoder(latent_dim, shape))
@@ -328,7 +328,7 @@ class DiscretisedLogistic(BaseLikelihood):
     images_only = True
     mass = True
 
-    def decoder(self, net: Any, latent_dim: int, shape: tuple[int, ...]) -> nn.Module:
+    def decoder(self, net: BaseNet, latent_dim: int, shape: tuple[int, ...]) -> nn.Module:
         """A net; learned scales stand beside the means in the output."""
         if self.scale is None:
             return super().decoder(net, latent_dim, shape)
