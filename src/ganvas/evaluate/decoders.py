@@ -53,17 +53,18 @@ class Decoder:
             raise NotApplicableError(f"{_kind(self.model)} has no P(z): `ganvas fit-prior` fits one to its codes.")
         if not self.model.prior.exact:
             raise NotApplicableError("with two stochastic layers P(z) is itself an integral: it takes one.")
-        if self.scale is None and self._own is None:
+        variational = isinstance(self.model, Variational)
+        if self.scale is None and not variational:
             raise UserError(f"{_kind(self.model)} has no P(x given z) of its own: it takes a scale.")
-        if self.scale is not None and self._own is not None and self._own.likelihood.mass:
+        if self.scale is not None and variational and self.model.likelihood.mass:
             raise UserError(f"the scale {self.scale} of a probability of levels: they have none.")
         if self.scale is not None and not self.scale > 0:
             raise UserError(f"the scale is {self.scale}: a standard deviation is positive.")
 
     @property
     def _own(self) -> Variational | None:
-        """The model, if it has a P(x given z) of its own."""
-        return self.model if isinstance(self.model, Variational) else None
+        """The model, if it is asked for its own P(x given z)."""
+        return self.model if self.scale is None else None
 
     def observe(self, images: Tensor, draw: Draw) -> Tensor:
         """Data (N, *shape) as P(x given z) is of it; of a density without their levels."""
@@ -73,7 +74,7 @@ class Decoder:
 
     def protocol(self, images: Tensor) -> str:
         """What the values are of, for a figure; images (N, *shape) as they are."""
-        if self.scale is None and self._own is not None:
+        if self._own is not None:
             return self._own.likelihood.protocol(images, self.levels)
         density = density_protocol(images.dim() == 4, self.levels)
         return f"{density}, N(decode(z), sigma^2) with sigma chosen on validation"
@@ -95,12 +96,12 @@ class Decoder:
     def output(self, u: Tensor) -> Tensor:
         """(R, d) -> what P(x given z) has for its parameters: a VAE's decoder output, or the image."""
         z = u if self.model.prior.bound is None else self.model.prior.from_noise(self.model.latent_dim)[1](u)
-        return self._own.output(z) if self.scale is None and self._own is not None else self.model.decoded(z)
+        return self.model.decoded(z) if self._own is None else self._own.output(z)
 
     def log_likelihood(self, x: Tensor, u: Tensor) -> Tensor:
         """log P(x given z) of x (R, *shape) at u (R, d): nats (R,)."""
         output, units = self.output(u), self.model.units
-        if self.scale is None and self._own is not None:
+        if self._own is not None:
             return self._own.log_likelihood(x, output)
         log_p = normal_log_prob(units(x).flatten(1), units(output).flatten(1), 2 * math.log(self.scale or 1.0))
         return log_p - units.log_volume()
@@ -109,7 +110,7 @@ class Decoder:
         """x (N, *shape) from P(x given z) at u (N, d)."""
         with torch.no_grad():
             output, units = self.output(u), self.model.units
-            if self.scale is None and self._own is not None:
+            if self._own is not None:
                 return self._own.drawn(output, draw)
             noise = (self.scale or 1.0) * draw.normal("x", tuple(output.shape), output.device)
             return units.back(units(output) + noise)
