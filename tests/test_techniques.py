@@ -129,7 +129,7 @@ def test_a_term_is_summed_into_its_players_loss(technique: Any, player: str) -> 
         pass
     model.requires_grad_(True)
     plain.load_state_dict({name: model.state_dict()[name] for name in plain.state_dict()})
-    parts, base = (m.players()[player](IMAGES, Draw(0, 1)) for m in (model, plain))
+    parts, base = (m.players()[player](Batch(IMAGES), Draw(0, 1)) for m in (model, plain))
     (term,) = parts.keys() - base.keys()
     assert parts[term].item() != 0
     torch.testing.assert_close(parts["loss"], base["loss"] + parts[term])
@@ -142,7 +142,7 @@ def test_a_term_is_summed_into_its_players_loss(technique: Any, player: str) -> 
     for a, b, c in zip(together, alone, of_term, strict=True):
         torch.testing.assert_close(a, b if c is None else b + c)
     other = next(name for name in model.players() if name != player)
-    assert term not in model.players()[other](IMAGES, Draw(0, 1)) or isinstance(technique, HistoricalAveraging)
+    assert term not in model.players()[other](Batch(IMAGES), Draw(0, 1)) or isinstance(technique, HistoricalAveraging)
 
 
 @pytest.mark.parametrize(("real", "fake"), [(0.9, 0.0), (0.75, 0.1)])

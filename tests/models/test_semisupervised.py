@@ -135,12 +135,12 @@ def test_the_costs_of_the_players_by_hand(digits: Dataset) -> None:
     net = model.discriminator.net
     fake = model.generator.fake(200, draw, torch.device("cpu"))
     supervised, unsupervised = discriminator_cost(net(model.labelled), model.labels, net(images), net(fake))
-    parts = model.discriminator(images, draw)
+    parts = model.discriminator(Batch(images), draw)
     assert float(parts["supervised"]) == pytest.approx(float(supervised), rel=1e-4), "all the labelled, whatever order"
     assert float(parts["loss"]) == pytest.approx(float(supervised + 0.5 * unsupervised), rel=1e-4)
     means = [net.features(x).numpy().astype(np.float64).mean(0) for x in (images, fake)]
     expected = ((means[0] - means[1]) ** 2).mean()
-    assert float(model.generator(images, draw)["loss"]) == pytest.approx(expected, rel=1e-3)
+    assert float(model.generator(Batch(images), draw)["loss"]) == pytest.approx(expected, rel=1e-3)
 
 
 @torch.no_grad()

@@ -306,7 +306,7 @@ def test_the_gradient_of_the_importance_weighted_bound_weighs_each_sample() -> N
 def gradient(model: VAEModel, images: torch.Tensor, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
     """Of the loss, by the encoder's parameters and by all others."""
     model.zero_grad()
-    model(images, draw)["loss"].backward()
+    model(Batch(images), draw)["loss"].backward()
     own = {id(p) for p in model.encoder.parameters()}
     parts = [[p.grad for p in model.parameters() if (id(p) in own) == inside] for inside in (True, False)]
     encoder, others = (torch.cat([p.flatten() for p in part if p is not None]).double().numpy() for part in parts)
@@ -334,7 +334,7 @@ def test_the_doubly_reparametrised_gradient_has_the_same_mean(settings: dict[str
     assert (np.abs(difference.mean(0)) <= 8 * difference.std(0, ddof=1) / math.sqrt(50) + 1e-5).all()
     assert difference.std(0).max() > 1e-4
     with torch.no_grad():
-        assert models[0](X, Draw(0))["loss"] == models[1](X, Draw(0))["loss"]
+        assert models[0](Batch(X), Draw(0))["loss"] == models[1](Batch(X), Draw(0))["loss"]
 
 
 def test_the_doubly_reparametrised_gradient_varies_less() -> None:
@@ -429,7 +429,7 @@ def test_the_kl_s_weight_warms_up_and_is_whole_in_evaluation() -> None:
 def test_free_bits_are_free() -> None:
     """Kingma et al. 2016, equation 15: a dimension costs the larger of its mean KL and the free bits."""
     free = linear_gaussian(0.3, 1.5, free_bits=0.3)
-    parts = free(X, Draw(0))
+    parts = free(Batch(X), Draw(0))
     mean, log_variance = (part.detach().double().numpy() for part in free.posterior(X))
     by_dimension = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).mean(0)
     assert by_dimension.min() < 0.3 < by_dimension.max(), "one is free, one is not"

@@ -87,13 +87,15 @@ class Model(nn.Module):
         self.units = Units(self.shape)
 
     def __getattr__(self, name: str) -> Any:
-        if name in VERBS or name in PARTS:
-            have = sorted(known for known, config in MODELS.items() if hasattr(FAMILIES[config], name))
-            raise UnsupportedError(
-                f"a model of kind {kind(self.Config)} has no {PARTS.get(name, name)}; it has "
-                f"{', '.join(self.verbs())}. Kinds with {PARTS.get(name, name)}: {', '.join(have)}."
-            )
-        return super().__getattr__(name)
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name not in VERBS and name not in PARTS:
+                raise
+        what = PARTS.get(name, name)
+        said = f"a model of kind {kind(self.Config)} has no {what}; it has {', '.join(self.verbs())}."
+        have = [known for known, config in MODELS.items() if name in FAMILIES[config].verbs()]
+        raise UnsupportedError(said + f" Kinds with {what}: {', '.join(sorted(have))}." * bool(have))
 
     @classmethod
     def verbs(cls) -> list[str]:
