@@ -116,7 +116,8 @@ def _fixed(prior: Any) -> Any:
 
 
 if TYPE_CHECKING:
-    Prior, Noise = BasePrior, FixedPrior
+    Prior = BasePrior
+    Noise = FixedPrior
 else:
     Prior = PRIORS.field
     Noise = Annotated[Prior, AfterValidator(_fixed)]  # of a GAN

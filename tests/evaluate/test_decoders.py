@@ -135,7 +135,7 @@ def test_what_can_not_be_annealed() -> None:
         Decoder(VAEModel(VAE(net=FEW, prior=StochasticLayer(), likelihood=Gaussian()), (2,)))
     with pytest.raises(UserError, match="takes a scale"):
         Decoder(gan())
-    with pytest.raises(UserError, match="of black or white"):
+    with pytest.raises(UserError, match="of a probability of levels"):
         Decoder(VAEModel(VAE(net=FEW, likelihood=Bernoulli()), (1, 6, 6)), 0.1)
     with pytest.raises(UserError, match="positive"):
         Decoder(gan(), -0.1)

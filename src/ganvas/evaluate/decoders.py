@@ -20,6 +20,7 @@ from ganvas.likelihoods import density_protocol, dequantised
 from ganvas.losses import normal_log_prob
 from ganvas.models import Model
 from ganvas.models.base import LatentVariable, Variational, fast_products
+from ganvas.models.units import Units
 from ganvas.randomness import Draw, key
 
 CHAINS = 16
@@ -96,11 +97,13 @@ class Decoder:
     def output(self, u: Tensor) -> Tensor:
         """(R, d) -> what P(x given z) has for its parameters: a VAE's decoder output, or the image."""
         z = u if self.model.prior.bound is None else self.model.prior.from_noise(self.model.latent_dim)[1](u)
-        return self.model.decoded(z) if self._own is None else self._own.output(z)
+        output: Tensor = self.model.decoded(z) if self._own is None else self._own.output(z)
+        return output
 
     def log_likelihood(self, x: Tensor, u: Tensor) -> Tensor:
         """log P(x given z) of x (R, *shape) at u (R, d): nats (R,)."""
-        output, units = self.output(u), self.model.units
+        output = self.output(u)
+        units: Units = self.model.units
         if self._own is not None:
             return self._own.log_likelihood(x, output)
         log_p = normal_log_prob(units(x).flatten(1), units(output).flatten(1), 2 * math.log(self.scale or 1.0))
@@ -109,7 +112,8 @@ class Decoder:
     def simulate(self, u: Tensor, draw: Draw) -> Tensor:
         """x (N, *shape) from P(x given z) at u (N, d)."""
         with torch.no_grad():
-            output, units = self.output(u), self.model.units
+            output = self.output(u)
+            units: Units = self.model.units
             if self._own is not None:
                 return self._own.drawn(output, draw)
             noise = (self.scale or 1.0) * draw.normal("x", tuple(output.shape), output.device)

@@ -163,7 +163,8 @@ class VAEModel(Variational):
 
     def with_prior(self, components: int) -> VAE:
         """Free bits are of a normal prior's KL, and a fit would be another one."""
-        return dataclasses.replace(self.config, prior=Mixture(components=components), free_bits=0.0, fit=0)
+        config: VAE = self.config
+        return dataclasses.replace(config, prior=Mixture(components=components), free_bits=0.0, fit=0)
 
     def moved(self, player: str) -> None:
         """The weight of the KL rises."""
@@ -315,7 +316,7 @@ class VAEModel(Variational):
 
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log P(x given z): (N, *shape) and k draws for each (N, k, latent_dim) -> (N, k)."""
-        output = self.output(z.flatten(0, 1)).unflatten(0, z.shape[:2]).transpose(0, 1)
+        output = torch.unflatten(self.output(z.flatten(0, 1)), 0, z.shape[:2]).transpose(0, 1)
         return self.log_likelihood(x, output).T
 
     def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:

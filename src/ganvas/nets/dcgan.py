@@ -119,7 +119,7 @@ class DCGAN(BaseNet):
         return _initialise(nn.Sequential(*layers))
 
 
-def _initialise(net: nn.Module) -> nn.Module:
+def _initialise(net: nn.Sequential) -> nn.Sequential:
     """Weights N(0, 0.02), batch-norm gains N(1, 0.02), biases 0 (Radford et al. 2015, section 4)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

@@ -139,7 +139,7 @@ def test_which_binarisation_a_likelihood_is_of(bars: Dataset) -> None:
     assert said(bars, Bernoulli()) == "stochastic binarisation"
     assert said(static, Bernoulli()) == said(static, Bernoulli(binarise="none")) == "static binarisation"
     assert said(bars, Bernoulli(binarise="none")) == "expected over grey levels"
-    assert said(bars, Gaussian()) == "density of values in [0, 1]"
+    assert said(bars, Gaussian()) == "density of dequantised images, 256 levels"
     assert said(load("ring"), Gaussian()) == "density of points"
 
 
