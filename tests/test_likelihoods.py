@@ -285,3 +285,11 @@ def test_a_scale_for_each_channel_is_learned_beside_the_net() -> None:
     assert own(torch.zeros(5, 3)).shape == (5, 6, 2, 2)
     with pytest.raises(ValueError, match="greater than or equal to 2"):
         DiscretisedLogistic(levels=1)
+
+
+def test_what_the_watch_looks_at() -> None:
+    x = torch.rand(20, 1, 8, 8)
+    edges = float(((x <= 0.05) | (x >= 0.95)).float().mean())
+    assert Bernoulli().vitals(x, x) == {"black_and_white": pytest.approx(edges)}
+    assert Gaussian(scale=0.6).vitals(x, x + 0.2) == {"scale_over_error": pytest.approx(3, rel=1e-5)}
+    assert Gaussian(scale="shared").vitals(x, x) == Gaussian().vitals(x, x) == DiscretisedLogistic().vitals(x, x) == {}
