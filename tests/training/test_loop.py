@@ -54,8 +54,8 @@ def images(n: int = 200, side: int = 8) -> np.ndarray:
     return x
 
 
-def numbers(batch: Batch) -> list[int]:
-    first = (batch.images[:, 0, 0, :2] * 255).round().int()
+def numbers(images: Tensor) -> list[int]:
+    first = (images[:, 0, 0, :2] * 255).round().int()
     return (256 * first[:, 0] + first[:, 1]).tolist()
 
 
@@ -83,7 +83,7 @@ def watch(game: loop.Game) -> dict[str, list[tuple[int, list[int], tuple[int, ..
 
     def watched(name: str, player: Any) -> Any:
         def forward(batch: Batch, draw: Any) -> Any:
-            seen[name].append((game.step, numbers(batch), draw.position))
+            seen[name].append((game.step, numbers(batch.images), draw.position))
             return player(batch, draw)
 
         return forward
