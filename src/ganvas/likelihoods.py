@@ -149,12 +149,7 @@ class SharedScale(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """(N, latent) -> (N, 2 C, ...)."""
         mean: Tensor = self.net(z)
-        return torch.cat([mean.float(), self.value.expand_as(mean)], 1)
-
-    @property
-    def value(self) -> Tensor:
-        """The logarithm of the scale."""
-        return self.QUICK * self.log_scale
+        return torch.cat([mean.float(), (self.QUICK * self.log_scale).expand_as(mean)], 1)
 
     @contextmanager
     def set_to(self, log_scale: float) -> Iterator[None]:
@@ -275,7 +270,7 @@ class Gaussian(BaseLikelihood):
         if not isinstance(decoder, SharedScale):
             yield figures
             return
-        cost, learned = figures["reconstruction"], decoder.value.item()
+        cost, learned = figures["reconstruction"], decoder.QUICK * decoder.log_scale.item()
         scale, nats = self.likeliest(cost - volume, min(LARGEST, max(-LARGEST, learned)), values)
         less = cost - nats - volume
         changes = {"loss": -less, "elbo": less, "reconstruction": -less}
