@@ -1,8 +1,10 @@
 """What tests of several folders share."""
 
 import dataclasses
+import itertools
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 from ganvas import tensors
@@ -33,3 +35,15 @@ def everything(run: Run) -> dict[str, Any]:
         "pictures": sorted(path.name for path in run.path.rglob("*.png")),
         "state": {name: value for name, value in run.state.items() if name != "seconds"},
     }
+
+
+def examples(page: Path) -> str:
+    """The page's Python blocks as one program, its lines numbered as in the page."""
+    lines = iter(page.read_text(encoding="utf-8").splitlines())
+    program = [""]
+    for line in lines:
+        program.append("")
+        if line == "```python":
+            block = list(itertools.takewhile(lambda line: line != "```", lines))
+            program += [*block, ""]
+    return "\n".join(program[1:])

@@ -19,7 +19,7 @@ from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.evaluate import classifier
 from ganvas.models import MODELS
-from ganvas.models.base import FAMILIES, Model
+from ganvas.models.base import FAMILIES, Encoder, Model
 from ganvas.nets.dcgan import DCGAN
 from ganvas.priors import Mixture, Normal, Uniform
 from ganvas.randomness import Draw
@@ -43,16 +43,17 @@ def make(name: str, shape: tuple[int, ...] = (1, 8, 8), seed: int = 0, **setting
         return FAMILIES[MODELS[name]](MODELS[name](**settings), shape).eval()
 
 
-class Corner:
-    """No ganvas model: its code is the first pixels of an image, from -1 to 1, and its images are constant."""
+class Corner(Encoder):
+    """Its code is the first pixels of an image, from -1 to 1, and its images are constant."""
 
     def __init__(self, d: int, shape: tuple[int, ...] = (1, 4, 4)) -> None:
-        self.config, self.shape = SimpleNamespace(latent_dim=d), shape
+        super().__init__(SimpleNamespace(latent_dim=d), shape)
+        self.unused = torch.nn.Parameter(torch.zeros(()))
 
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
-        return 2 * images.flatten(1)[:, : self.config.latent_dim] - 1
+    def encoded(self, images: torch.Tensor) -> torch.Tensor:
+        return 2 * images.flatten(1)[:, : self.latent_dim] - 1
 
-    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+    def decoded(self, codes: torch.Tensor) -> torch.Tensor:
         return codes[:, :1, None, None].sigmoid().expand(-1, *self.shape)
 
 

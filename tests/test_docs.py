@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import examples
 
 import ganvas
 from ganvas import evaluate
@@ -25,18 +26,6 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ganvas.Run]
     real, number = ganvas.train, itertools.count()
     folder = tmp_path_factory.mktemp("runs")
     return functools.cache(lambda recipe, **settings: real(recipe, out=folder / str(next(number)), **settings))
-
-
-def examples(page: Path) -> str:
-    """The page's Python blocks as one program, its lines numbered as in the page."""
-    lines = iter(page.read_text(encoding="utf-8").splitlines())
-    program = [""]
-    for line in lines:
-        program.append("")
-        if line == "```python":
-            block = list(itertools.takewhile(lambda line: line != "```", lines))
-            program += [*block, ""]
-    return "\n".join(program[1:])
 
 
 def expected(program: str) -> dict[int, list[tuple[float, float]]]:

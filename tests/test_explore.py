@@ -1,7 +1,6 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -27,7 +26,7 @@ class Plain:
     """No ganvas model: an image is its code, as one row of pixels, and its code is the image."""
 
     def __init__(self, d: int, **attributes: object) -> None:
-        self.config, self.shape = SimpleNamespace(latent_dim=d), (1, 1, d)
+        self.latent_dim, self.shape = d, (1, 1, d)
         vars(self).update(attributes)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
@@ -37,7 +36,7 @@ class Plain:
 
 class Encoding(Plain):
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        return 8 * images.reshape(-1, self.config.latent_dim)
+        return 8 * images.reshape(-1, self.latent_dim)
 
 
 def codes(n: int, d: int, seed: int = 0) -> torch.Tensor:

@@ -24,9 +24,8 @@ from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.likelihoods import DiscretisedLogistic, Gaussian
 from ganvas.models import Model
-from ganvas.models.autoencoder import Autoencoder, DenoisingAutoencoder
+from ganvas.models.autoencoder import Autoencoder, DenoisingAutoencoder, FittedAutoencoder
 from ganvas.models.base import FAMILIES
-from ganvas.models.fitted import FittedAutoencoder
 from ganvas.models.gan import GAN
 from ganvas.models.semisupervised import SemisupervisedGAN
 from ganvas.models.vae import VAE
@@ -194,7 +193,7 @@ def test_standard_noise_becomes_codes_of_the_prior(prior: str) -> None:
     }[prior]
     model = make(VAE(latent_dim=3, net=SMALL), GREY)
     own = settings.build(3, GREY, model.posterior)
-    k, to_code = export.from_noise(own, 3)
+    k, to_code = own.from_noise(3)
     with torch.no_grad():
         z = to_code(Draw(1).normal("noise", (20_000, k))).numpy()
     assert z.shape == (20_000, 3)
@@ -206,7 +205,7 @@ def test_standard_noise_becomes_codes_of_the_prior(prior: str) -> None:
 
 def test_standard_noise_becomes_codes_of_a_layer_above() -> None:
     model = make(*CASES["iwae, vamp above"][:2])
-    k, to_code = export.from_noise(model.prior, 4)
+    k, to_code = model.prior.held().from_noise(4)
     assert k == 4 + 3 + 1  # eps of z, eps of u, u's component
     with torch.no_grad():
         z, other = to_code(Draw(1).normal("noise", (20_000, k))), model.prior.sample(Draw(2), (20_000, 4))

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from ganvas.errors import UserError
-from ganvas.likelihoods import LIKELIHOODS, Bernoulli, DiscretisedLogistic, Gaussian, decoder
+from ganvas.likelihoods import LIKELIHOODS, Bernoulli, DiscretisedLogistic, Gaussian
 from ganvas.nets.mlp import MLP
 from ganvas.randomness import Draw
 
@@ -44,6 +44,39 @@ def test_conformance(kind: str, shape: tuple[int, ...]) -> None:
     assert likelihood.mean(output[0]).shape == likelihood.observe(x, Draw(0)).shape == x.shape
     for given, row in zip(many, output, strict=True):
         torch.testing.assert_close(given, likelihood.log_prob(x, row))
+    seen = likelihood.measured(x, 256, Draw(0))
+    assert torch.equal(seen, x) == (likelihood.mass or len(shape) == 1)
+    assert likelihood.protocol(x, 256) and (not likelihood.mass or bool((many <= 0).all()))
+    assert all(isinstance(value, float) for value in likelihood.vitals(x, x).values())
+    nats = np.array([70.0])
+    more = 0 if likelihood.mass or len(shape) == 1 else 8
+    assert likelihood.bits(nats, x, 256) == pytest.approx(70 / math.log(2) / math.prod(shape) + more)
+    assert likelihood.bits(nats, x, None) == pytest.approx(70 / math.log(2) / math.prod(shape))
+
+
+def test_a_density_without_levels_bounds_the_probability_of_them() -> None:
+    """E_u[-log p((k + u) / L)] + log L is at least -log of the mass of p in [k / L, (k + 1) / L), and near it."""
+    levels, scale = 8, 0.2
+    output = torch.zeros(1, 1, 1, 1)  # the mean is 1/2
+    edges = stats.norm(0.5, scale).cdf(np.arange(levels + 1) / levels)
+    for k, mass in enumerate(np.diff(edges)):
+        x = torch.full((4000, 1, 1, 1), k / (levels - 1))
+        seen = Gaussian(scale=scale).measured(x, levels, Draw(k))
+        assert torch.equal((seen * levels).floor(), torch.full_like(x, k))
+        bound = -Gaussian(scale=scale).log_prob(seen, output.expand_as(x)).double() + math.log(levels)
+        error = float(bound.std()) / math.sqrt(len(x))  # false alarm under 1e-6: 5 of them at 8 levels
+        assert -5 * error < float(bound.mean()) + math.log(mass) < 0.1
+
+
+def test_what_a_figure_is_of() -> None:
+    grey, white, points = torch.rand(4, 1, 2, 2), torch.ones(4, 1, 2, 2), torch.rand(4, 2)
+    assert Bernoulli().protocol(grey, 256) == "stochastic binarisation"
+    assert Bernoulli().protocol(white, 256) == "static binarisation"
+    assert Bernoulli(binarise="none").protocol(grey, 256) == "expected over grey levels"
+    assert Gaussian().protocol(grey, 65_536) == "density of dequantised images, 65,536 levels"
+    assert Gaussian().protocol(grey, None) == "density of values in [0, 1]"
+    assert Gaussian().protocol(points, 256) == "density of points"
+    assert DiscretisedLogistic(levels=16).protocol(grey, 256) == "probability of 16 levels"
 
 
 def test_bernoulli_is_scipys() -> None:
@@ -142,7 +175,7 @@ def test_one_learned_scale_of_all_values() -> None:
     """The density is SciPy's at that scale, and maximum likelihood finds the root of the mean squared error."""
     likelihood, shape = Gaussian(scale="shared"), (3, 4, 5)
     torch.manual_seed(0)
-    net = decoder(likelihood, MLP(hidden=(8,)), 2, shape)
+    net = likelihood.decoder(MLP(hidden=(8,)), 2, shape)
     z, x = torch.randn(6, 2), torch.rand(6, *shape)
     scale = float(torch.exp(net.QUICK * net.log_scale.detach()))
     assert scale == pytest.approx(0.3)
@@ -243,12 +276,20 @@ def test_the_mean_and_samples_of_a_discretised_logistic() -> None:
 
 
 def test_a_scale_for_each_channel_is_learned_beside_the_net() -> None:
-    net = decoder(DiscretisedLogistic(), MLP(hidden=(4,)), 3, (3, 2, 2))
+    net = DiscretisedLogistic().decoder(MLP(hidden=(4,)), 3, (3, 2, 2))
     assert net.log_scale.shape == (3, 1, 1) and net(torch.zeros(5, 3)).shape == (5, 6, 2, 2)
     with torch.no_grad():
         net.log_scale.copy_(torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1) / net.QUICK)
     assert net(torch.zeros(5, 3))[2, 3:, 1, 1].tolist() == pytest.approx([1, 2, 3])
-    own = decoder(DiscretisedLogistic(scale=None), MLP(hidden=(4,)), 3, (3, 2, 2))
+    own = DiscretisedLogistic(scale=None).decoder(MLP(hidden=(4,)), 3, (3, 2, 2))
     assert own(torch.zeros(5, 3)).shape == (5, 6, 2, 2)
     with pytest.raises(ValueError, match="greater than or equal to 2"):
         DiscretisedLogistic(levels=1)
+
+
+def test_what_the_watch_looks_at() -> None:
+    x = torch.rand(20, 1, 8, 8)
+    edges = float(((x <= 0.05) | (x >= 0.95)).float().mean())
+    assert Bernoulli().vitals(x, x) == {"black_and_white": pytest.approx(edges)}
+    assert Gaussian(scale=0.6).vitals(x, x + 0.2) == {"scale_over_error": pytest.approx(3, rel=1e-5)}
+    assert Gaussian(scale="shared").vitals(x, x) == Gaussian().vitals(x, x) == DiscretisedLogistic().vitals(x, x) == {}

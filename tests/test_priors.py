@@ -14,8 +14,9 @@ from sklearn.mixture import GaussianMixture
 
 from ganvas import priors
 from ganvas.errors import UserError
+from ganvas.losses import normal_log_prob
 from ganvas.nets.mlp import MLP
-from ganvas.priors import PRIORS, Bimodal, Flow, Mixture, Normal, StochasticLayer, Uniform, Vamp, fit_mixture, held
+from ganvas.priors import PRIORS, Bimodal, Flow, Mixture, Normal, StochasticLayer, Uniform, Vamp, fit_mixture
 from ganvas.randomness import Draw
 
 FIXED = ("bimodal", "normal", "uniform")
@@ -44,7 +45,25 @@ def test_conformance(kind: str) -> None:
     assert log_p.shape == (6,) and log_p.dtype == torch.float32 and log_p.isfinite().all()
     assert prior.log_prob(z.reshape(2, 3, 3), Draw(0)).shape == (2, 3)
     with torch.no_grad():
-        torch.testing.assert_close(held(prior).log_prob(z, Draw(0)), log_p.detach())
+        torch.testing.assert_close(prior.held().log_prob(z, Draw(0)), log_p.detach())
+    if prior.exact:  # else two asks draw differently
+        assert float(prior.log_prob(z, Draw(1))[0].detach()) == float(log_p[0].detach())
+    k, to_code = prior.from_noise(3)
+    with torch.no_grad():
+        drawn = to_code(Draw(3).normal("noise", (20_000, k)))
+        turned, _ = torch.linalg.qr(Draw(4).normal("plane", (3, 2)).double())
+        for plane in (None, turned.T):
+            mean, deviation = prior.moments(3, plane)
+            seen = drawn.double() if plane is None else drawn.double() @ plane.T
+            torch.testing.assert_close(seen.mean(0), mean, atol=0.1, rtol=0)
+            torch.testing.assert_close(seen.std(0), deviation, atol=0, rtol=0.06)
+    mean, log_variance = Draw(5).normal("mean", (1, 3)), Draw(6).normal("log_variance", (1, 3))
+    kl = prior.kl_by_dimension(mean, log_variance)
+    assert (kl is not None) == PRIORS[kind].closed_form
+    if kl is not None:
+        q = mean + (0.5 * log_variance).exp() * Draw(7).normal("q", (100_000, 3))
+        estimate = normal_log_prob(q, mean, log_variance) - prior.log_prob(q, Draw(0))
+        assert float(estimate.mean()) == pytest.approx(float(kl.sum()), abs=0.03)
     if kind not in FIXED:
         log_p.sum().backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in prior.parameters())
@@ -331,8 +350,8 @@ def test_flow_is_the_change_of_variables(latent_dim: int) -> None:
     """log P(f(e)) = log N(e) - log |det df/de|, the Jacobian by autograd."""
     flow = bent(latent_dim).double()
     for noise in torch.randn(5, latent_dim, dtype=torch.float64):
-        z = flow.from_noise(noise[None])
-        jacobian = torch.autograd.functional.jacobian(lambda e: flow.from_noise(e[None])[0], noise)
+        z = flow.bent(noise[None])
+        jacobian = torch.autograd.functional.jacobian(lambda e: flow.bent(e[None])[0], noise)
         expected = stats.norm.logpdf(noise.numpy()).sum() - np.linalg.slogdet(jacobian.numpy())[1]
         assert float(flow.log_prob(z, Draw(0)).detach()) == pytest.approx(expected, abs=1e-4)
 
@@ -340,9 +359,9 @@ def test_flow_is_the_change_of_variables(latent_dim: int) -> None:
 def test_a_flow_starts_as_the_normal_and_moves_every_dimension() -> None:
     flow = Flow().build(6, (2,), encode)
     noise = torch.randn(4, 6)
-    torch.testing.assert_close(flow.from_noise(noise), noise)
+    torch.testing.assert_close(flow.bent(noise), noise)
     torch.testing.assert_close(flow.log_prob(noise, Draw(0)), Normal().log_prob(noise, Draw(0)))
-    assert (bent(6).from_noise(noise) != noise).all()
+    assert (bent(6).bent(noise) != noise).all()
     with pytest.raises(UserError, match="latent_dim is 1"):
         Flow().build(1, (2,), encode)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 import ganvas
+from ganvas.data.loader import Batch
 from ganvas.errors import UserError
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC
 from ganvas.models import MODELS, load
@@ -76,7 +77,7 @@ def moves(model: GANModel, n: int, lr: float = 0.1) -> Iterator[tuple[str, dict[
         for name, player in model.players().items():
             for other, opponent in model.players().items():
                 opponent.requires_grad_(other == name)
-            parts = player(images, Draw(0, step))
+            parts = player(Batch(images), Draw(0, step))
             parts["loss"].backward()
             torch.optim.SGD(player.parameters(), lr).step()
             model.zero_grad(set_to_none=True)
@@ -105,8 +106,8 @@ def test_feature_matching_is_between_batch_means() -> None:
         for w, b in [arrays(model.discriminator.body)]
     )
     expected = 2.5 * sum((real[:, unit].mean() - fake[:, unit].mean()) ** 2 for unit in range(6))
-    assert model.generator(IMAGES, Draw(0, 1))["feature-matching"].item() == pytest.approx(expected, rel=1e-4)
-    assert "feature-matching" not in model.discriminator(IMAGES, Draw(0, 1))
+    assert model.generator(Batch(IMAGES), Draw(0, 1))["feature-matching"].item() == pytest.approx(expected, rel=1e-4)
+    assert "feature-matching" not in model.discriminator(Batch(IMAGES), Draw(0, 1))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_a_term_is_summed_into_its_players_loss(technique: Any, player: str) -> 
         pass
     model.requires_grad_(True)
     plain.load_state_dict({name: model.state_dict()[name] for name in plain.state_dict()})
-    parts, base = (m.players()[player](IMAGES, Draw(0, 1)) for m in (model, plain))
+    parts, base = (m.players()[player](Batch(IMAGES), Draw(0, 1)) for m in (model, plain))
     (term,) = parts.keys() - base.keys()
     assert parts[term].item() != 0
     torch.testing.assert_close(parts["loss"], base["loss"] + parts[term])
@@ -141,14 +142,14 @@ def test_a_term_is_summed_into_its_players_loss(technique: Any, player: str) -> 
     for a, b, c in zip(together, alone, of_term, strict=True):
         torch.testing.assert_close(a, b if c is None else b + c)
     other = next(name for name in model.players() if name != player)
-    assert term not in model.players()[other](IMAGES, Draw(0, 1)) or isinstance(technique, HistoricalAveraging)
+    assert term not in model.players()[other](Batch(IMAGES), Draw(0, 1)) or isinstance(technique, HistoricalAveraging)
 
 
 @pytest.mark.parametrize(("real", "fake"), [(0.9, 0.0), (0.75, 0.1)])
 @pytest.mark.parametrize("loss", PROBABILISTIC)
 def test_label_smoothing_is_cross_entropy_with_other_targets(real: float, fake: float, loss: str) -> None:
     model = make(LabelSmoothing(real=real, fake=fake), loss=loss)
-    seen, ours = what_is_seen(model), model.discriminator(IMAGES, Draw(0, 1))["loss"]
+    seen, ours = what_is_seen(model), model.discriminator(Batch(IMAGES), Draw(0, 1))["loss"]
     expected = sum(
         F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
         for logits, target in ((seen.real_logits, real), (seen.fake_logits, fake))
@@ -156,7 +157,7 @@ def test_label_smoothing_is_cross_entropy_with_other_targets(real: float, fake: 
     torch.testing.assert_close(ours, expected)
     weights = list(model.discriminator.parameters())
     torch.testing.assert_close(torch.autograd.grad(ours, weights), torch.autograd.grad(expected, weights))
-    assert "label-smoothing" not in model.generator(IMAGES, Draw(0, 1)), "one-sided: only D's targets change"
+    assert "label-smoothing" not in model.generator(Batch(IMAGES), Draw(0, 1)), "one-sided: only D's targets change"
 
 
 def test_historical_averaging_is_the_distance_to_the_mean_of_the_past() -> None:
@@ -212,7 +213,7 @@ def test_gradient_penalty_by_finite_differences(output: Any) -> None:
     assert len(set(alpha.flatten().tolist())) == 5
     slopes = slopes_by_differences(model, seen.real + alpha * (seen.fake - seen.real).detach())
     assert slopes.std() > 0.02
-    ours = model.discriminator(IMAGES, Draw(0, 1))["gradient-penalty"].item()
+    ours = model.discriminator(Batch(IMAGES), Draw(0, 1))["gradient-penalty"].item()
     assert ours == pytest.approx(3.0 * ((slopes - 1) ** 2).mean(), rel=1e-3)
     assert ours != pytest.approx(3.0 * (np.linalg.norm(slopes) - 1) ** 2, rel=0.1), "one norm over the batch"
 
@@ -220,7 +221,7 @@ def test_gradient_penalty_by_finite_differences(output: Any) -> None:
 def test_r1_of_a_linear_discriminator_by_hand() -> None:
     """Mescheder et al. 2018, equation 9: D(x) = w x + b has the slope w."""
     model = make(R1(weight=4.0), net=MLP(hidden=()))
-    (w, _), parts = arrays(model.discriminator), model.discriminator(IMAGES, Draw(0, 1))
+    (w, _), parts = arrays(model.discriminator), model.discriminator(Batch(IMAGES), Draw(0, 1))
     assert parts["r1"].item() == pytest.approx(4.0 / 2 * (w**2).sum(), rel=1e-5)
     (gradient,) = torch.autograd.grad(parts["r1"], model.discriminator.head.weight)
     np.testing.assert_allclose(gradient, 4.0 * w, rtol=1e-5)
@@ -229,7 +230,7 @@ def test_r1_of_a_linear_discriminator_by_hand() -> None:
 def test_r1_is_at_real_images_by_finite_differences() -> None:
     model = make(R1(weight=4.0), output="tanh")
     slopes = slopes_by_differences(model, 2 * IMAGES - 1)
-    ours = model.discriminator(IMAGES, Draw(0, 1))["r1"].item()
+    ours = model.discriminator(Batch(IMAGES), Draw(0, 1))["r1"].item()
     assert ours == pytest.approx(2.0 * (slopes**2).mean(), rel=1e-3)
 
 
@@ -262,7 +263,7 @@ def test_a_flat_critic_has_a_finite_penalty() -> None:
     model = make(GradientPenalty(weight=10.0))
     for p in model.discriminator.parameters():
         nn.init.zeros_(p)
-    parts = model.discriminator(IMAGES, Draw(0, 1))
+    parts = model.discriminator(Batch(IMAGES), Draw(0, 1))
     parts["loss"].backward()
     assert parts["gradient-penalty"].item() == 10
     assert all(p.grad.isfinite().all() for p in model.discriminator.parameters())
@@ -453,7 +454,7 @@ def test_the_policy_is_followed_in_its_order() -> None:
 
 def test_the_generators_gradient_passes_through_the_augmentation() -> None:
     model = make(Augment(), generator=CONVOLUTIONS, net=CONVOLUTIONS, shape=(1, 16, 16))
-    model.generator(torch.rand(5, 1, 16, 16), Draw(0))["loss"].backward()
+    model.generator(Batch(torch.rand(5, 1, 16, 16)), Draw(0))["loss"].backward()
     assert all(p.grad.isfinite().all() and p.grad.any() for p in model.generator.parameters())
 
 
@@ -472,7 +473,7 @@ def move_each(model: GANModel, bfloat16: bool = False) -> None:
         for other, opponent in model.players().items():
             opponent.requires_grad_(other == name)
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            parts = player(Draw(5).uniform("images", (6, *model.shape)), Draw(0, place))
+            parts = player(Batch(Draw(5).uniform("images", (6, *model.shape))), Draw(0, place))
         assert all(value.shape == () and value.isfinite() for value in parts.values())
         parts["loss"].backward()
         for own, p in model.named_parameters():

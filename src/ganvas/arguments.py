@@ -361,7 +361,10 @@ def _device_name(value: Any) -> str:
 
 
 def _model(value: Any) -> Any:
-    return _known(all(hasattr(value, name) for name in ("decode", "config", "shape")), value)
+    # A family without codes says so itself.
+    return _known(
+        hasattr(value, "verbs") or all(hasattr(value, name) for name in ("decode", "latent_dim", "shape")), value
+    )
 
 
 def _table(value: Any) -> Path:

@@ -25,17 +25,13 @@ from ganvas.errors import UserError
 from ganvas.evaluate import classifier
 from ganvas.evaluate.features import evenly, principal
 from ganvas.files import read_json
-from ganvas.losses import kl_by_dimension
 from ganvas.models import Model
-from ganvas.models.base import CHUNK, VERBS
-from ganvas.models.semisupervised import SemisupervisedGANModel
-from ganvas.models.vae import VAEModel
-from ganvas.priors import Distribution, Normal, Uniform
+from ganvas.models.base import CHUNK, Encoder, LatentVariable
+from ganvas.priors import Distribution, Normal
 from ganvas.randomness import Draw
 from ganvas.registry import kind
 
 POINTS, SAMPLES, JUDGED = 2000, 500, 500  # test images of the map; samples; those that give directions
-PRIOR = 4096  # draws that the moments of a prior without a formula are taken from
 COMPONENTS = 16
 MOVES, STARTS = 400, 16  # images that are made to see what each dimension does, and points that it starts from
 NATS = 0.1  # of KL: a dimension with less is worth no slider,
@@ -71,17 +67,14 @@ def encoded(model: Model, dataset: Dataset | None, n: int = POINTS) -> Encoded |
     Raises:
         UserError: codes that are not finite.
     """
-    if dataset is None or not hasattr(model, "encode"):
+    if dataset is None or not isinstance(model, Encoder):
         return None
     split = dataset.splits["test"]
     rows = evenly(len(split), _most(model, n))
     images = to_tensor(split.images[rows])
-    if not isinstance(model, VAEModel):
-        codes = _finite(model.encode(images), "codes").cpu().double().numpy()
-        return Encoded(rows, codes, np.zeros_like(codes))
     both = model.chunks(lambda x: torch.cat(model.posterior(x), 1), model.rows(images))
-    mean, log_variance = _finite(both, "codes").cpu().double().chunk(2, 1)
-    return Encoded(rows, mean.numpy(), log_variance.exp().numpy())
+    mean, log_variance = both.cpu().double().chunk(2, 1)
+    return Encoded(rows, _finite(mean, "codes").numpy(), _finite(log_variance.exp(), "codes").numpy())
 
 
 def space(
@@ -114,24 +107,23 @@ def space(
     Raises:
         UserError: the codes or images are not finite.
     """
-    prior, d = _prior(model), model.config.latent_dim
+    prior, d = _prior(model), model.latent_dim
     about = {"id": id, "name": name, "recipe": recipe, "data": data or (dataset.name if dataset else "")}
-    verbs = [verb for verb in VERBS if hasattr(type(model), verb)]
     components, directions = None, []
     seen = seen or encoded(model, dataset, n)
     if dataset is not None and seen is not None:
         codes, variance = seen.codes, seen.variance
         mean, spread = codes.mean(0), np.sqrt(codes.var(0) + variance.mean(0))
-        if isinstance(model, VAEModel) and isinstance(prior, Normal):
-            by, weight = "KL, nats", kl_by_dimension(*map(torch.from_numpy, (codes, np.log(variance)))).mean(0).numpy()
-        else:
-            by, weight = "variance of the codes", codes.var(0)
+        by, weight = "variance of the codes", codes.var(0)
+        if prior is not None and variance.all():  # codes are draws
+            kl = prior.kl_by_dimension(*map(torch.from_numpy, (codes, np.log(variance))))
+            by, weight = (by, weight) if kl is None else ("KL, nats", kl.mean(0).numpy())
         basis = principal(codes, COMPONENTS)[1]
         components = {"directions": basis.T.tolist(), "spread": (codes @ basis).std(0).tolist()}
         labels, known = _labels(dataset, seen.rows)
         directions = _directions(codes, labels, known)
     else:
-        mean, spread = _moments(prior, d)
+        mean, spread = (part.numpy() for part in (prior or Normal()).moments(d))
         by, weight = "change of the image", _change(model, prior, spread)
         if classify := _judge(model, dataset):
             drawn = explore.sample_codes(model, JUDGED)
@@ -143,10 +135,10 @@ def space(
         **about,
         "shape": list(model.shape),
         "latent": d,
-        "verbs": verbs,
+        "verbs": model.verbs(),
         "prior": {
             "kind": "none" if prior is None else kind(type(getattr(model.config, "prior", prior))),
-            "bound": prior.bound if isinstance(prior, Uniform) else None,
+            "bound": prior and prior.bound,
         },
         "order": order.tolist(),
         "weight": weight.tolist(),
@@ -201,7 +193,7 @@ def chart(model: Model, dataset: Dataset | None = None, n: int = POINTS, *, seen
     """
     if len(model.shape) != 3:
         raise UserError(f"this model is of points of shape {model.shape}: there are no images to make a map of.")
-    prior, d = _prior(model), model.config.latent_dim
+    prior, d = _prior(model), model.latent_dim
     labels: Labels = np.empty((0, 0), np.int64)
     known: Known = {}
     seen = seen or encoded(model, dataset, n)
@@ -239,7 +231,7 @@ def chart(model: Model, dataset: Dataset | None = None, n: int = POINTS, *, seen
         "axes": axes,
         "mean": mean.tolist(),
         "plane": plane.tolist(),
-        "prior": _moments(prior, d, plane)[1].tolist() if prior else [0.0, 0.0],
+        "prior": prior.moments(d, torch.from_numpy(plane))[1].tolist() if prior else [0.0, 0.0],
         "codes": _packed(codes),
         "points": _packed((codes - mean) @ plane.T),
         "rows": rows.tolist(),
@@ -257,7 +249,7 @@ def chart(model: Model, dataset: Dataset | None = None, n: int = POINTS, *, seen
 
 
 def _prior(model: Model) -> Distribution | None:
-    return explore.prior(model) if hasattr(type(model), "sample") else None
+    return model.prior if isinstance(model, LatentVariable) else None
 
 
 def _most(model: Model, n: int) -> int:
@@ -272,21 +264,6 @@ def _finite(values: Tensor, what: str) -> Tensor:
     if not bool(torch.isfinite(values).all()):
         raise UserError(f"this model's {what} hold NaN or infinite values: its training has diverged.")
     return values
-
-
-def _moments(prior: Distribution | None, d: int, plane: Floats | None = None) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of P(z) in each dimension, or along the orthonormal rows of a plane.
-
-    0 and 1 where nothing is known of z.
-    """
-    k = d if plane is None else len(plane)
-    if prior is None or isinstance(prior, Normal | Uniform):
-        one = prior.bound / math.sqrt(3) if isinstance(prior, Uniform) else 1.0
-        along = np.ones(k) if plane is None else np.linalg.norm(plane, axis=1)
-        return np.zeros(k), one * along
-    z = prior.sample(Draw(0), (PRIOR, d)).double().numpy()
-    z = z if plane is None else z @ plane.T
-    return z.mean(0), z.std(0)
 
 
 def _change(model: Model, prior: Distribution | None, step: Floats) -> Floats:
@@ -333,7 +310,7 @@ def _judge(model: Model, dataset: Dataset | None) -> Judge | None:
     """What labels samples: the model's own classifier, or one of the data set that is in the cache already."""
     labelled = dataset is not None and dataset.splits["train"].labels is not None
     known = explore.attributes(dataset) if dataset is not None and labelled else {}
-    if isinstance(model, SemisupervisedGANModel):
+    if hasattr(model, "classify"):
         k = model.config.classes
         names = next((v for v in known.values() if len(known) == 1 and len(v) == k), tuple(map(str, range(k))))
         return lambda images: (model.classify(images).argmax(1).numpy()[:, None], {"class": names})

@@ -1,7 +1,7 @@
 """Looking round in a latent space: manifolds, interpolation, arithmetic, directions; and nearest training images.
 
-A model here is anything with `decode`, `config.latent_dim` and `shape`, a `prior` if it is not N(0, I), and with
-`encode` where it is given images.
+A model here is anything with `decode`, `latent_dim` and `shape`, a `prior` if it is not N(0, I), and with `encode`
+where it is given images.
 Codes are (N, latent_dim), images (N, C, H, W) in [0, 1]. Where a function takes points it takes either.
 """
 
@@ -51,7 +51,7 @@ def prior(model: Decodes) -> Distribution:
     Raises:
         UserError: the model has none, as an autoencoder.
     """
-    if isinstance(model, Model) and not hasattr(model, "sample"):
+    if isinstance(model, Model) and not hasattr(model, "prior"):
         raise UserError("this model has no P(z) to draw codes from: give it points that are images.")
     own: Distribution = getattr(model, "prior", Normal())
     return own
@@ -60,7 +60,7 @@ def prior(model: Decodes) -> Distribution:
 @checked
 def sample_codes(model: Decodes, n: Count, seed: Seed = 0) -> Tensor:
     """The codes (n, latent_dim) of `model.sample(n, seed)`."""
-    own, d = prior(model), model.config.latent_dim
+    own, d = prior(model), model.latent_dim
     memory.require(4 * n * d, f"{n:,} codes of {d} numbers", "take fewer")
     return own.sample(Draw(seed), (n, d))
 
@@ -76,7 +76,7 @@ def as_codes(model: Decodes, points: Any) -> Tensor:
         x = tensor(points)
     except ValueError as error:
         raise UserError(f"points: {error}.") from error
-    d, shape = model.config.latent_dim, tuple(model.shape)
+    d, shape = model.latent_dim, tuple(model.shape)
     if tuple(x.shape[-1:]) == (d,) and x.dim() <= 2:
         codes: Tensor = x.float().reshape(-1, d)
     elif tuple(x.shape[-len(shape) :]) != shape or x.dim() > len(shape) + 1:
@@ -107,9 +107,9 @@ def manifold(model: Decodes, n: Count = 20, points: Any = None) -> Tensor:
     """
     memory.require_images(n * n, model.shape)
     if points is None:
-        if model.config.latent_dim != 2:
+        if model.latent_dim != 2:
             raise UserError(
-                f"the manifold of a model with {model.config.latent_dim} latent dimensions: only with 2 is there one "
+                f"the manifold of a model with {model.latent_dim} latent dimensions: only with 2 is there one "
                 "plane to show. Give three points, and it is the plane through them."
             )
         icdf = getattr(prior(model), "icdf", None)

@@ -11,7 +11,6 @@ import copy
 import gzip
 import json
 import logging
-import math
 import os
 import re
 import shutil
@@ -35,13 +34,9 @@ from ganvas.data import Dataset
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.files import write_text
-from ganvas.losses import reparametrised
 from ganvas.models import Model
-from ganvas.models.autoencoder import AutoencoderModel, DenoisingAutoencoderModel
-from ganvas.models.semisupervised import SemisupervisedGANModel
-from ganvas.models.vae import VAEModel
+from ganvas.models.base import Encoder, LatentVariable
 from ganvas.nets.layers import Maxout, VirtualNorm, WithReference
-from ganvas.priors import Bimodal, LatentLayer, Normal, NormalMixture, Uniform, halves, held
 from ganvas.randomness import Draw
 from ganvas.registry import dump
 from ganvas.techniques import replace_modules
@@ -195,7 +190,7 @@ def built() -> None:
 def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     """Those that the model has, to be checked with test images, or with random numbers of their shape."""
     model = copy.deepcopy(model).cpu().eval()
-    it, d, n = traceable(model), model.config.latent_dim, max(BATCHES)
+    it, d, n = traceable(model), model.latent_dim, max(BATCHES)
     rows = Draw(0).uniform("export", (n, *model.shape))
     if dataset is not None:
         test = dataset.splits["test"].images
@@ -206,15 +201,12 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     )
     codes = f"float32 (N, {d})"
     z: Tensor | None = None
-    if isinstance(model, VAEModel):
+    if isinstance(model, Encoder):
         z = model.encode(rows)
-        mean = ("codes", f"{codes}, the mean of Q(z given x)")
-        yield Part("encoder", it, lambda x: it.posterior(x)[0], ("images", images), mean, rows, z)
-    elif isinstance(model, AutoencoderModel):
-        z = model.encode(rows)
-        yield Part("encoder", it, it.encoded, ("images", images), ("codes", codes), rows, z)
-    if hasattr(model, "sample"):
-        k, to_code = from_noise(it.prior, d)
+        said = ("codes", ", ".join(filter(None, [codes, model.code])))
+        yield Part("encoder", it, it.encoded, ("images", images), said, rows, z)
+    if isinstance(model, LatentVariable):
+        k, to_code = it.prior.held().from_noise(d)
         noise = Draw(0).normal("prior", (n, k))
         drawn = to_code(noise)
         z = drawn if z is None else z
@@ -222,43 +214,16 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
         yield Part("prior", it, to_code, given, ("codes", codes), noise, drawn)
         made = model.decode(drawn)
         yield Part("sampler", it, lambda x: it.decoded(to_code(x)), given, ("images", images), noise, made)
-    assert z is not None  # every model encodes or samples
+    if z is None:
+        z = Draw(0).normal("codes", (n, d))
     yield Part("decoder", it, it.decoded, ("codes", codes), ("images", images), z, model.decode(z))
-    if isinstance(model, DenoisingAutoencoderModel):
+    if hasattr(model, "denoise"):
         clean = ("images", images), ("denoised", images)
         yield Part("denoiser", it, lambda x: it.decoded(it.encoded(x)), *clean, rows, model.denoise(rows))
-    if isinstance(model, SemisupervisedGANModel):
+    if hasattr(model, "classify"):
         log_p = ("log_probabilities", f"float32 (N, {model.config.classes}), log p(class given the image), nats")
         answer = model.classify(rows)
-        yield Part("classifier", it, lambda x: it.average(x).log_softmax(1), ("images", images), log_p, rows, answer)
-
-
-def from_noise(prior: Any, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
-    """How many numbers from N(0, 1) a code takes, k, and the function (N, k) -> z (N, d) of P(z).
-
-    Phi, the normal distribution function, makes a uniform number of a normal one; and its sign is a fair coin.
-    """
-    prior = held(prior)
-    if isinstance(prior, Normal):
-        return d, lambda noise: noise
-    if isinstance(prior, Uniform):
-        return d, lambda noise: torch.erf(noise / math.sqrt(2)) * prior.bound
-    if isinstance(prior, Bimodal):
-        return 2 * d, lambda noise: torch.where(noise[:, :d] < 0, -1.0, 1.0) + prior.std * noise[:, d:]
-    if isinstance(prior, NormalMixture):
-        mean, log_variance, log_weight = (part.detach().clone() for part in prior.components())
-        edges = log_weight.exp().cumsum(0)
-
-        def component(noise: Tensor) -> Tensor:
-            share = (torch.erf(noise[:, :1] / math.sqrt(2)) + 1) / 2 * edges[-1]
-            chosen = (edges < share).sum(1).clamp(max=len(edges) - 1)
-            return reparametrised(mean[chosen], log_variance[chosen], noise[:, 1:])
-
-        return 1 + d, component
-    if isinstance(prior, LatentLayer):
-        k, above = from_noise(prior.prior, prior.config.latent_dim)
-        return k + d, lambda noise: reparametrised(*halves(prior.decoder(above(noise[:, :k]))), noise[:, k:])
-    raise UserError(f"a prior of kind {type(prior).__name__} has no function of standard noise: it can't be exported.")
+        yield Part("classifier", it, it.classified, ("images", images), log_p, rows, answer)
 
 
 def traceable(model: Model) -> Model:
@@ -372,7 +337,7 @@ def _write(model: Model, part: Part, folder: Path, facts: Mapping[str, str]) -> 
             "model": json.dumps(dump(model.config)),
             "shape": json.dumps(model.shape),
             "range": json.dumps(model.range),
-            "latent_dim": str(model.config.latent_dim),
+            "latent_dim": str(model.latent_dim),
             **{f"input {part.input[0]}": part.input[1], f"output {part.output[0]}": part.output[1]},
         }
     )
@@ -412,7 +377,7 @@ def _write_contents(model: Model, folder: Path, facts: Mapping[str, str], datase
     run, recipe, data = (facts.get(key, "") for key in ("run", "recipe", "data"))
     space = atlas.space(model, dataset, id=run, name=run, recipe=recipe, data=data)
     space["range"] = model.range  # the page says where a browser's 8 bits are fewer
-    if isinstance(model, DenoisingAutoencoderModel):
+    if hasattr(model, "denoise"):
         space["noise"] = model.config.noise  # the page puts it on, where the studio's server would
     try:
         chart = atlas.chart(model, dataset)

@@ -7,33 +7,127 @@ nats, of shape (N,); leading dimensions of the output, as of (K, N, ...) samples
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from ganvas.nets.registry import BaseNet
 from ganvas.randomness import Draw
 from ganvas.registry import Positive, Registry, settings
 
 LIKELIHOODS = Registry("likelihood")
+Array = NDArray[np.float64]
+EDGE = 0.05  # from black or white, within which a value is about that
 LARGEST = 5.0  # of a log scale, either way: below exp(-5) a single flat pixel could win any number of nats
 
+
+class BaseLikelihood(ABC):
+    """What a model and a measure ask of P(x given z).
+
+    Attributes:
+        parameters: numbers of a decoder's output for each value of x.
+        images_only: whether rows of numbers are refused.
+        mass: whether it is a probability of levels, at most 1. If not it is a density, which is compared with others
+            only on data without levels, see `measured`.
+    """
+
+    parameters: int
+    images_only: bool = False
+    mass: bool = False
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """log P(x given z) of x (N, *shape) by the decoder's output for it (..., N, ...): nats, (..., N)."""
+
+    @abstractmethod
+    def mean(self, output: Tensor) -> Tensor:
+        """E[x given z], (..., *shape)."""
+
+    @abstractmethod
+    def sample(self, output: Tensor, draw: Draw) -> Tensor:
+        """x from P(x given z), of the mean's shape."""
+
+    def decoder(self, net: BaseNet, latent_dim: int, shape: tuple[int, ...]) -> nn.Module:
+        """The net (N, latent_dim) -> (N, parameters * C, ...) whose output it takes, of data (N, *shape)."""
+        return net.decoder(latent_dim, (shape[0] * self.parameters, *shape[1:]))
+
+    def observe(self, x: Tensor, draw: Draw) -> Tensor:
+        """The data as a model is trained on them; x (N, ...) in [0, 1]."""
+        return x
+
+    def measured(self, x: Tensor, levels: int | None, draw: Draw) -> Tensor:
+        """Data whose log P(x) can be compared with that of others: for a density without their levels."""
+        return x if self.mass else dequantised(x, levels, draw)
+
+    def bits(self, nats: Array, x: Tensor, levels: int | None) -> Array:
+        """-log P(x) in bits per dimension, of nats per image (N,) for `measured` data (N, *shape).
+
+        A density's is that of levels: each value has its levels' logarithm more (Theis et al. 2016, section 3.1).
+        """
+        spread = 0.0 if self.mass or levels is None or x.dim() != 4 else math.log2(levels)
+        return nats / (math.log(2) * math.prod(x.shape[1:])) + spread
+
+    def protocol(self, x: Tensor, levels: int | None) -> str:
+        """Of what data (N, *shape) with so many levels `measured` makes log P(x), for a figure."""
+        return "probability of levels" if self.mass else density_protocol(x.dim() == 4, levels)
+
+    def vitals(self, x: Tensor, again: Tensor) -> dict[str, float]:
+        """Whether data (N, *shape) can be of it, given their reconstructions: figures of the watch, or none."""
+        return {}
+
+    @contextmanager
+    def calibrated(
+        self, decoder: nn.Module, figures: dict[str, float], volume: float, values: int
+    ) -> Iterator[dict[str, float]]:
+        """While it lasts, what it learns beside a net is set by `figures` of images that the net has not seen.
+
+        Args:
+            decoder: that `decoder` gave.
+            figures: "reconstruction" among them, -log P(x given z) in nats per image.
+            volume: the share of it that is the units' of rows of numbers.
+            values: of an image.
+
+        Yields:
+            The figures that they become.
+        """
+        yield figures
+
+
 if TYPE_CHECKING:
-    Likelihood = Any
+    Likelihood = BaseLikelihood
 else:
     Likelihood = LIKELIHOODS.field
 
 
-def decoder(likelihood: Any, net: Any, latent_dim: int, shape: tuple[int, ...]) -> Any:
-    """The net (N, latent_dim) -> (N, parameters * C, ...) whose output the likelihood of data (N, *shape) takes."""
-    if getattr(likelihood, "shared", False):
-        each = (shape[0], 1, 1) if isinstance(likelihood, DiscretisedLogistic) else ()
-        return SharedScale(net.decoder(latent_dim, shape), each)
-    return net.decoder(latent_dim, (shape[0] * likelihood.parameters, *shape[1:]))
+def dequantised(x: Tensor, levels: int | None, draw: Draw) -> Tensor:
+    """Images in [0, 1] with equidistant levels as (level + u) / levels, u uniform in [0, 1).
+
+    A density of levels can be as high as one likes. Of these values, -log p + log levels for each of them is at least
+    -log P of the levels (Theis et al. 2016, section 3.1).
+
+    Args:
+        x: (N, C, H, W); rows of numbers are as they are.
+        levels: None: there are none, and nothing changes.
+        draw: of u.
+    """
+    if levels is None or x.dim() != 4:
+        return x
+    return ((x * (levels - 1)).round() + draw.uniform("dequantise", tuple(x.shape), x.device)) / levels
+
+
+def density_protocol(images: bool, levels: int | None) -> str:
+    """Of what values a density is."""
+    if not images:
+        return "density of points"
+    return "density of values in [0, 1]" if levels is None else f"density of dequantised images, {levels:,} levels"
 
 
 class SharedScale(nn.Module):
@@ -72,7 +166,7 @@ class SharedScale(nn.Module):
 
 @LIKELIHOODS.register
 @settings
-class Bernoulli:
+class Bernoulli(BaseLikelihood):
     """Black or white pixels with probability sigmoid(output).
 
     Attributes:
@@ -83,11 +177,21 @@ class Bernoulli:
     binarise: Literal["stochastic", "none"] = "stochastic"
     parameters = 1
     images_only = True
-    discrete = True
+    mass = True
 
     def observe(self, x: Tensor, draw: Draw) -> Tensor:
         """The data as the model sees it, in {0, 1} or [0, 1]; x (N, ...) in [0, 1]."""
         return (draw.uniform("binarise", tuple(x.shape), x.device) < x).to(x.dtype) if self.binarise != "none" else x
+
+    def protocol(self, x: Tensor, levels: int | None) -> str:
+        """How grey levels become black or white, if there are any."""
+        if bool(((x == 0) | (x == 1)).all()):
+            return "static binarisation"
+        return "stochastic binarisation" if self.binarise == "stochastic" else "expected over grey levels"
+
+    def vitals(self, x: Tensor, again: Tensor) -> dict[str, float]:
+        """{"black_and_white"}: the share of values that are about that."""
+        return {"black_and_white": float(((x <= EDGE) | (x >= 1 - EDGE)).float().mean())}
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Sum over pixels of x log p + (1 - x) log(1 - p)."""
@@ -110,7 +214,7 @@ class Bernoulli:
 
 @LIKELIHOODS.register
 @settings
-class Gaussian:
+class Gaussian(BaseLikelihood):
     """Real values with mean sigmoid(output) for images, the output itself for points.
 
     Attributes:
@@ -119,22 +223,23 @@ class Gaussian:
     """
 
     scale: Positive | Literal["shared"] | None = None
-    images_only = False
-    discrete = False
 
     @property
-    def parameters(self) -> int:
+    def parameters(self) -> int:  # type: ignore[override]
         """Numbers of decoder output per value."""
-        return 2 if self.scale is None or self.shared else 1
+        return 1 if isinstance(self.scale, float) else 2
 
-    @property
-    def shared(self) -> bool:
-        """Whether one learned scale, which stands beside every mean in the output, is that of all values."""
-        return self.scale == "shared"
+    def decoder(self, net: BaseNet, latent_dim: int, shape: tuple[int, ...]) -> nn.Module:
+        """A net; with a shared scale that one stands beside every mean in the output."""
+        if self.scale == "shared":
+            return SharedScale(net.decoder(latent_dim, shape))
+        return super().decoder(net, latent_dim, shape)
 
-    def observe(self, x: Tensor, draw: Draw) -> Tensor:
-        """The data as it is."""
-        return x
+    def vitals(self, x: Tensor, again: Tensor) -> dict[str, float]:
+        """{"scale_over_error"} of a fixed scale, by the root mean squared error."""
+        if not isinstance(self.scale, float):
+            return {}
+        return {"scale_over_error": self.scale / max(1e-12, float((again - x).square().mean().sqrt()))}
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x given z]."""
@@ -151,6 +256,26 @@ class Gaussian:
         error = (x - mean) * torch.exp(-log_scale)
         terms = -0.5 * error * error - log_scale - 0.5 * math.log(2 * math.pi)
         return terms.flatten(mean.dim() - x.dim() + 1).sum(-1)
+
+    @contextmanager
+    def calibrated(
+        self, decoder: nn.Module, figures: dict[str, float], volume: float, values: int
+    ) -> Iterator[dict[str, float]]:
+        """A shared scale is that of errors in images that the nets have not seen.
+
+        Learned by gradients it is that of the training images, which are reconstructed better the longer they are
+        seen. Others are then far less likely than their reconstructions are bad, and the best epoch would be one in
+        which the nets have learned little (for classifiers: Guo et al. 2017).
+        """
+        if not isinstance(decoder, SharedScale):
+            yield figures
+            return
+        cost, learned = figures["reconstruction"], decoder.QUICK * decoder.log_scale.item()
+        scale, nats = self.likeliest(cost - volume, min(LARGEST, max(-LARGEST, learned)), values)
+        less = cost - nats - volume
+        changes = {"loss": -less, "elbo": less, "reconstruction": -less}
+        with decoder.set_to(scale):
+            yield {name: value + changes.get(name, 0.0) for name, value in figures.items()}
 
     def likeliest(self, nats: float, log_scale: float, values: int) -> tuple[float, float]:
         """The logarithm of the shared scale under which an image would have cost the fewest nats, and how many.
@@ -180,7 +305,7 @@ class Gaussian:
 
 @LIKELIHOODS.register
 @settings
-class DiscretisedLogistic:
+class DiscretisedLogistic(BaseLikelihood):
     """Grey levels, each with what a logistic distribution has in its bin; the first and the last bin are open.
 
     P(x) = F((x + h - m) / s) - F((x - h - m) / s), F the sigmoid, m = output + 1/2, and h half the distance of two
@@ -196,16 +321,17 @@ class DiscretisedLogistic:
     scale: Literal["channel"] | None = "channel"
     parameters = 2
     images_only = True
-    discrete = True
+    mass = True
 
-    @property
-    def shared(self) -> bool:
-        """Whether learned scales stand beside the means in the output."""
-        return self.scale is not None
+    def decoder(self, net: BaseNet, latent_dim: int, shape: tuple[int, ...]) -> nn.Module:
+        """A net; learned scales stand beside the means in the output."""
+        if self.scale is None:
+            return super().decoder(net, latent_dim, shape)
+        return SharedScale(net.decoder(latent_dim, shape), (shape[0], 1, 1))
 
-    def observe(self, x: Tensor, draw: Draw) -> Tensor:
-        """The data as it is."""
-        return x
+    def protocol(self, x: Tensor, levels: int | None) -> str:
+        """Its own levels."""
+        return f"probability of {self.levels:,} levels"
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Sum over values of log P(level); x (N, ...) in [0, 1]."""

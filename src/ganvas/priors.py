@@ -1,56 +1,134 @@
 """P(z): what a latent variable is drawn from.
 
-A prior's `build` gives what a model asks: `sample` and `log_prob`. A fixed prior is that itself, and has an inverse CDF
-too; one that is learned is a module, trained with the model.
+A prior's `build` gives a `Distribution`, which a model asks for `sample` and `log_prob`. A fixed prior is that itself,
+and has an inverse CDF where there is one; one that is learned is a module, trained with the model.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from ganvas.errors import UserError
-from ganvas.losses import normal_log_prob, reparametrised
+from ganvas.losses import kl_by_dimension, normal_log_prob, reparametrised
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
-from ganvas.registry import Count, Positive, Registry, settings
+from ganvas.registry import Count, Positive, Registry, kind, settings
 
 PRIORS = Registry("prior")
 # Of `fit_mixture`: the least variance, as a share of the codes'; nats a code that a step must add; numbers at a time.
 FLOOR, GAIN, BLOCK = 1e-4, 1e-5, 2**20
+DRAWS = 4096  # that stand for moments without a closed form
 # Data (N, *shape) -> mean and log-variance of Q(z given x), each (N, d).
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-if TYPE_CHECKING:
-    Prior = Any
-else:
-    Prior = PRIORS.field
 
+class Distribution:
+    """What a model, a measure and an export ask of P(z).
 
-class Distribution(Protocol):
-    """What a prior's `build` gives."""
+    Attributes:
+        bound: of every dimension, where it ends; None: nowhere.
+        exact: whether `log_prob` is log P(z), and no estimate of it.
+        examples: training images that it starts from, see `prepare`.
+    """
+
+    bound: float | None = None
+    exact: bool = True
+    examples: int = 0
 
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
         """z (N, d)."""
+        raise NotImplementedError(type(self).__name__)
 
     def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
         """log P(z) in nats, (..., d) -> (...,)."""
+        raise NotImplementedError(type(self).__name__)
+
+    def kl_by_dimension(self, mean: Tensor, log_variance: Tensor) -> Tensor | None:
+        """KL(N(mean, exp(log_variance)) || P(z)) of each dimension, nats, (N, d); None where it has no closed form."""
+        return None
+
+    def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """How many numbers from N(0, 1) a code takes, k, and the function (N, k) -> z (N, d) of P(z).
+
+        Phi, the normal distribution function, makes a uniform number of a normal one; and its sign is a fair coin.
+
+        Raises:
+            UserError: there is no such function.
+        """
+        raise UserError(f"a prior of kind {type(self).__name__} has no function of standard noise.")
+
+    def moments(self, d: int, plane: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation in each dimension (d,), or along the orthonormal rows (k, d) of a plane; float64.
+
+        Where it has no closed form they are those of 4,096 draws.
+        """
+        z = self.sample(Draw(0), (DRAWS, d)).double()
+        z = z if plane is None else z @ plane.T
+        return z.mean(0), z.std(0, correction=0)
+
+    def held(self) -> Distribution:
+        """Itself as it is now, to be asked many times."""
+        return self
+
+    def prepare(self, examples: Tensor) -> None:
+        """Start from training data (`examples`, *shape)."""
+
+
+class BasePrior:
+    """Settings of a prior.
+
+    Attributes:
+        bound: see `Distribution`.
+        exact: likewise.
+        closed_form: whether the KL from a normal posterior has one.
+    """
+
+    bound: float | None = None
+    exact: bool = True
+    closed_form: bool = False
+
+    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> Distribution:
+        """P(z) of so many dimensions, in a model of data of a shape that encodes by `encode`."""
+        raise NotImplementedError(type(self).__name__)
+
+
+class FixedPrior(Distribution, BasePrior):
+    """Settings that are P(z) themselves: there is nothing to learn."""
+
+    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> Distribution:
+        """Itself."""
+        return self
+
+
+def _fixed(prior: Any) -> Any:
+    if not isinstance(prior, FixedPrior):
+        raise UserError(
+            f"a prior of kind {kind(type(prior))} is learned, and a GAN's is fixed: take normal or uniform."
+        )
+    return prior
+
+
+if TYPE_CHECKING:
+    Prior = BasePrior
+    Noise = FixedPrior
+else:
+    Prior = PRIORS.field
+    Noise = Annotated[Prior, AfterValidator(_fixed)]  # of a GAN
 
 
 @PRIORS.register
 @settings
-class Normal:
+class Normal(FixedPrior):
     """N(0, I)."""
 
-    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> Normal:
-        """Itself: there is nothing to learn."""
-        return self
+    closed_form = True
 
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
         """z (N, d)."""
@@ -60,6 +138,18 @@ class Normal:
         """log P(z) in nats, (..., d) -> (...,)."""
         return normal_log_prob(z)
 
+    def kl_by_dimension(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """KL(N(mean, exp(log_variance)) || N(0, 1)) of each dimension, nats, (N, d)."""
+        return kl_by_dimension(mean, log_variance)
+
+    def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """d numbers, as they are."""
+        return d, lambda noise: noise
+
+    def moments(self, d: int, plane: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """0 and 1."""
+        return _alike(1.0, d, plane)
+
     def icdf(self, p: Tensor) -> Tensor:
         """The value below which lies the share `p` of (0, 1), in each dimension; of the same shape as p."""
         z: Tensor = torch.special.ndtri(_shares(p))
@@ -68,14 +158,10 @@ class Normal:
 
 @PRIORS.register
 @settings
-class Uniform:
+class Uniform(FixedPrior):
     """U(-bound, bound) in every dimension."""
 
     bound: Positive = 1.0
-
-    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> Uniform:
-        """Itself: there is nothing to learn."""
-        return self
 
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
         """z (N, d)."""
@@ -86,6 +172,14 @@ class Uniform:
         inside = (z.abs() <= self.bound).all(-1)
         return torch.where(inside, -z.shape[-1] * math.log(2 * self.bound), -math.inf).to(z.dtype)
 
+    def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """d numbers, each by itself."""
+        return d, lambda noise: self.bound * torch.erf(noise / math.sqrt(2))
+
+    def moments(self, d: int, plane: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """0 and bound / sqrt 3."""
+        return _alike(self.bound / math.sqrt(3), d, plane)
+
     def icdf(self, p: Tensor) -> Tensor:
         """The value below which lies the share `p` of (0, 1), in each dimension; of the same shape as p."""
         return (2 * _shares(p) - 1) * self.bound
@@ -93,7 +187,7 @@ class Uniform:
 
 @PRIORS.register
 @settings
-class Bimodal:
+class Bimodal(FixedPrior):
     """Equally often N(-1, std^2) and N(1, std^2) in each of d dimensions, by itself: 2^d clusters of z.
 
     A generator is continuous, so from a connected P(z) some samples fall between the modes of the data; from clusters
@@ -105,10 +199,6 @@ class Bimodal:
 
     std: Positive = 0.2
 
-    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> Bimodal:
-        """Itself: there is nothing to learn."""
-        return self
-
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
         """z (N, d)."""
         sides = (draw.uniform("side", shape, device) < 0.5).float()
@@ -119,6 +209,16 @@ class Bimodal:
         sides = torch.stack([-0.5 * ((z - mean) / self.std) ** 2 for mean in (-1, 1)])
         return (sides.logsumexp(0) - math.log(2 * self.std * math.sqrt(2 * math.pi))).sum(-1)
 
+    def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """2 d numbers: the signs of half of them are the sides."""
+        return 2 * d, lambda noise: torch.where(noise[:, :d] < 0, -1.0, 1.0) + self.std * noise[:, d:]
+
+
+def _alike(deviation: float, d: int, plane: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The moments of dimensions of mean 0 and one deviation, which don't depend on each other."""
+    along = torch.ones(d, dtype=torch.float64) if plane is None else plane.double().norm(dim=1)
+    return torch.zeros_like(along), deviation * along
+
 
 def _shares(p: Tensor) -> Tensor:
     if not ((p > 0) & (p < 1)).all():
@@ -128,7 +228,7 @@ def _shares(p: Tensor) -> Tensor:
 
 @PRIORS.register
 @settings
-class Mixture:
+class Mixture(BasePrior):
     """Normals of learned means, variances and weights.
 
     Attributes:
@@ -148,7 +248,7 @@ class Mixture:
 
 @PRIORS.register
 @settings
-class Vamp:
+class Vamp(BasePrior):
     """The mean of the posteriors of learned pseudo-inputs (Tomczak & Welling 2018, equation 9).
 
     Attributes:
@@ -164,7 +264,7 @@ class Vamp:
 
 @PRIORS.register
 @settings
-class StochasticLayer:
+class StochasticLayer(BasePrior):
     """A layer of latent variables above: P(z) = E_P(u)[P(z given u)], with a posterior Q(u given z) of its own.
 
     Attributes:
@@ -176,6 +276,7 @@ class StochasticLayer:
     latent_dim: Count = 50
     net: Net = MLP(hidden=(100, 100), activation="tanh")
     prior: Prior = Normal()
+    exact = False
 
     def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> LatentLayer:
         """Nets of their own."""
@@ -184,7 +285,7 @@ class StochasticLayer:
 
 @PRIORS.register
 @settings
-class Flow:
+class Flow(BasePrior):
     """N(0, I) bent to where the codes are by invertible layers (real NVP, Dinh et al. 2017).
 
     Each layer moves and scales half of the dimensions as the other half says, which comes to z = f(e) with e from
@@ -203,7 +304,7 @@ class Flow:
         return Couplings(self, latent_dim)
 
 
-class Couplings(nn.Module):
+class Couplings(nn.Module, Distribution):
     """Affine couplings, each after an order of the dimensions that is drawn once."""
 
     orders: Tensor
@@ -252,10 +353,13 @@ class Couplings(nn.Module):
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
         """z (N, d)."""
         with torch.no_grad():
-            z = draw.normal("prior", shape, self.orders.device)
-            return self.from_noise(z).to(device)
+            return self.bent(draw.normal("prior", shape, self.orders.device)).to(device)
 
-    def from_noise(self, noise: Tensor) -> Tensor:
+    def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """d numbers, bent."""
+        return d, self.bent
+
+    def bent(self, noise: Tensor) -> Tensor:
         """f: the z (N, d) that N(0, I)'s draws (N, d) become."""
         z = noise
         for net, order in zip(reversed(self.nets), self.orders.flip(0), strict=True):
@@ -265,7 +369,7 @@ class Couplings(nn.Module):
         return z
 
 
-class NormalMixture(nn.Module):
+class NormalMixture(nn.Module, Distribution):
     """sum_k w_k N(z; m_k, s_k^2): mean and log_variance (K, d), weights the softmax of logit (K,)."""
 
     mean: Tensor
@@ -290,6 +394,22 @@ class NormalMixture(nn.Module):
             eps = draw.normal("prior", shape, edges.device)
             return reparametrised(mean[chosen], log_variance[chosen], eps).to(device)
 
+    def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """1 + d numbers: the first one chooses the component."""
+        mean, log_variance, log_weight = (part.detach().clone() for part in self.components())
+        edges = log_weight.exp().cumsum(0)
+
+        def drawn(noise: Tensor) -> Tensor:
+            share = (torch.erf(noise[:, :1] / math.sqrt(2)) + 1) / 2 * edges[-1]
+            chosen = (edges < share).sum(1).clamp(max=len(edges) - 1)
+            return reparametrised(mean[chosen], log_variance[chosen], noise[:, 1:])
+
+        return 1 + d, drawn
+
+    def held(self) -> Distribution:
+        """A mixture that does not learn: the posteriors of pseudo-inputs are computed once."""
+        return fixed(*self.components())
+
 
 class VampMixture(NormalMixture):
     """1/K sum_k Q(z given u_k): inputs (K, *shape), of images cut to [0, 1]."""
@@ -299,9 +419,10 @@ class VampMixture(NormalMixture):
         self.encode = encode
         self.image = len(shape) == 3
         self.inputs = nn.Parameter(0.5 * self.image + 0.01 * torch.randn(components, *shape))
+        self.examples = components
 
     def prepare(self, examples: Tensor) -> None:
-        """Start from training examples (K, *shape)."""
+        """Pseudo-inputs start as training data (K, *shape)."""
         with torch.no_grad():
             self.inputs.copy_(examples)
 
@@ -311,8 +432,10 @@ class VampMixture(NormalMixture):
         return mean, log_variance, mean.new_full((len(mean),), -math.log(len(mean)))
 
 
-class LatentLayer(nn.Module):
+class LatentLayer(nn.Module, Distribution):
     """Q(u given z) and P(z given u), diagonal normals, and P(u)."""
+
+    exact = False
 
     def __init__(self, config: StochasticLayer, latent_dim: int) -> None:
         super().__init__()
@@ -341,10 +464,10 @@ class LatentLayer(nn.Module):
             u = self.prior.sample(draw.above(), (shape[0], self.config.latent_dim), where)
             return reparametrised(*halves(self.decoder(u)), draw.normal("prior", shape, where)).to(device)
 
-
-def held(prior: Distribution) -> Distribution:
-    """The prior as it is now, to be asked many times: the posteriors of pseudo-inputs are computed once."""
-    return fixed(*prior.components()) if isinstance(prior, NormalMixture) else prior
+    def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """Those of u, and d more."""
+        k, above = self.prior.held().from_noise(self.config.latent_dim)
+        return k + d, lambda noise: reparametrised(*halves(self.decoder(above(noise[:, :k]))), noise[:, k:])
 
 
 def fixed(mean: Tensor, log_variance: Tensor, logit: Tensor) -> NormalMixture:

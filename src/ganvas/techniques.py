@@ -62,6 +62,10 @@ class Technique:
     def moved(self, model: GANModel, player: str) -> None:
         """After each move of a player."""
 
+    def vitals(self, model: GANModel) -> dict[str, float]:
+        """Figures of the watch, or none."""
+        return {}
+
 
 def in_order(techniques: Techniques) -> Techniques:
     """The techniques as they are built.
@@ -215,7 +219,7 @@ class VirtualBatchNorm(Technique):
                 "another generator."
             )
         key = int(torch.randint(2**31, ()))
-        z = model.prior.sample(Draw(key), (self.size, model.config.latent_dim))
+        z = model.prior.sample(Draw(key), (self.size, model.latent_dim))
         model.generator.net = WithReference(net, z)
 
 
@@ -239,6 +243,11 @@ class Clip(Technique):
         if player == "discriminator":
             for weight in model.discriminator.parameters():
                 weight.clamp_(-self.bound, self.bound)
+
+    def vitals(self, model: GANModel) -> dict[str, float]:
+        """{"clipped_share"}: of the critic's weights that are at the bound."""
+        weights = torch.cat([weight.detach().flatten() for weight in model.discriminator.parameters()])
+        return {"clipped_share": float((weights.abs() >= 0.999 * self.bound).float().mean())}
 
 
 @TECHNIQUES.register

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ganvas.data import Split
-from ganvas.data.loader import Batches, to_tensor
+from ganvas.data.loader import Batch, Batches, to_tensor
 from ganvas.errors import UserError
 
 
@@ -12,8 +12,8 @@ def numbered(n: int) -> Split:
     return Split(np.stack([np.arange(n)] * 2, 1).astype(np.float32), None)
 
 
-def rows(batch: torch.Tensor) -> list[int]:
-    return batch[:, 0].long().tolist()
+def rows(batch: Batch) -> list[int]:
+    return batch.images[:, 0].long().tolist()
 
 
 def test_each_epoch_is_another_permutation() -> None:
@@ -47,9 +47,19 @@ def test_shares_of_the_processes_make_the_global_batch(world: int) -> None:
     shares = [Batches(split, 6, seed=4, rank=rank, world=world) for rank in range(world)]
     for i in range(7):
         assert len({len(share) for share in [whole, *shares]}) == 1
-        parts = [share[i] for share in shares]
+        parts = [share[i].images for share in shares]
         assert {len(part) for part in parts} == {6 // world}
-        assert torch.equal(torch.cat(parts), whole[i])
+        assert torch.equal(torch.cat(parts), whole[i].images)
+
+
+@pytest.mark.parametrize("columns", [(), (3,)])
+def test_labels_stay_with_their_images(columns: tuple[int, ...]) -> None:
+    split = numbered(20)
+    labels = np.arange(20 * int(np.prod(columns))).reshape(20, *columns)
+    for i in range(5):
+        images, told = Batches(Split(split.images, labels), 6, seed=4)[i]
+        assert told is not None and told.dtype == torch.int64
+        assert torch.equal(told, torch.from_numpy(labels)[images[:, 0].long()])
 
 
 @pytest.mark.parametrize(
@@ -72,8 +82,8 @@ def test_images_become_what_a_model_takes(random: np.random.Generator) -> None:
     ours = to_tensor(images)
     assert ours.dtype == torch.float32 and ours.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_array_equal(ours, images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
-    batch = Batches(Split(images, None), 4, seed=0)[0]
-    assert sorted(batch.sum((1, 2, 3)).tolist()) == sorted(ours.sum((1, 2, 3)).tolist())
+    batch, labels = Batches(Split(images, None), 4, seed=0)[0]
+    assert labels is None and sorted(batch.sum((1, 2, 3)).tolist()) == sorted(ours.sum((1, 2, 3)).tolist())
 
 
 def test_points_stay_as_they_are(random: np.random.Generator) -> None:

@@ -12,8 +12,7 @@ from ganvas.errors import UserError
 from ganvas.evaluate.decoders import Decoder, below, best_scale, both_bounds, decoder_of, weights
 from ganvas.evaluate.figures import NotApplicableError
 from ganvas.likelihoods import Bernoulli, Gaussian
-from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
-from ganvas.models.fitted import FittedAutoencoder, FittedAutoencoderModel
+from ganvas.models.autoencoder import Autoencoder, AutoencoderModel, FittedAutoencoder, FittedAutoencoderModel
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.mlp import MLP
@@ -136,7 +135,7 @@ def test_what_can_not_be_annealed() -> None:
         Decoder(VAEModel(VAE(net=FEW, prior=StochasticLayer(), likelihood=Gaussian()), (2,)))
     with pytest.raises(UserError, match="takes a scale"):
         Decoder(gan())
-    with pytest.raises(UserError, match="of black or white"):
+    with pytest.raises(UserError, match="of a probability of levels"):
         Decoder(VAEModel(VAE(net=FEW, likelihood=Bernoulli()), (1, 6, 6)), 0.1)
     with pytest.raises(UserError, match="positive"):
         Decoder(gan(), -0.1)

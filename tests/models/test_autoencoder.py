@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from ganvas.data.loader import Batch
 from ganvas.errors import UserError
 from ganvas.models import MODELS
 from ganvas.models.autoencoder import Autoencoder, AutoencoderModel, DenoisingAutoencoder, DenoisingAutoencoderModel
@@ -36,7 +37,7 @@ def test_loss_by_hand(shape: tuple[int, ...]) -> None:
     model, x = AutoencoderModel(Autoencoder(latent_dim=2, net=LINEAR), shape), torch.rand(5, *shape)
     np.testing.assert_allclose(model.reconstruct(x), by_hand(model, x.numpy()), rtol=1e-5)
     expected = ((x.numpy() - by_hand(model, x.numpy())) ** 2).reshape(5, -1).sum(1).mean()
-    assert model(x, Draw(0))["loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert model(Batch(x), Draw(0))["loss"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_linear_autoencoder_is_at_rest_at_the_principal_component() -> None:
@@ -48,7 +49,7 @@ def test_a_linear_autoencoder_is_at_rest_at_the_principal_component() -> None:
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), (axes[:1], [0], axes[:1].T, [0, 0]), strict=True):
             parameter.copy_(torch.tensor(np.array(value)))
-    loss = model(torch.from_numpy(x), Draw(0))["loss"]
+    loss = model(Batch(torch.from_numpy(x)), Draw(0))["loss"]
     loss.backward()
     assert loss.item() == pytest.approx(singular[1] ** 2 / 500, rel=1e-5)
     for parameter in model.parameters():
@@ -61,7 +62,7 @@ def test_a_denoiser_sees_the_noise_and_is_asked_for_the_image(noise: Any) -> Non
     model, x = DenoisingAutoencoderModel(config, (1, 4, 4)), torch.rand(6, 1, 4, 4)
     noisy = put_noise(x, noise, 0.4, Draw(3, 1)).clamp(0, 1)
     expected = ((x.numpy() - by_hand(model, noisy.numpy())) ** 2).sum((1, 2, 3)).mean()
-    assert model(x, Draw(3, 1))["loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert model(Batch(x), Draw(3, 1))["loss"].item() == pytest.approx(expected, rel=1e-5)
     assert not torch.equal(noisy, x) and not torch.equal(noisy, put_noise(x, noise, 0.4, Draw(3, 2)))
     np.testing.assert_allclose(model.denoise(x), by_hand(model, x.numpy()), rtol=1e-5)
 

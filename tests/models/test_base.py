@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ganvas import tensors
 from ganvas.data import Dataset, Split
+from ganvas.data.loader import Batch
 from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
 from ganvas.models import MODELS, Model, load
@@ -85,10 +86,10 @@ def test_conformance(kind: str, net: Any, shape: tuple[int, ...], tmp_path: Path
         for other, opponent in model.players().items():
             opponent.requires_grad_(other == name)
         with torch.random.fork_rng():  # noise layers draw from torch's own generator, as the loop seeds it
-            parts = player(x, Draw(0, 1))
+            parts = player(Batch(x), Draw(0, 1))
         assert all(part.shape == () for part in parts.values())
         with torch.random.fork_rng():
-            assert not differing(parts, player(x, Draw(0, 1))), "equal draws, equal losses"
+            assert not differing(parts, player(Batch(x), Draw(0, 1))), "equal draws, equal losses"
         parts["loss"].backward()
         without = [n for n, p in player.named_parameters() if p.grad is None or not p.grad.any()]
         assert not without, f"{name}: no gradient for {without}"
@@ -102,7 +103,7 @@ def test_conformance(kind: str, net: Any, shape: tuple[int, ...], tmp_path: Path
     assert model.training
     assert not differing(answers, ask(model.eval(), x)), "answers do not depend on the mode"
     assert not model.training
-    shapes = {"encode": (6, 3), "log_prob": (6,)}
+    shapes = {"encode": (6, 3), "log_prob": (6,), "classify": (6, 10)}
     for verb, answer in answers.items():
         assert answer.shape == shapes.get(verb, (6, *shape)) and answer.isfinite().all()
         assert not answer.requires_grad and (answer * 1).add_(1) is not None

@@ -12,9 +12,15 @@ from ganvas import explore
 from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
 from ganvas.models import Model, load
-from ganvas.models.autoencoder import Autoencoder, AutoencoderModel, DenoisingAutoencoder, DenoisingAutoencoderModel
+from ganvas.models.autoencoder import (
+    Autoencoder,
+    AutoencoderModel,
+    DenoisingAutoencoder,
+    DenoisingAutoencoderModel,
+    FittedAutoencoder,
+)
 from ganvas.models.base import UnsupportedError
-from ganvas.models.fitted import FittedAutoencoder, draw_codes, fit_prior
+from ganvas.models.fitted import draw_codes, fit_prior
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.mlp import MLP
@@ -106,7 +112,7 @@ def test_fitting_anew_takes_the_place_of_the_first_fit() -> None:
 
 def test_what_has_no_fit_is_refused() -> None:
     gan = GANModel(GAN(generator=NET, discriminator=NET), (2,))
-    with pytest.raises(UnsupportedError, match="gan has no encode"):
+    with pytest.raises(UnsupportedError, match="gan has no codes of images; it has sample, decode"):
         fit_prior(gan, POINTS)
     with pytest.raises(UserError, match="10 components take"):
         fit_prior(autoencoder(), POINTS[:19])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import ganvas
+from ganvas.data.loader import Batch
 from ganvas.errors import UserError
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
 from ganvas.models import MODELS
@@ -46,12 +47,12 @@ def test_both_turns_by_hand(output: Any, activation: Any, loss: str, prior: Any)
     fake = sigmoid(by_hand(model.discriminator, activation(by_hand(model.generator.net, z))))
     seen = IMAGES.numpy() * 2 - 1 if output == "tanh" else IMAGES.numpy()
     real = sigmoid(by_hand(model.discriminator, seen))
-    parts = model.players()["discriminator"](IMAGES, Draw(0, 1))
+    parts = model.players()["discriminator"](Batch(IMAGES), Draw(0, 1))
     assert parts["loss"].item() == pytest.approx(-np.log(real).mean() - np.log(1 - fake).mean(), rel=1e-5)
     assert parts["real"].item() == pytest.approx(real.mean(), rel=1e-5)
     assert parts["fake"].item() == pytest.approx(fake.mean(), rel=1e-5)
     expected = np.log(1 - fake).mean() if loss == "minimax" else -np.log(fake).mean()
-    assert model.players()["generator"](IMAGES, Draw(0, 1))["loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert model.players()["generator"](Batch(IMAGES), Draw(0, 1))["loss"].item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", sorted(GAN_LOSSES))
@@ -63,7 +64,7 @@ def test_each_loss_is_asked_with_the_logits_of_both(loss: str) -> None:
     for (name, player), cost in zip(model.players().items(), costs, strict=True):
         judged: list[int] = []
         hook = model.discriminator.body.register_forward_hook(lambda *_, judged=judged: judged.append(1))
-        torch.testing.assert_close(player(IMAGES, Draw(0, 1))["loss"], cost)
+        torch.testing.assert_close(player(Batch(IMAGES), Draw(0, 1))["loss"], cost)
         hook.remove()
         assert len(judged) == (2 if name == "discriminator" or generator_sees_real(GAN_LOSSES[loss]) else 1)
 
@@ -77,7 +78,7 @@ def test_scores_are_probabilities_or_a_critics_means(loss: str) -> None:
         expected = {"real": sigmoid(real).mean(), "fake": sigmoid(fake).mean()}
     else:
         expected = {"real": real.mean(), "fake": fake.mean()}
-    parts = {name: value.item() for name, value in model.discriminator(IMAGES, Draw(0, 1)).items()}
+    parts = {name: value.item() for name, value in model.discriminator(Batch(IMAGES), Draw(0, 1)).items()}
     if loss == "wasserstein":  # the estimate is the negative of the critic's loss
         expected["wasserstein"] = -parts["loss"]
     del parts["loss"]
@@ -125,7 +126,7 @@ def test_a_turn_moves_its_player_alone(net: Any) -> None:
         other.requires_grad_(False)
         player.requires_grad_(True)
         before = {key: p.detach().clone() for key, p in model.named_parameters()}
-        player(IMAGES, Draw(0))["loss"].backward()
+        player(Batch(IMAGES), Draw(0))["loss"].backward()
         assert all(p.grad is None for p in other.parameters())
         torch.optim.SGD(player.parameters(), 0.1).step()
         for key, p in model.named_parameters():
@@ -135,7 +136,7 @@ def test_a_turn_moves_its_player_alone(net: Any) -> None:
 
 def test_the_discriminators_turn_sends_the_generator_no_gradient_even_if_it_listens() -> None:
     model = make()
-    model.discriminator(IMAGES, Draw(0))["loss"].backward()
+    model.discriminator(Batch(IMAGES), Draw(0))["loss"].backward()
     assert all(p.grad is None for p in model.generator.parameters())
     assert all(p.grad is not None for p in model.discriminator.parameters())
 
@@ -146,10 +147,10 @@ def test_a_step_of_either_player_lowers_its_own_loss(loss: str) -> None:
     for player in model.players().values():
         optimizer = torch.optim.SGD(player.parameters(), 0.05)
         optimizer.zero_grad()
-        before = player(IMAGES, Draw(0))["loss"]
+        before = player(Batch(IMAGES), Draw(0))["loss"]
         before.backward()
         optimizer.step()
-        assert player(IMAGES, Draw(0))["loss"].item() < before.item()
+        assert player(Batch(IMAGES), Draw(0))["loss"].item() < before.item()
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "tanh"])
@@ -214,12 +215,12 @@ def test_a_new_technique_is_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TECHNIQUES, "offset", Offset)
     plain, model = make(), make(techniques=(Offset(),))
     assert calls == [("build", model)]
-    parts = model.discriminator(IMAGES, Draw(0))
+    parts = model.discriminator(Batch(IMAGES), Draw(0))
     assert sorted(calls[1:]) == [("term", "discriminator"), ("view", "fake"), ("view", "real")]
     assert parts["offset"].item() == pytest.approx(IMAGES.mean().item() + 0.25, rel=1e-5)
     fake = model.generator.fake(5, Draw(0), torch.device("cpu"))
     logits = [plain.discriminator.logits(x + 0.25) for x in (IMAGES, fake)]
     torch.testing.assert_close(parts["loss"], GAN_LOSSES["non-saturating"](*logits)[0] + parts["offset"])
-    assert "offset" not in model.generator(IMAGES, Draw(0))
+    assert "offset" not in model.generator(Batch(IMAGES), Draw(0))
     model.moved("generator")
     assert calls[-1] == ("moved", "generator")

@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 import ganvas
 from ganvas.data import Dataset, load
-from ganvas.data.loader import to_tensor
+from ganvas.data.loader import Batch, to_tensor
 from ganvas.errors import UserError
 from ganvas.evaluate import average
 from ganvas.models.semisupervised import (
@@ -122,7 +122,7 @@ def test_a_player_moves_itself_alone(digits: Dataset) -> None:
     for name, player in model.players().items():
         for other in model.players().values():
             other.requires_grad_(other is player)
-        parts = player(images, Draw(0))
+        parts = player(Batch(images), Draw(0))
         parts["loss"].backward()
         assert all((p.grad is not None) == key.startswith(f"{name}.") for key, p in model.named_parameters()), name
         model.zero_grad(set_to_none=True)
@@ -135,19 +135,19 @@ def test_the_costs_of_the_players_by_hand(digits: Dataset) -> None:
     net = model.discriminator.net
     fake = model.generator.fake(200, draw, torch.device("cpu"))
     supervised, unsupervised = discriminator_cost(net(model.labelled), model.labels, net(images), net(fake))
-    parts = model.discriminator(images, draw)
+    parts = model.discriminator(Batch(images), draw)
     assert float(parts["supervised"]) == pytest.approx(float(supervised), rel=1e-4), "all the labelled, whatever order"
     assert float(parts["loss"]) == pytest.approx(float(supervised + 0.5 * unsupervised), rel=1e-4)
     means = [net.features(x).numpy().astype(np.float64).mean(0) for x in (images, fake)]
     expected = ((means[0] - means[1]) ** 2).mean()
-    assert float(model.generator(images, draw)["loss"]) == pytest.approx(expected, rel=1e-3)
+    assert float(model.generator(Batch(images), draw)["loss"]) == pytest.approx(expected, rel=1e-3)
 
 
 @torch.no_grad()
 def test_a_batch_smaller_than_the_labelled_sees_others_at_each_step(digits: Dataset) -> None:
     model = prepared(digits, noise=0.0, input_noise=0.0)
     images = to_tensor(digits.splits["train"].images[:10])
-    costs = {float(model.discriminator(images, Draw(0, step))["supervised"]) for step in range(5)}
+    costs = {float(model.discriminator(Batch(images), Draw(0, step))["supervised"]) for step in range(5)}
     assert len(costs) == 5
 
 

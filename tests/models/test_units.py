@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from scipy import stats
 
 from ganvas.data import Dataset, Split
+from ganvas.data.loader import Batch
 from ganvas.evaluate.decoders import Decoder
 from ganvas.likelihoods import Gaussian
 from ganvas.models import load
@@ -89,7 +90,8 @@ def test_what_comes_out_is_in_the_units_of_the_data(kind):
         expected = plain.reconstruct(standard).double().numpy()
         np.testing.assert_allclose(in_units(ours.reconstruct(x)), expected, atol=1e-3)
     for name, player in ours.players().items():
-        losses = [one(part, Draw(3))["loss"].item() for one, part in ((player, x), (plain.players()[name], standard))]
+        both = ((player, x), (plain.players()[name], standard))
+        losses = [one(Batch(part), Draw(3))["loss"].item() for one, part in both]
         volume = np.log(DEVIATION).sum() if kind in VAES else 0
         assert losses[0] == pytest.approx(losses[1] + volume, abs=1e-2)
 

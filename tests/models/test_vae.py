@@ -13,6 +13,7 @@ import torch
 from scipy import integrate, stats
 
 from ganvas.data import load
+from ganvas.data.loader import Batch
 from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
 from ganvas.models.vae import VAE, VAEModel
@@ -222,7 +223,7 @@ def test_grey_levels_are_drawn_as_black_and_white_where_the_likelihood_says_so()
 @pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
 def test_the_loss_weighs_the_kl(form: Any, beta: float) -> None:
     model = linear_gaussian(0.3, 1.5, elbo=form, beta=beta)
-    parts, elbo = model(X, Draw(0)), model.elbo(X, Draw(0), form)
+    parts, elbo = model(Batch(X), Draw(0)), model.elbo(X, Draw(0), form)
     assert {"reconstruction", "kl"} < parts.keys()
     for name in parts.keys() - {"loss"}:
         assert parts[name].item() == pytest.approx(elbo[name].mean().item(), rel=1e-6)
@@ -249,7 +250,7 @@ def draws_of(model: VAEModel, samples: int, **how: Any) -> tuple[dict[str, torch
     """What forward gives; and by SciPy, at the z that it took, log P(x, z) and log Q(z given x), each (3, samples)."""
     zs = []
     handle = model.decoder.register_forward_pre_hook(lambda _, given: zs.append(given[0].detach().double().numpy()))
-    parts = model(X, Draw(0))
+    parts = model(Batch(X), Draw(0))
     handle.remove()
     z, x = zs[0].reshape(3, samples, 2), X.double().numpy()
     p = np.array([log_joint(x[i], z[i]) for i in range(3)])
@@ -276,7 +277,7 @@ def test_the_importance_weighted_bound_stays_below() -> None:
     """With 2,000 draws it is log P(x) less half the weights' variance / 2,000: within 7 standard errors of 20 seeds."""
     model = linear_gaussian(0.3, 1.5, bound="iwae", samples=2000)
     with torch.no_grad():
-        found = np.array([-model(X, Draw(seed))["loss"].item() for seed in range(20)])
+        found = np.array([-model(Batch(X), Draw(seed))["loss"].item() for seed in range(20)])
     assert found.mean() == pytest.approx(MARGINAL.logpdf(X).mean(), abs=7 * found.std() / math.sqrt(20) + 5e-4)
 
 
@@ -294,7 +295,7 @@ def test_the_gradient_of_the_importance_weighted_bound_weighs_each_sample() -> N
     parts["loss"].backward()
     zs = []
     handle = model.decoder.register_forward_pre_hook(lambda _, given: zs.append(given[0].detach().double().numpy()))
-    model(X, Draw(0))
+    model(Batch(X), Draw(0))
     handle.remove()
     z, x = zs[0].reshape(3, 4, 2), X.double().numpy()
     residual = x[:, None] - (z @ W.T + B)  # d log P(x given z) / db = residual / S^2
@@ -305,7 +306,7 @@ def test_the_gradient_of_the_importance_weighted_bound_weighs_each_sample() -> N
 def gradient(model: VAEModel, images: torch.Tensor, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
     """Of the loss, by the encoder's parameters and by all others."""
     model.zero_grad()
-    model(images, draw)["loss"].backward()
+    model(Batch(images), draw)["loss"].backward()
     own = {id(p) for p in model.encoder.parameters()}
     parts = [[p.grad for p in model.parameters() if (id(p) in own) == inside] for inside in (True, False)]
     encoder, others = (torch.cat([p.flatten() for p in part if p is not None]).double().numpy() for part in parts)
@@ -333,7 +334,7 @@ def test_the_doubly_reparametrised_gradient_has_the_same_mean(settings: dict[str
     assert (np.abs(difference.mean(0)) <= 8 * difference.std(0, ddof=1) / math.sqrt(50) + 1e-5).all()
     assert difference.std(0).max() > 1e-4
     with torch.no_grad():
-        assert models[0](X, Draw(0))["loss"] == models[1](X, Draw(0))["loss"]
+        assert models[0](Batch(X), Draw(0))["loss"] == models[1](Batch(X), Draw(0))["loss"]
 
 
 def test_the_doubly_reparametrised_gradient_varies_less() -> None:
@@ -374,7 +375,7 @@ def test_every_prior_trains_and_is_asked(kind: str, samples: int) -> None:
     prior = PRIORS[kind](**({"components": 5} if kind in ("mixture", "vamp") else {}))
     model = image_model(2, prior=prior, samples=samples, bound="iwae" if samples > 1 else "elbo")
     images = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    parts = model(images, Draw(0))
+    parts = model(Batch(images), Draw(0))
     parts["loss"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert model.sample(4).shape == (4, 1, 4, 4) and model.log_prob(images, 20).isfinite().all()
@@ -416,19 +417,19 @@ def test_two_layers_by_the_marginal_of_a_linear_gaussian() -> None:
 def test_the_kl_s_weight_warms_up_and_is_whole_in_evaluation() -> None:
     model = linear_gaussian(0.3, 1.5, beta=2.0, warmup=4)
     for moves in range(7):
-        parts = model(X, Draw(0))
+        parts = model(Batch(X), Draw(0))
         weight = 2.0 * min(1.0, moves / 4)
         assert parts["loss"].item() == pytest.approx((parts["reconstruction"] + weight * parts["kl"]).item(), rel=1e-6)
         model.moved("vae")
     model = linear_gaussian(0.3, 1.5, beta=2.0, warmup=4).eval()
-    parts = model(X, Draw(0))
+    parts = model(Batch(X), Draw(0))
     assert parts["loss"].item() == pytest.approx((parts["reconstruction"] + 2 * parts["kl"]).item(), rel=1e-6)
 
 
 def test_free_bits_are_free() -> None:
     """Kingma et al. 2016, equation 15: a dimension costs the larger of its mean KL and the free bits."""
     free = linear_gaussian(0.3, 1.5, free_bits=0.3)
-    parts = free(X, Draw(0))
+    parts = free(Batch(X), Draw(0))
     mean, log_variance = (part.detach().double().numpy() for part in free.posterior(X))
     by_dimension = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).mean(0)
     assert by_dimension.min() < 0.3 < by_dimension.max(), "one is free, one is not"
@@ -506,7 +507,7 @@ def test_a_learned_scale_is_calibrated_on_images_that_were_not_seen(shape: tuple
 
     def measured() -> dict[str, float]:
         with model.asked():
-            return {name: float(value) for name, value in model.measure(rows, None, Draw(1)).items()}
+            return {name: float(value) for name, value in model.measure(Batch(rows), Draw(1)).items()}
 
     before, learned = measured(), model.decoder.log_scale.clone()
     with model.calibrated(before) as figures:

@@ -12,6 +12,7 @@ import torch
 
 import ganvas.recipes  # noqa: F401  (fills the registry)
 from ganvas.data import load
+from ganvas.data.loader import Batch
 from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, Gaussian
 from ganvas.models.base import FAMILIES
@@ -285,7 +286,7 @@ def test_the_nets_of_papers_take_the_likelihood_that_the_data_are_of(recipe: str
         assert model.likelihood == Gaussian(scale="shared")
         assert facts.chosen == ["likelihood: gaussian (the data are not black and white)"]
         built = FAMILIES[type(model)](model, facts.shape)
-        terms = built(torch.rand(4, *facts.shape), Draw(0))
+        terms = built(Batch(torch.rand(4, *facts.shape)), Draw(0))
         assert torch.isfinite(terms["loss"])
     assert RECIPES[recipe]().model == build(RECIPES[recipe], {"facts": Facts()}).model
     assert RECIPES[recipe]().model.likelihood == Bernoulli()

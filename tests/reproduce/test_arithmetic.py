@@ -32,7 +32,7 @@ class Painter:
     """
 
     def __init__(self, paint: Callable[[Tensor], Tensor] = torch.sigmoid) -> None:
-        self.config, self.prior = SimpleNamespace(latent_dim=DIM), TwoValued()
+        self.latent_dim, self.prior = DIM, TwoValued()
         self.shape, self.paint = (3, 32, 32), paint
 
     def decode(self, z: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 import ganvas
 from ganvas.data import Dataset, load
-from ganvas.data.loader import to_tensor
+from ganvas.data.loader import Batch, to_tensor
 from ganvas.models.gan import GAN
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
@@ -54,8 +54,8 @@ def images(n: int = 200, side: int = 8) -> np.ndarray:
     return x
 
 
-def numbers(batch: Tensor) -> list[int]:
-    first = (batch[:, 0, 0, :2] * 255).round().int()
+def numbers(images: Tensor) -> list[int]:
+    first = (images[:, 0, 0, :2] * 255).round().int()
     return (256 * first[:, 0] + first[:, 1]).tolist()
 
 
@@ -82,8 +82,8 @@ def watch(game: loop.Game) -> dict[str, list[tuple[int, list[int], tuple[int, ..
     seen: dict[str, list[Any]] = {name: [] for name in game.turns}
 
     def watched(name: str, player: Any) -> Any:
-        def forward(batch: Tensor, draw: Any) -> Any:
-            seen[name].append((game.step, numbers(batch), draw.position))
+        def forward(batch: Batch, draw: Any) -> Any:
+            seen[name].append((game.step, numbers(batch.images), draw.position))
             return player(batch, draw)
 
         return forward

@@ -25,7 +25,6 @@ from ganvas.data import Dataset, Split, load
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.flags import Command
-from ganvas.likelihoods import Gaussian
 from ganvas.losses import PROBABILISTIC
 from ganvas.models.base import FAMILIES
 from ganvas.models.gan import GAN, GANModel
@@ -119,18 +118,6 @@ def test_error_over_pca_is_1_for_reconstructions_by_its_components() -> None:
     mean = torch.from_numpy(pca.mean_).view(1, 1, 8, 8).expand_as(seen.held_out)
     left = ((flat - pca.mean_) ** 2).sum() / ((by_pca.flatten(1).numpy() - flat) ** 2).sum()
     assert measure.error_over_pca(mean, seen, 5) == pytest.approx(left, rel=1e-2)
-
-
-def test_what_a_likelihood_expects_of_the_data() -> None:
-    seen = measure.probe(data(100, (1, 8, 8)), 16)
-    edges = float(((seen.train <= 0.05) | (seen.train >= 0.95)).float().mean())
-    found = measure.likelihood(VAEModel(VAE(latent_dim=2, net=MLP(hidden=(4,))), (1, 8, 8)), seen, seen.train)
-    assert found == {"black_and_white": pytest.approx(edges)}
-    gaussian = VAE(latent_dim=2, net=MLP(hidden=(4,)), likelihood=Gaussian(scale=0.6))
-    found = measure.likelihood(VAEModel(gaussian, (1, 8, 8)), seen, seen.train + 0.2)
-    assert found == {"scale_over_error": pytest.approx(3, rel=1e-5)}
-    learned = dataclasses.replace(gaussian, likelihood=Gaussian(scale="shared"))
-    assert measure.likelihood(VAEModel(learned, (1, 8, 8)), seen, seen.train) == {}
 
 
 def test_missing_classes_are_those_with_a_fifth_of_their_due() -> None:

@@ -49,7 +49,7 @@ def manifold(
 
     if len(points) not in (0, 3):
         raise UserError(f"{len(points)} points: a plane goes through three, top left, top right and bottom left.")
-    if not points and (d := model.config.latent_dim) != 2:
+    if not points and (d := model.latent_dim) != 2:
         raise UserError(
             f"this model has {d} latent dimensions, and only 2 are a plane by themselves: say through which three "
             f"points it goes. For example: ganvas manifold {run} --points {' '.join(_own(model, 3))}"

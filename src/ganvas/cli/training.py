@@ -201,6 +201,7 @@ def show(
 def _show_nets(run: Run) -> None:
     import torch
 
+    from ganvas.data.loader import Batch
     from ganvas.models.base import FAMILIES
     from ganvas.nets import summary
     from ganvas.randomness import Draw
@@ -208,7 +209,7 @@ def _show_nets(run: Run) -> None:
     config, shape = run.recipe.model, tuple(run.data["shape"])
     model = FAMILIES[type(config)](config, shape).eval()
     for name, player in model.players().items():
-        layers = summary.summary(player, torch.zeros(2, *shape), Draw(0))
+        layers = summary.summary(player, Batch(torch.zeros(2, *shape)), Draw(0))
         print(f"\n{name}\n{summary.table(layers)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +34,18 @@ def to_tensor(images: np.ndarray | Images, device: torch.device | str = "cpu") -
         return rows.permute(0, 3, 1, 2).int().bitwise_and_(65535).float().div_(65535)
     rows = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device, non_blocking=True)
     return rows.permute(0, 3, 1, 2).float().div_(255) if rows.dtype == torch.uint8 else rows.float()
+
+
+class Batch(NamedTuple):
+    """What a player sees at a move.
+
+    Attributes:
+        images: (N, *shape), images with values in [0, 1].
+        labels: int64 (N,), or (N, A) of A attributes; None where the data have none.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
 
 
 class Batches:
@@ -78,14 +91,17 @@ class Batches:
         """Batches in an epoch."""
         return len(self.split) // self.batch_size
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> Batch:
         """Batch `index`, counted from the start of the run: this process's rows of it."""
-        images = self.split.images
-        if not isinstance(images, Images):
-            return to_tensor(images[self._rows(index)], self.device)
-        # The next one is decoded while this one is trained on; and several players take this one in turn.
-        self._begun = {i: self._begun.get(i) or images.begin(self._rows(i)) for i in (index, index + 1)}
-        return to_tensor(self._begun[index](), self.device)
+        images, labels, rows = self.split.images, self.split.labels, self._rows(index)
+        if isinstance(images, Images):
+            # The next one is decoded while this one is trained on; and several players take this one in turn.
+            self._begun = {i: self._begun.get(i) or images.begin(self._rows(i)) for i in (index, index + 1)}
+            seen = self._begun[index]()
+        else:
+            seen = images[rows]
+        told = None if labels is None else torch.from_numpy(labels[rows]).to(self.device, non_blocking=True)
+        return Batch(to_tensor(seen, self.device), told)
 
     def _rows(self, index: int) -> NDArray[np.int64]:
         epoch, place = divmod(index, len(self))

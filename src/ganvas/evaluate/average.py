@@ -6,7 +6,7 @@ import torch
 
 from ganvas.arguments import checked
 from ganvas.data import Split
-from ganvas.data.loader import to_tensor
+from ganvas.data.loader import Batch, to_tensor
 from ganvas.models import Model
 from ganvas.models.base import fast_products
 from ganvas.randomness import Draw
@@ -36,7 +36,7 @@ def average(model: Model, split: Split, seed: Seed, *, rank: int = 0, world: Cou
             part = slice(start, start + ROWS)
             rows = to_tensor(split.images[part], model.device)
             labels = None if split.labels is None else torch.tensor(split.labels[part], device=model.device)
-            figures = model.measure(rows, labels, Draw(seed, number))
+            figures = model.measure(Batch(rows, labels), Draw(seed, number))
             if not figures:
                 return {}
             for name, value in figures.items():

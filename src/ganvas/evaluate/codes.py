@@ -50,7 +50,7 @@ def _write_csv(path: Path, model: Model, dataset: Dataset) -> None:
     columns = ["label"] if dataset.attributes is None else list(dataset.attributes)
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["split", "name", *columns, "order", *(f"z{i}" for i in range(model.config.latent_dim))])
+        table.writerow(["split", "name", *columns, "order", *(f"z{i}" for i in range(model.latent_dim))])
         for name, split in dataset.splits.items():
             for rows, codes in _codes(model, split, name):
                 n = len(codes)
@@ -72,7 +72,7 @@ def _label(row: Any, dataset: Dataset) -> list[Any]:
 def _write(path: Path, model: Model, dataset: Dataset) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, split in dataset.splits.items():
-            header = {"descr": "<f4", "fortran_order": False, "shape": (len(split), model.config.latent_dim)}
+            header = {"descr": "<f4", "fortran_order": False, "shape": (len(split), model.latent_dim)}
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 npy.write_array_header_1_0(file, header)
                 for _, codes in _codes(model, split, name):

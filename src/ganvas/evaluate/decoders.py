@@ -16,12 +16,11 @@ from ganvas.data.store import tracked
 from ganvas.errors import UserError
 from ganvas.evaluate.annealing import Density, annealed, estimate, temperatures
 from ganvas.evaluate.figures import NotApplicableError
-from ganvas.likelihoods import Bernoulli
+from ganvas.likelihoods import density_protocol, dequantised
 from ganvas.losses import normal_log_prob
 from ganvas.models import Model
-from ganvas.models.base import fast_products
-from ganvas.models.vae import VAEModel
-from ganvas.priors import LatentLayer, Uniform, held
+from ganvas.models.base import LatentVariable, Variational, fast_products
+from ganvas.models.units import Units
 from ganvas.randomness import Draw, key
 
 CHAINS = 16
@@ -39,107 +38,86 @@ class Decoder:
         model: that decodes, with a prior.
         scale: sigma of P(x given z) = N(decode(z), sigma^2 I), of rows of numbers in the model's units of each column;
             None: the model's own P(x given z), which a VAE has.
+        levels: of the data's values, see `ganvas.likelihoods.dequantised`.
 
     Raises:
         NotApplicableError: no prior, or latent variables in two layers.
         UserError: no scale where one is needed, one of black or white pixels, or one that is not positive.
     """
 
-    model: Model
+    model: Any
     scale: float | None = None
+    levels: int | None = 256
 
     def __post_init__(self) -> None:
-        prior = getattr(self.model, "prior", None)
-        if prior is None:
+        if not isinstance(self.model, LatentVariable):
             raise NotApplicableError(f"{_kind(self.model)} has no P(z): `ganvas fit-prior` fits one to its codes.")
-        if isinstance(prior, LatentLayer):
+        if not self.model.prior.exact:
             raise NotApplicableError("with two stochastic layers P(z) is itself an integral: it takes one.")
-        if self.scale is None and not isinstance(self.model, VAEModel):
+        variational = isinstance(self.model, Variational)
+        if self.scale is None and not variational:
             raise UserError(f"{_kind(self.model)} has no P(x given z) of its own: it takes a scale.")
-        if self.scale is not None and self._discrete:
-            raise UserError(f"the scale {self.scale} of {self.protocol}: they have none.")
+        if self.scale is not None and variational and self.model.likelihood.mass:
+            raise UserError(f"the scale {self.scale} of a probability of levels: they have none.")
         if self.scale is not None and not self.scale > 0:
             raise UserError(f"the scale is {self.scale}: a standard deviation is positive.")
 
+    @property
+    def _own(self) -> Variational | None:
+        """The model, if it is asked for its own P(x given z)."""
+        return self.model if self.scale is None else None
+
     def observe(self, images: Tensor, draw: Draw) -> Tensor:
-        """Data (N, *shape) as P(x given z) is of it: levels; or of bytes, (byte + u) / 256 with u in [0, 1)."""
-        if self._discrete:
-            model: Any = self.model
-            seen: Tensor = model.config.likelihood.observe(images, draw)
-            return seen
-        if len(self.model.shape) != 3:
-            return images
-        # A density of 256 levels could be as high as one likes (Theis et al. 2016, section 3.1).
-        return ((images * 255).round() + draw.uniform("dequantise", tuple(images.shape), images.device)) / 256
+        """Data (N, *shape) as P(x given z) is of it; of a density without their levels."""
+        if self._own is None:
+            return dequantised(images, self.levels, draw)
+        return self._own.observed(self._own.likelihood.measured(images, self.levels, draw), draw)
 
-    @property
-    def protocol(self) -> str:
-        """What the values are of, for a figure."""
-        if self._discrete:
-            model: Any = self.model
-            return "black or white pixels" if self._black_or_white else f"{model.config.likelihood.levels:,} levels"
-        density = "density of dequantised images" if len(self.model.shape) == 3 else "density of points"
-        return density if self.scale is None else f"{density}, N(decode(z), sigma^2) with sigma chosen on validation"
-
-    @property
-    def _discrete(self) -> bool:
-        return isinstance(self.model, VAEModel) and self.model.config.likelihood.discrete
-
-    @property
-    def _black_or_white(self) -> bool:
-        return isinstance(self.model, VAEModel) and isinstance(self.model.config.likelihood, Bernoulli)
+    def protocol(self, images: Tensor) -> str:
+        """What the values are of, for a figure; images (N, *shape) as they are."""
+        if self._own is not None:
+            return self._own.likelihood.protocol(images, self.levels)
+        density = density_protocol(images.dim() == 4, self.levels)
+        return f"{density}, N(decode(z), sigma^2) with sigma chosen on validation"
 
     def start(self, draw: Draw, n: int) -> Tensor:
         """u at draws from P(z), (n, d)."""
-        model: Any = self.model
-        shape, device = (n, model.config.latent_dim), model.device
-        u: Tensor = (
-            draw.normal("prior", shape, device) if self._uniform else model.prior.sample(draw, shape, device).detach()
-        )
-        return u
-
-    @property
-    def _uniform(self) -> bool:
-        return isinstance(self.model.prior, Uniform)
+        shape, device, prior = (n, self.model.latent_dim), self.model.device, self.model.prior
+        u = prior.sample(draw, shape, device) if prior.bound is None else draw.normal("prior", shape, device)
+        return u.detach()
 
     def log_prior(self) -> Density:
         """Of u, in nats."""
-        if self._uniform:
+        if self.model.prior.bound is not None:
             return normal_log_prob
-        model: Any = self.model
         with torch.no_grad():
-            prior = held(model.prior)
+            prior = self.model.prior.held()
         return lambda u: prior.log_prob(u, Draw(0))
 
     def output(self, u: Tensor) -> Tensor:
         """(R, d) -> what P(x given z) has for its parameters: a VAE's decoder output, or the image."""
-        model: Any = self.model
-        z = model.prior.bound * torch.erf(u / math.sqrt(2)) if self._uniform else u
-        output: Tensor = model.decoder(z).float() if self.scale is None else model.decoded(z)
+        z = u if self.model.prior.bound is None else self.model.prior.from_noise(self.model.latent_dim)[1](u)
+        output: Tensor = self.model.decoded(z) if self._own is None else self._own.output(z)
         return output
 
     def log_likelihood(self, x: Tensor, u: Tensor) -> Tensor:
         """log P(x given z) of x (R, *shape) at u (R, d): nats (R,)."""
-        model: Any = self.model
-        output, units = self.output(u), model.units
-        if self.scale is not None:
-            log_p: Tensor = normal_log_prob(units(x).flatten(1), units(output).flatten(1), 2 * math.log(self.scale))
-            density: Tensor = log_p - units.log_volume()
-            return density
-        own: Tensor = model.log_likelihood(x, output)
-        return own
+        output = self.output(u)
+        units: Units = self.model.units
+        if self._own is not None:
+            return self._own.log_likelihood(x, output)
+        log_p = normal_log_prob(units(x).flatten(1), units(output).flatten(1), 2 * math.log(self.scale or 1.0))
+        return log_p - units.log_volume()
 
     def simulate(self, u: Tensor, draw: Draw) -> Tensor:
         """x (N, *shape) from P(x given z) at u (N, d)."""
         with torch.no_grad():
-            model: Any = self.model
-            output, units = self.output(u), model.units
-            if self.scale is None:
-                own: Tensor = model.drawn(output, draw)
-                return own
-            noise = self.scale * draw.normal("x", tuple(output.shape), output.device)
-            x: Tensor = units.back(units(output) + noise)
-            return x
+            output = self.output(u)
+            units: Units = self.model.units
+            if self._own is not None:
+                return self._own.drawn(output, draw)
+            noise = (self.scale or 1.0) * draw.normal("x", tuple(output.shape), output.device)
+            return units.back(units(output) + noise)
 
 
 def weights(decoder: Decoder, x: Tensor, start: Tensor, betas: Tensor, seed: int, what: str = "") -> Tensor:
@@ -210,7 +188,13 @@ def both_bounds(
 
 
 def best_scale(
-    model: Model, images: Tensor, steps: int, chains: int = CHAINS, seed: int = 0, scales: Sequence[float] = SCALES
+    model: Model,
+    images: Tensor,
+    steps: int,
+    chains: int = CHAINS,
+    seed: int = 0,
+    scales: Sequence[float] = SCALES,
+    levels: int | None = 256,
 ) -> float:
     """The sigma under which images have the highest log P(x), as Wu et al. 2017 choose it on validation images.
 
@@ -219,9 +203,9 @@ def best_scale(
     Raises:
         UserError: the best is the first or the last of `scales`.
     """
-    x = Decoder(model, scales[0]).observe(images, Draw(key(seed, "validation")))
+    x = Decoder(model, scales[0], levels).observe(images, Draw(key(seed, "validation")))
     found = [
-        float(below(Decoder(model, scale), x, steps, chains, seed).mean())
+        float(below(Decoder(model, scale, levels), x, steps, chains, seed).mean())
         for scale in tracked(scales, len(scales), "choosing sigma", True)
     ]
     top = int(np.argmax(found))
@@ -236,12 +220,14 @@ def best_scale(
     return float(np.sqrt(2 * b / a))
 
 
-def decoder_of(model: Model, validation: Tensor, steps: int, chains: int = CHAINS, seed: int = 0) -> Decoder:
+def decoder_of(
+    model: Model, validation: Tensor, steps: int, chains: int = CHAINS, seed: int = 0, levels: int | None = 256
+) -> Decoder:
     """P(x, z) of a model: its own, or around what it decodes with the sigma that validation images choose."""
-    decoder = Decoder(model, None if isinstance(model, VAEModel) else 1.0)
+    decoder = Decoder(model, None if isinstance(model, Variational) else 1.0, levels)
     if decoder.scale is None:
         return decoder
-    return replace(decoder, scale=best_scale(model, validation, steps, chains, seed))
+    return replace(decoder, scale=best_scale(model, validation, steps, chains, seed, levels=levels))
 
 
 def _kind(model: Model) -> str:

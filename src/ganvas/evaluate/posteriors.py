@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
-from ganvas.losses import kl_by_dimension, normal_log_prob, reparametrised
+from ganvas.losses import normal_log_prob, reparametrised
 from ganvas.priors import Distribution, Normal, each_log_prob
 from ganvas.randomness import Draw
 
@@ -39,8 +39,9 @@ def figures(mean: Tensor, log_variance: Tensor, prior: Distribution) -> dict[str
     """
     m, v = _checked(mean, log_variance)
     found: dict[str, float] = {"active_units": active_units(m)}
-    if isinstance(prior, Normal):
-        found["unused_dimensions"] = float((kl_by_dimension(m, v).mean(0) < USED).double().mean())
+    each = prior.kl_by_dimension(m, v)
+    if each is not None:
+        found["unused_dimensions"] = float((each.mean(0) < USED).double().mean())
     kl, information = (float(part.mean()) for part in parts(mean, log_variance, prior))
     return {**found, "kl": kl, "mutual_information": information, "aggregate_kl": (kl - information) / m.shape[1]}
 
@@ -63,15 +64,16 @@ def parts(mean: Tensor, log_variance: Tensor, prior: Distribution, seed: int = 0
     """
     m, v = _checked(mean, log_variance)
     draws = reparametrised(m, v, Draw(seed).normal("mutual information", tuple(m.shape)))
-    if isinstance(prior, Normal):
-        kl = kl_by_dimension(m, v).sum(1)
+    each = prior.kl_by_dimension(m, v)
+    if each is not None:
+        kl = each.sum(1)
     else:
         with torch.no_grad():
             kl = normal_log_prob(draws, m, v) - prior.log_prob(draws.to(mean), Draw(0)).to(m)
     found, start = [], 0
     for z in torch.split(draws, max(1, BLOCK // len(m))):
-        each = each_log_prob(z, m, v)  # log Q(z_i given x_j), (rows, M)
-        found.append(each.diagonal(start) - each.logsumexp(1) + math.log(len(m)))
+        log_q = each_log_prob(z, m, v)  # log Q(z_i given x_j), (rows, M)
+        found.append(log_q.diagonal(start) - log_q.logsumexp(1) + math.log(len(m)))
         start += len(z)
     return kl, torch.cat(found)
 

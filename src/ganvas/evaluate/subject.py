@@ -17,7 +17,7 @@ from ganvas.evaluate.checks import Array
 from ganvas.evaluate.features import Features, evenly, features, real_features
 from ganvas.evaluate.figures import NotApplicableError
 from ganvas.models import Model
-from ganvas.models.vae import VAEModel
+from ganvas.models.base import Variational
 from ganvas.randomness import key
 
 BLOCK = 1000
@@ -82,13 +82,13 @@ class Subject:
                 )
 
     @property
-    def vae(self) -> VAEModel:
+    def vae(self) -> Variational:
         """The model, if it has a likelihood and a posterior.
 
         Raises:
             NotApplicableError: it has not.
         """
-        if not isinstance(self.model, VAEModel):
+        if not isinstance(self.model, Variational):
             raise NotApplicableError(f"{self.kind} has no P(x given z) and Q(z given x): it takes a VAE.")
         return self.model
 

@@ -1,4 +1,4 @@
-"""Autoencoder and denoising autoencoder: x -> code -> x; and x + noise -> code -> x."""
+"""Autoencoder, denoising one, and one with samples: x -> code -> x; x + noise -> code -> x; P(z) -> code -> x."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from ganvas import losses
+from ganvas.data.loader import Batch
 from ganvas.errors import UserError, unknown
-from ganvas.models.base import MODELS, Encoder
+from ganvas.models.base import MODELS, Encoder, LatentVariable, verb
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
+from ganvas.priors import fixed
 from ganvas.randomness import Draw
 from ganvas.registry import Count, Positive, settings
 
@@ -79,6 +81,7 @@ class AutoencoderModel(Encoder):
     """decoder(encoder(x)), trained on the squared error summed over the values of an image."""
 
     Config: ClassVar[type[Any]] = Autoencoder
+    figures: ClassVar[dict[str, str]] = {"loss": "squared error per image"}
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
@@ -93,12 +96,12 @@ class AutoencoderModel(Encoder):
         """What the encoder sees while training: here, the images themselves."""
         return images
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """{"loss": squared error per image, mean over the batch}; images (N, *shape).
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """{"loss": squared error per image, mean over the batch}.
 
         Of rows of numbers it is in squared standard deviations of the columns, and the noise in deviations.
         """
-        x = self.units(images)
+        x = self.units(batch.images)
         return {"loss": losses.squared_error(x, self._output(self.encoder(self.corrupt(x, draw)))).mean()}
 
     def encoded(self, images: Tensor) -> Tensor:
@@ -109,6 +112,10 @@ class AutoencoderModel(Encoder):
     def decoded(self, z: Tensor) -> Tensor:
         """The decoder's output, of images within (0, 1)."""
         return self.units.back(self._output(z))
+
+    def with_prior(self, components: int) -> FittedAutoencoder:
+        """Those of an autoencoder with a P(z)."""
+        return FittedAutoencoder(latent_dim=self.latent_dim, net=self.config.net, components=components)
 
     def _output(self, z: Tensor) -> Tensor:
         output: Tensor = self.decoder(z).float()
@@ -125,6 +132,34 @@ class DenoisingAutoencoderModel(AutoencoderModel):
         noisy = corrupt(images, self.config.noise, self.config.level, draw)
         return noisy.clamp(0, 1) if len(self.shape) == 3 else noisy
 
+    @verb
     def denoise(self, images: Any) -> Tensor:
         """Noisy images (N, *shape) without their noise."""
         return self.reconstruct(images)
+
+
+@MODELS.register
+@settings
+class FittedAutoencoder:
+    """Settings of an autoencoder with a P(z).
+
+    Attributes:
+        latent_dim: size of the code.
+        net: of the encoder and the decoder.
+        components: of the mixture.
+    """
+
+    latent_dim: Count = 32
+    net: Net = MLP()
+    components: Count = 10
+
+
+class FittedAutoencoderModel(AutoencoderModel, LatentVariable):
+    """An autoencoder with samples; its P(z) does not train with it."""
+
+    Config = FittedAutoencoder
+
+    def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
+        super().__init__(config, shape)
+        k, d = config.components, config.latent_dim
+        self.prior = fixed(torch.zeros(k, d), torch.zeros(k, d), torch.zeros(k))

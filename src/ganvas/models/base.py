@@ -1,18 +1,20 @@
 """What every model shares: its file format, and a clear answer to a question that it can't be asked.
 
-The verbs are `sample`, `encode`, `decode`, `reconstruct`, `denoise` and `log_prob`. Every family decodes, an `Encoder`
-encodes, a `Sampler` samples; the others are defined by the families that have them.
+A `Sampler` samples, a `Latent` has codes and decodes them, an `Encoder` gives codes for images, a `LatentVariable`
+draws codes from P(z), and a `Variational` has a likelihood and a posterior. A family takes of these what fits. What can
+be asked of a model are its verbs: methods with the mark `verb`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,23 +26,34 @@ from ganvas.devices import has_amx
 from ganvas.errors import UserError
 from ganvas.files import existing, read_json, write_text
 from ganvas.models.units import Units
-from ganvas.priors import held
-from ganvas.randomness import Stream
+from ganvas.priors import Distribution
+from ganvas.randomness import Draw, Stream
 from ganvas.registry import Count, Registry, Seed, dump, kind
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
-    from ganvas.randomness import Draw
+    from ganvas.data.loader import Batch
+    from ganvas.likelihoods import BaseLikelihood
 
-VERBS = ("sample", "encode", "decode", "reconstruct", "denoise", "log_prob")
+VERBS: list[str] = []  # of all families
 MODELS = Registry("model")
 FAMILIES: dict[type, type[Model]] = {}
 CHUNK = 500
+# What else may be missing, in words.
+PARTS = {"latent_dim": "codes", "posterior": "codes of images", "prior": "P(z)", "likelihood": "P(x given z)"}
+F = TypeVar("F", bound=Callable[..., Any])
 _ASKING = threading.RLock()  # over the modes of all models, which are set in no time
 
 
+def verb(function: F) -> F:
+    """Decorator: a method that a model can be asked by."""
+    if function.__name__ not in VERBS:
+        VERBS.append(function.__name__)
+    return function
+
+
 class UnsupportedError(UserError, AttributeError):
-    """A verb asked of a model that does not have it."""
+    """A verb, or a part, asked of a model that does not have it."""
 
 
 class Model(nn.Module):
@@ -49,12 +62,14 @@ class Model(nn.Module):
     Attributes:
         config: its settings.
         shape: of one example: (C, H, W) with values in [0, 1], or (d,) for rows of numbers in the data's units.
+        figures: of `measure`, those that a person looks at, the first one first, and the unit of each.
         range: what was black and white in the training, in the data's units; None: not known, or rows of numbers.
         units: those in which its nets see rows of numbers.
         counters: the names of buffers that count the moves of a training, and are none of a net's.
     """
 
     Config: ClassVar[type[Any]]
+    figures: ClassVar[dict[str, str]] = {}
     config: Any
     range: tuple[float, float] | None = None
     counters: tuple[str, ...] = ()
@@ -72,25 +87,31 @@ class Model(nn.Module):
         self.units = Units(self.shape)
 
     def __getattr__(self, name: str) -> Any:
-        if name in VERBS:
-            have = sorted(known for known, config in MODELS.items() if hasattr(FAMILIES[config], name))
-            here = [verb for verb in VERBS if hasattr(type(self), verb)]
-            raise UnsupportedError(
-                f"a model of kind {kind(self.Config)} has no {name}; it has {', '.join(here)}. "
-                f"Kinds with {name}: {', '.join(have)}."
-            )
-        return super().__getattr__(name)
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name not in VERBS and name not in PARTS:
+                raise
+        what = PARTS.get(name, name)
+        said = f"a model of kind {kind(self.Config)} has no {what}; it has {', '.join(self.verbs())}."
+        have = [known for known, config in MODELS.items() if name in FAMILIES[config].verbs()]
+        raise UnsupportedError(said + f" Kinds with {what}: {', '.join(sorted(have))}." * bool(have))
+
+    @classmethod
+    def verbs(cls) -> list[str]:
+        """What it can be asked."""
+        return [verb for verb in VERBS if hasattr(cls, verb)]
 
     def __call__(self, *values: Any, **named: Any) -> Any:
-        """`forward(images, draw)`, the loss and its parts, which the training asks for."""
+        """`forward(batch, draw)`, the loss and its parts, which the training asks for."""
         if len(values) + len(named) < 2:
-            here = ", ".join(verb for verb in VERBS if hasattr(type(self), verb))
-            raise UserError(f"a model is asked by its verbs: {here}. To call it gives its loss, of (images, draw).")
+            here = ", ".join(self.verbs())
+            raise UserError(f"a model is asked by its verbs: {here}. To call it gives its loss, of (batch, draw).")
         return super().__call__(*values, **named)
 
     def __repr__(self) -> str:
         numbers = sum(weight.numel() for weight in self.parameters())
-        code = f"latent_dim {self.config.latent_dim}, " if hasattr(self.config, "latent_dim") else ""
+        code = f"latent_dim {self.latent_dim}, " if hasattr(type(self), "latent_dim") else ""
         return f"<{type(self.config).__name__} of {' x '.join(map(str, self.shape))}: {code}{numbers:,} parameters>"
 
     def _repr_html_(self) -> str:
@@ -104,7 +125,7 @@ class Model(nn.Module):
         return next(self.parameters()).device
 
     def players(self) -> dict[str, nn.Module]:
-        """The modules that move, by name: each one's forward takes (images, draw) and returns its loss's parts."""
+        """The modules that move, by name: each one's forward takes (batch, draw) and returns its loss's parts."""
         raise NotImplementedError(type(self).__name__)
 
     def prepare(self, dataset: Dataset, seed: int) -> None:
@@ -123,9 +144,9 @@ class Model(nn.Module):
     def moved(self, player: str) -> None:
         """What a family does after each move of a player: nothing, unless it says otherwise."""
 
-    def measure(self, images: Tensor, labels: Tensor | None, draw: Draw) -> dict[str, Tensor]:
-        """Figures of images (N, *shape), batch means: a single player's own loss and its parts; of several: none."""
-        return self(images, draw) if list(self.players().values()) == [self] else {}
+    def measure(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Figures of a batch, its means: a single player's own loss and its parts; of several: none."""
+        return self(batch, draw) if list(self.players().values()) == [self] else {}
 
     @contextmanager
     def calibrated(self, figures: dict[str, float]) -> Iterator[dict[str, float]]:
@@ -218,56 +239,22 @@ class Model(nn.Module):
                 start += len(part)
         return result
 
-    def decoded(self, z: Tensor) -> Tensor:
-        """`decode` with a gradient in z."""
-        raise NotImplementedError(type(self).__name__)
-
-    def codes(self, codes: Any) -> Tensor:
-        """Codes (N, latent_dim) as the model takes them, checked; one may come alone.
-
-        Raises:
-            UserError: another shape, no numbers, or NaN.
-        """
-        d = self.config.latent_dim
-        try:
-            z: Tensor = tensor(codes)
-        except ValueError as error:
-            raise UserError(f"codes: {error}.") from error
-        if z.dim() not in (1, 2) or z.shape[-1] != d:
-            raise UserError(f"codes of shape {tuple(z.shape)}: this model takes (N, {d}).")
-        if not bool(torch.isfinite(z).all()):
-            raise UserError("codes hold NaN or infinite values: they must be finite.")
-        return z.to(self.device, torch.float32).reshape(-1, d)
-
-    def decode(self, codes: Any) -> Tensor:
-        """Images (N, *shape), the mean of P(x given z) or G(z), from codes z (N, latent_dim)."""
-        return self.chunks(self.decoded, self.codes(codes))
-
-
-class Encoder(Model):
-    """The verbs of families that give codes for images."""
-
-    def encoded(self, images: Tensor) -> Tensor:
-        """`encode` of images (N, *shape) as they are, with a gradient."""
-        raise NotImplementedError(type(self).__name__)
-
-    def encode(self, images: Any) -> Tensor:
-        """Codes (N, latent_dim): of a VAE the posterior's mean, never a draw from it."""
-        return self.chunks(self.encoded, self.rows(images))
-
-    def reconstruct(self, images: Any) -> Tensor:
-        """decode(encode(images))."""
-        return self.chunks(lambda x: self.decoded(self.encoded(x)), self.rows(images))
+    def observed(self, images: Tensor, draw: Draw) -> Tensor:
+        """Images (N, *shape) as its encoder is trained on them."""
+        return images
 
 
 class Sampler(Model):
-    """The verbs of families that have a P(z), their `prior`."""
+    """The verbs of families that draw images."""
 
-    prior: Any
+    def source(self) -> Callable[[Draw, int], Tensor]:
+        """What gives n images (n, *shape) of a draw, as the model is now."""
+        raise NotImplementedError(type(self).__name__)
 
+    @verb
     @checked
     def sample(self, n: Count, seed: Seed = 0) -> Tensor:
-        """Images (n, *shape), `decode` of z from the prior; the same seed gives the same samples.
+        """Images (n, *shape); the same seed gives the same samples.
 
         Raises:
             UserError: memory does not hold so many.
@@ -284,10 +271,122 @@ class Sampler(Model):
             yield self.gathered(islice(drawn, 1), min(CHUNK, n - start))
 
     def _drawn(self, n: int, seed: int) -> Iterator[Tensor]:
-        draw, prior = Stream(seed), held(self.prior)
+        draw, source = Stream(seed), self.source()
         for start in range(0, n, CHUNK):
-            z = prior.sample(draw, (min(CHUNK, n - start), self.config.latent_dim))
-            yield self.decoded(z.to(self.device))
+            yield source(draw, min(CHUNK, n - start))
+
+
+class Latent(Model):
+    """The verbs of families with codes."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers of a code."""
+        return int(self.config.latent_dim)
+
+    def decoded(self, z: Tensor) -> Tensor:
+        """`decode` with a gradient in z."""
+        raise NotImplementedError(type(self).__name__)
+
+    def codes(self, codes: Any) -> Tensor:
+        """Codes (N, latent_dim) as the model takes them, checked; one may come alone.
+
+        Raises:
+            UserError: another shape, no numbers, or NaN.
+        """
+        d = self.latent_dim
+        try:
+            z: Tensor = tensor(codes)
+        except ValueError as error:
+            raise UserError(f"codes: {error}.") from error
+        if z.dim() not in (1, 2) or z.shape[-1] != d:
+            raise UserError(f"codes of shape {tuple(z.shape)}: this model takes (N, {d}).")
+        if not bool(torch.isfinite(z).all()):
+            raise UserError("codes hold NaN or infinite values: they must be finite.")
+        return z.to(self.device, torch.float32).reshape(-1, d)
+
+    @verb
+    def decode(self, codes: Any) -> Tensor:
+        """Images (N, *shape), the mean of P(x given z) or G(z), from codes z (N, latent_dim)."""
+        return self.chunks(self.decoded, self.codes(codes))
+
+
+class Encoder(Latent):
+    """The verbs of families that give codes for images.
+
+    Attributes:
+        code: what a code is, where it is not simply the encoder's output.
+    """
+
+    code: ClassVar[str] = ""
+
+    def encoded(self, images: Tensor) -> Tensor:
+        """`encode` of images (N, *shape) as they are, with a gradient."""
+        raise NotImplementedError(type(self).__name__)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of Q(z given x), each (N, latent_dim); a code that is no draw has the variance 0."""
+        mean = self.encoded(x)
+        return mean, torch.full_like(mean, -math.inf)
+
+    def with_prior(self, components: int) -> Any:
+        """The settings of this model with a mixture of so many normals for its P(z).
+
+        Raises:
+            UserError: its P(z) is none that could be a mixture.
+        """
+        raise UserError(f"a model of kind {kind(self.Config)} takes no P(z) that is fitted to its codes.")
+
+    @verb
+    def encode(self, images: Any) -> Tensor:
+        """Codes (N, latent_dim): of a VAE the posterior's mean, never a draw from it."""
+        return self.chunks(self.encoded, self.rows(images))
+
+    @verb
+    def reconstruct(self, images: Any) -> Tensor:
+        """decode(encode(images))."""
+        return self.chunks(lambda x: self.decoded(self.encoded(x)), self.rows(images))
+
+
+class LatentVariable(Latent, Sampler):
+    """A model with a P(z), its `prior`: a sample is `decode` of z from it."""
+
+    prior: Distribution
+
+    def source(self) -> Callable[[Draw, int], Tensor]:
+        """`decoded` of z from P(z)."""
+        prior = self.prior.held()
+        return lambda draw, n: self.decoded(prior.sample(draw, (n, self.latent_dim)).to(self.device))
+
+
+class Variational(Encoder, LatentVariable):
+    """A model with a P(x given z) and a Q(z given x), which measures of the ELBO ask."""
+
+    @property
+    def likelihood(self) -> BaseLikelihood:
+        """P(x given z)."""
+        found: BaseLikelihood = self.config.likelihood
+        return found
+
+    def observed(self, images: Tensor, draw: Draw) -> Tensor:
+        """As the likelihood has it."""
+        return self.likelihood.observe(images, draw)
+
+    def output(self, z: Tensor) -> Tensor:
+        """The decoder's output (N, ...), which the likelihood takes, for z (N, latent_dim)."""
+        raise NotImplementedError(type(self).__name__)
+
+    def elbo(self, x: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> dict[str, Tensor]:
+        """{"elbo", "reconstruction", "kl"} of data (N, *shape), means over draws of z: nats, each (N,)."""
+        raise NotImplementedError(type(self).__name__)
+
+    def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
+        """log P(x given z) of x (N, *shape) by the decoder's output for it (..., N, ...): nats, (..., N)."""
+        raise NotImplementedError(type(self).__name__)
+
+    def drawn(self, output: Tensor, draw: Draw) -> Tensor:
+        """x (N, *shape) from P(x given z) by the decoder's output."""
+        raise NotImplementedError(type(self).__name__)
 
 
 @contextmanager

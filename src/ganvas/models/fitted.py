@@ -6,7 +6,6 @@ better ones.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import torch
@@ -14,41 +13,10 @@ from torch import Tensor
 
 from ganvas.arguments import checked
 from ganvas.losses import reparametrised
-from ganvas.models.autoencoder import AutoencoderModel
-from ganvas.models.base import FAMILIES, MODELS, Model, Sampler
-from ganvas.models.vae import VAEModel
-from ganvas.nets.mlp import MLP
-from ganvas.nets.registry import Net
-from ganvas.priors import Mixture, fit_mixture, fixed
+from ganvas.models.base import FAMILIES, Model
+from ganvas.priors import fit_mixture
 from ganvas.randomness import Draw
-from ganvas.registry import Count, Seed, settings
-
-
-@MODELS.register
-@settings
-class FittedAutoencoder:
-    """Settings of an autoencoder with a P(z).
-
-    Attributes:
-        latent_dim: size of the code.
-        net: of the encoder and the decoder.
-        components: of the mixture.
-    """
-
-    latent_dim: Count = 32
-    net: Net = MLP()
-    components: Count = 10
-
-
-class FittedAutoencoderModel(AutoencoderModel, Sampler):
-    """An autoencoder with samples; its P(z) does not train with it."""
-
-    Config = FittedAutoencoder
-
-    def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
-        super().__init__(config, shape)
-        k, d = config.components, config.latent_dim
-        self.prior = fixed(torch.zeros(k, d), torch.zeros(k, d), torch.zeros(k))
+from ganvas.registry import Count, Seed
 
 
 @checked
@@ -58,11 +26,9 @@ def draw_codes(model: Model, images: Any, seed: Seed = 0) -> Tensor:
     Raises:
         UserError: the model does not encode.
     """
-    if not isinstance(model, VAEModel):
-        codes: Tensor = model.encode(images)
-        return codes
-    x = model.config.likelihood.observe(model.rows(images), Draw(seed))
-    mean, log_variance = model.chunks(lambda part: torch.cat(model.posterior(part), 1), x).chunk(2, 1)
+    posterior = model.posterior
+    x = model.observed(model.rows(images), Draw(seed))
+    mean, log_variance = model.chunks(lambda part: torch.cat(posterior(part), 1), x).chunk(2, 1)
     return reparametrised(mean, log_variance, Draw(seed).normal("codes", tuple(mean.shape), mean.device))
 
 
@@ -82,11 +48,7 @@ def fit_prior(model: Model, images: Any, components: Count = 10, seed: Seed = 0)
         UserError: the model does not encode, or its codes have no fit, see `ganvas.priors.fit_mixture`.
     """
     prior = fit_mixture(draw_codes(model, images, seed), components, seed)
-    old = model.config
-    if isinstance(model, VAEModel):
-        config = dataclasses.replace(old, prior=Mixture(components=components), free_bits=0.0, fit=0)
-    else:
-        config = FittedAutoencoder(latent_dim=old.latent_dim, net=old.net, components=components)
+    config = model.with_prior(components)
     fitted = FAMILIES[type(config)](config, model.shape)
     kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("prior.")}
     fitted.range = model.range

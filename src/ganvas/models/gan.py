@@ -12,11 +12,12 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
+from ganvas.data.loader import Batch
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
-from ganvas.models.base import MODELS, Sampler
+from ganvas.models.base import MODELS, LatentVariable
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
-from ganvas.priors import Prior, Uniform
+from ganvas.priors import Noise, Uniform
 from ganvas.randomness import Draw
 from ganvas.registry import Count, kind, settings
 from ganvas.techniques import Techniques, in_order
@@ -45,7 +46,7 @@ class GAN:
     latent_dim: Count = 100
     generator: Net = MLP(hidden=(1200, 1200), norm="batch")
     discriminator: Net = MLP(hidden=(512, 256), activation="leaky-relu")
-    prior: Prior = Uniform()
+    prior: Noise = Uniform()
     loss: Annotated[str, AfterValidator(_known)] = "non-saturating"
     output: Literal["sigmoid", "tanh", "linear"] = "sigmoid"
     techniques: Techniques = ()
@@ -112,9 +113,9 @@ class Discriminator(nn.Module):
         """(N, *shape) in the generator's range -> (N,)."""
         return self.judge(self.features(x))
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """The discriminator's cost on images (N, *shape) and as many fakes."""
-        (model,) = self.game
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """The discriminator's cost on a batch and as many fakes."""
+        (model,), images = self.game, batch.images
         with torch.no_grad():
             fake = model.generator.fake(len(images), draw, images.device)
         seen = Seen(model, images, fake, draw)
@@ -127,7 +128,7 @@ class Generator(nn.Module):
 
     def __init__(self, model: GANModel) -> None:
         super().__init__()
-        self.net = model.config.generator.decoder(model.config.latent_dim, model.shape)
+        self.net = model.config.generator.decoder(model.latent_dim, model.shape)
         self.game = (model,)
 
     def images(self, z: Tensor) -> Tensor:
@@ -138,18 +139,18 @@ class Generator(nn.Module):
     def fake(self, n: int, draw: Draw, device: torch.device) -> Tensor:
         """n images from a fresh draw of z."""
         (model,) = self.game
-        return self.images(model.prior.sample(draw, (n, model.config.latent_dim), device))
+        return self.images(model.prior.sample(draw, (n, model.latent_dim), device))
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """The generator's cost on as many fakes as there are images (N, *shape)."""
-        (model,) = self.game
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """The generator's cost on as many fakes as a batch has images."""
+        (model,), images = self.game, batch.images
         seen = Seen(model, images, self.fake(len(images), draw, images.device), draw)
         real = seen.real_logits if model.generator_sees_real else seen.fake_logits.detach()
         _, cost = GAN_LOSSES[model.config.loss](real, seen.fake_logits)
         return model.cost("generator", cost, seen)
 
 
-class GANModel(Sampler):
+class GANModel(LatentVariable):
     """Two players, and samples from one of them."""
 
     Config = GAN

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ganvas.data.loader import to_tensor
+from ganvas.data.loader import Batch, to_tensor
 from ganvas.errors import UserError
-from ganvas.models.base import MODELS, Sampler
+from ganvas.models.base import MODELS, LatentVariable, verb
 from ganvas.nets.layers import BatchNorm
-from ganvas.priors import Prior, Uniform
+from ganvas.priors import Noise, Uniform
 from ganvas.randomness import Draw, order
 from ganvas.registry import Count, Fraction, settings
 from ganvas.techniques import MovingAverage, feature_distance
@@ -58,7 +58,7 @@ class SemisupervisedGAN:
     noise: NoiseLevel = 0.5
     unlabelled_weight: Annotated[float, Field(ge=0)] = 1.0
     averaging: Fraction = 0.9999
-    prior: Prior = Uniform()
+    prior: Noise = Uniform()
 
 
 def discriminator_cost(labelled: Tensor, labels: Tensor, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,9 +165,9 @@ class Discriminator(nn.Module):
         self.net = Classifier(model.config, model.shape)
         self.game = (model,)  # in a tuple: the opponent's parameters are not this player's
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """{"loss", "supervised", "unsupervised"} on images (N, *shape), as many fakes, and as many labelled or all."""
-        (model,) = self.game
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """{"loss", "supervised", "unsupervised"} on a batch, as many fakes, and as many labelled images or all."""
+        (model,), images = self.game, batch.images
         with torch.no_grad():
             fake = model.generator.fake(len(images), draw, images.device)
         # The same for all processes, as many as in the global batch.
@@ -185,7 +185,7 @@ class Generator(nn.Module):
 
     def __init__(self, model: SemisupervisedGANModel) -> None:
         super().__init__()
-        sizes = [model.config.latent_dim, *model.config.generator_hidden]
+        sizes = [model.latent_dim, *model.config.generator_hidden]
         layers: list[nn.Module] = []
         for n, m in itertools.pairwise(sizes):
             layers += [nn.Linear(n, m, bias=False), BatchNorm(m), nn.Softplus()]
@@ -196,17 +196,17 @@ class Generator(nn.Module):
     def fake(self, n: int, draw: Draw, device: torch.device) -> Tensor:
         """n images (n, *shape) from a fresh draw of z."""
         (model,) = self.game
-        return model.activate(self.net(model.prior.sample(draw, (n, model.config.latent_dim), device)))
+        return model.activate(self.net(model.prior.sample(draw, (n, model.latent_dim), device)))
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """{"loss"}: || E f(x) - E f(G(z)) ||^2 / d on images (N, *shape) and as many fakes (section 3.1)."""
-        (model,) = self.game
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """{"loss"}: || E f(x) - E f(G(z)) ||^2 / d on a batch and as many fakes (section 3.1)."""
+        (model,), images = self.game, batch.images
         both = torch.cat([images, self.fake(len(images), draw, images.device)])
         real, fake = model.discriminator.net.features(both).chunk(2)
         return {"loss": feature_distance(real.detach(), fake) / fake.shape[1]}
 
 
-class SemisupervisedGANModel(Sampler):
+class SemisupervisedGANModel(LatentVariable):
     """A classifier from few labels and many images, and samples.
 
     Attributes:
@@ -214,6 +214,7 @@ class SemisupervisedGANModel(Sampler):
     """
 
     Config = SemisupervisedGAN
+    figures: ClassVar[dict[str, str]] = {"error": "share of the images"}
     labelled: Tensor
     labels: Tensor
 
@@ -259,18 +260,23 @@ class SemisupervisedGANModel(Sampler):
         if player == "discriminator":
             self.average.add(self.discriminator.net, self.config.averaging)
 
-    def measure(self, images: Tensor, labels: Tensor | None, draw: Draw) -> dict[str, Tensor]:
-        """{"error"}: the share of images (N, *shape) that the averaged classifier gets wrong."""
-        assert labels is not None  # `prepare` has seen to it
-        return {"error": (self.average(images).argmax(1) != labels).float().mean()}
+    def measure(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """{"error"}: the share of images that the averaged classifier gets wrong."""
+        return {"error": (self.average(batch.images).argmax(1) != batch.labels).float().mean()}
 
     def activate(self, output: Tensor) -> Tensor:
         """The generator's last activation; points have none."""
         return output.float().sigmoid() if len(self.shape) == 3 else output.float()
 
+    @verb
     def classify(self, images: Any) -> Tensor:
         """log p(class given x, x is real) (N, K), nats, of the averaged classifier."""
-        return self.chunks(lambda x: self.average(x).log_softmax(1), self.rows(images))
+        return self.chunks(self.classified, self.rows(images))
+
+    def classified(self, images: Tensor) -> Tensor:
+        """`classify` of images (N, *shape) as they are."""
+        log_p: Tensor = self.average(images).log_softmax(1)
+        return log_p
 
     def decoded(self, z: Tensor) -> Tensor:
         """G(z)."""

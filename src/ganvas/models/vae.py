@@ -6,10 +6,11 @@ with z = mu + sigma * eps; and nearer, log P(x) >= E_Q[log 1/k sum_i P(x, z_i) /
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,24 +19,14 @@ from torch import Tensor
 
 from ganvas import losses
 from ganvas.arguments import checked
-from ganvas.data.loader import to_tensor
+from ganvas.data.loader import Batch, to_tensor
 from ganvas.data.store import tracked
 from ganvas.errors import UserError
-from ganvas.likelihoods import LARGEST, Bernoulli, Gaussian, Likelihood, decoder
-from ganvas.models.base import CHUNK, MODELS, Encoder, Model, Sampler, fast_products
+from ganvas.likelihoods import Bernoulli, Likelihood
+from ganvas.models.base import CHUNK, MODELS, Model, Variational, fast_products, verb
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
-from ganvas.priors import (
-    Distribution,
-    LatentLayer,
-    Normal,
-    Prior,
-    StochasticLayer,
-    Uniform,
-    VampMixture,
-    halves,
-    held,
-)
+from ganvas.priors import Distribution, Mixture, Normal, Prior, halves
 from ganvas.randomness import Draw, order
 from ganvas.registry import Count, Fraction, Seed, kind, settings
 
@@ -43,6 +34,7 @@ if TYPE_CHECKING:
     from ganvas.data import Dataset
 
 
+NATS = "nats per image"
 FITTED = 10_000  # training images whose codes P(z) is fitted to, at most
 
 
@@ -84,17 +76,17 @@ class VAE:
     fit: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.prior, Uniform):
+        if self.prior.bound is not None:
             raise UserError(
                 "a VAE's prior can't be uniform: a normal posterior reaches beyond it, where the KL is infinite."
             )
-        if self.free_bits and not (isinstance(self.prior, Normal) and (self.bound, self.elbo) == ("elbo", "analytic")):
+        if self.free_bits and not (self.prior.closed_form and (self.bound, self.elbo) == ("elbo", "analytic")):
             raise UserError("free bits need the KL of each dimension: the ELBO in closed form, with the prior normal.")
         if self.gradient == "doubly" and self.bound != "iwae":
             raise UserError(
                 "the doubly reparametrised gradient is one of the importance weighted bound: take bound iwae."
             )
-        if self.gradient == "doubly" and isinstance(self.prior, StochasticLayer):
+        if self.gradient == "doubly" and not self.prior.exact:
             raise UserError(
                 "the doubly reparametrised gradient takes log P(z) as a function of z alone, and a layer above draws "
                 "from a posterior that depends on z: take one layer, or the standard gradient."
@@ -119,10 +111,12 @@ class Terms(NamedTuple):
     z: Tensor
 
 
-class VAEModel(Encoder, Sampler):
+class VAEModel(Variational):
     """Encoder Q(z given x), a diagonal normal; decoder P(x given z); prior P(z)."""
 
     Config = VAE
+    figures: ClassVar[dict[str, str]] = {"elbo": NATS, "reconstruction": NATS, "kl": NATS}
+    code = "the mean of Q(z given x)"
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
@@ -132,7 +126,7 @@ class VAEModel(Encoder, Sampler):
                 "take --likelihood gaussian."
             )
         self.encoder = config.net.encoder(shape, 2 * config.latent_dim)
-        self.decoder: Any = decoder(config.likelihood, config.net, config.latent_dim, self.shape)
+        self.decoder = config.likelihood.decoder(config.net, config.latent_dim, self.shape)
         self.prior = config.prior.build(config.latent_dim, shape, self._posterior)
         if config.warmup:
             self.register_buffer("moves", torch.zeros((), dtype=torch.int64))
@@ -146,8 +140,7 @@ class VAEModel(Encoder, Sampler):
         """Pseudo-inputs of a `Vamp` prior start as training images, drawn by `seed`; and the units."""
         super().prepare(dataset, seed)
         images = dataset.splits["train"].images
-        if isinstance(self.prior, VampMixture):
-            k = len(self.prior.inputs)
+        if k := self.prior.examples:
             if k > len(images):
                 raise UserError(f"{k} components: there are {len(images)} training images to start them from.")
             chosen = order(seed, "pseudo-inputs", n=len(images))[:k]
@@ -168,6 +161,11 @@ class VAEModel(Encoder, Sampler):
         chosen = np.sort(order(seed, "fit", n=len(images))[:FITTED])
         return fit_prior(self, to_tensor(images[chosen], self.device), min(self.config.fit, len(chosen) // 2), seed)
 
+    def with_prior(self, components: int) -> VAE:
+        """Free bits are of a normal prior's KL, and a fit would be another one."""
+        config: VAE = self.config
+        return dataclasses.replace(config, prior=Mixture(components=components), free_bits=0.0, fit=0)
+
     def moved(self, player: str) -> None:
         """The weight of the KL rises."""
         if self.config.warmup:
@@ -183,25 +181,26 @@ class VAEModel(Encoder, Sampler):
 
     def terms(self, images: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> Terms:
         """What the bounds are made of, at draws from Q; `draw` is of eps and of the binarisation."""
-        x = self.config.likelihood.observe(images, draw)
+        x = self.observed(images, draw)
         mean, log_variance = self.posterior(x)
         n, d = mean.shape
         center, spread = mean[:, None], log_variance[:, None]
         z = losses.reparametrised(center, spread, draw.normal("posterior", (n, samples, d), mean.device))
         reconstruction = -self._log_likelihood(x, z)
-        if form == "analytic" and isinstance(self.prior, Normal):
-            kl = losses.kl_to_standard_normal(mean, log_variance)[:, None]
+        by_dimension = self.prior.kl_by_dimension(mean, log_variance) if form == "analytic" else None
+        if by_dimension is not None:
+            kl = by_dimension.sum(-1, keepdim=True)
         else:
             if self.config.gradient == "doubly":  # Q's density depends on the encoder by way of z alone
                 center, spread = center.detach(), spread.detach()
             kl = losses.normal_log_prob(z, center, spread) - self.prior.log_prob(z, draw)
         return Terms(reconstruction, kl, mean, log_variance, z)
 
-    def elbo(self, images: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> dict[str, Tensor]:
+    def elbo(self, x: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> dict[str, Tensor]:
         """The bound of each image and its two parts, in nats, means over the draws.
 
         Args:
-            images: (N, *shape).
+            x: images (N, *shape).
             draw: of eps and of the binarisation.
             form: "analytic" or "sampled"; equal in expectation.
             samples: draws for each image.
@@ -209,11 +208,11 @@ class VAEModel(Encoder, Sampler):
         Returns:
             elbo (N,), reconstruction = -log P(x given z) (N,), kl (N,); elbo = -(reconstruction + kl).
         """
-        terms = self.terms(images, draw, form, samples)
+        terms = self.terms(x, draw, form, samples)
         reconstruction, kl = terms.reconstruction.mean(1), terms.kl.mean(1)
         return {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """{"loss", "elbo", "reconstruction", "kl"}, nats per image, batch means.
 
         The loss is reconstruction + beta kl; with "iwae" -log 1/k sum_i exp(-reconstruction_i - beta kl_i).
@@ -221,7 +220,7 @@ class VAEModel(Encoder, Sampler):
         config = self.config
         # A weight is each draw's own: with the KL in closed form the mean of the weights would not be P(x).
         form = "sampled" if config.bound == "iwae" else config.elbo
-        terms = self.terms(images, draw, form, config.samples)
+        terms = self.terms(batch.images, draw, form, config.samples)
         beta = config.beta
         if config.warmup and self.training:
             beta = beta * (self.moves / config.warmup).clamp(max=1)
@@ -242,24 +241,13 @@ class VAEModel(Encoder, Sampler):
 
     @contextmanager
     def calibrated(self, figures: dict[str, float]) -> Iterator[dict[str, float]]:
-        """A Gaussian's learned scale is that of errors in images that the nets have not seen.
-
-        Learned by gradients it is that of the training images, which are reconstructed better the longer they are
-        seen. Others are then far less likely than their reconstructions are bad, and the best epoch would be one in
-        which the nets have learned little (for classifiers: Guo et al. 2017).
-        """
-        likelihood = self.config.likelihood
-        if self.config.bound == "iwae" or not (isinstance(likelihood, Gaussian) and likelihood.shared):
+        """What the likelihood learns beside the nets; under "iwae" as it is."""
+        if self.config.bound == "iwae":
             yield figures
             return
-        volume = float(self.units.log_volume())
-        learned = self.decoder.QUICK * self.decoder.log_scale.item()
-        cost = figures["reconstruction"]
-        scale, nats = likelihood.likeliest(cost - volume, min(LARGEST, max(-LARGEST, learned)), math.prod(self.shape))
-        less = cost - nats - volume
-        changes = {"loss": -less, "elbo": less, "reconstruction": -less}
-        with self.decoder.set_to(scale):
-            yield {name: value + changes.get(name, 0.0) for name, value in figures.items()}
+        volume, values = float(self.units.log_volume()), math.prod(self.shape)
+        with self.likelihood.calibrated(self.decoder, figures, volume, values) as found:
+            yield found
 
     def encoded(self, images: Tensor) -> Tensor:
         """The posterior's mean."""
@@ -267,8 +255,14 @@ class VAEModel(Encoder, Sampler):
 
     def decoded(self, z: Tensor) -> Tensor:
         """E[x given z]."""
-        return self.units.back(self.config.likelihood.mean(self.decoder(z).float()))
+        return self.units.back(self.likelihood.mean(self.output(z)))
 
+    def output(self, z: Tensor) -> Tensor:
+        """What the likelihood takes (N, ...), float32."""
+        output: Tensor = self.decoder(z).float()
+        return output
+
+    @verb
     @checked
     def log_prob(
         self,
@@ -297,14 +291,14 @@ class VAEModel(Encoder, Sampler):
         Raises:
             UserError: K below 1, another share, defensive draws beside a layer of latent variables above.
         """
-        if defensive and isinstance(self.prior, LatentLayer):
+        if defensive and not self.prior.exact:
             raise UserError("defensive draws need log P(z), and with a layer above that is but estimated: take none.")
-        x = self.config.likelihood.observe(self.rows(images), Draw(seed))
+        x = self.observed(self.rows(images), Draw(seed))
         sums = torch.full((len(x),), -math.inf, device=x.device)
         others = min(round(defensive * num_samples), num_samples - 1)
         starts = range(0, len(x), max(1, CHUNK // num_samples))
         with self.asked(), fast_products(self.device):
-            prior = held(self.prior)
+            prior = self.prior.held()
             posteriors = [one for part in torch.split(x, CHUNK) for one in zip(*self.posterior(part), strict=True)]
             for start in tracked(starts, len(starts), "log P(x)", progress):
                 rows = slice(start, start + starts.step)
@@ -322,17 +316,16 @@ class VAEModel(Encoder, Sampler):
 
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log P(x given z): (N, *shape) and k draws for each (N, k, latent_dim) -> (N, k)."""
-        output = self.decoder(z.flatten(0, 1)).float().unflatten(0, z.shape[:2]).transpose(0, 1)
+        output = torch.unflatten(self.output(z.flatten(0, 1)), 0, z.shape[:2]).transpose(0, 1)
         return self.log_likelihood(x, output).T
 
     def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
         """log P(x given z) of x (N, *shape) by the decoder's output for it (..., N, ...): nats, (..., N)."""
-        log_p: Tensor = self.config.likelihood.log_prob(self.units(x), output)
-        return log_p - self.units.log_volume()
+        return self.likelihood.log_prob(self.units(x), output) - self.units.log_volume()
 
     def drawn(self, output: Tensor, draw: Draw) -> Tensor:
         """x (N, *shape) from P(x given z) by the decoder's output."""
-        return self.units.back(self.config.likelihood.sample(output, draw))
+        return self.units.back(self.likelihood.sample(output, draw))
 
 
 def proposed(

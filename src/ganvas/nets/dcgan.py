@@ -9,7 +9,7 @@ from torch import nn
 
 from ganvas.errors import UserError
 from ganvas.nets.layers import BatchNorm, Resize
-from ganvas.nets.registry import NETS
+from ganvas.nets.registry import NETS, BaseNet
 from ganvas.registry import Count, settings
 
 
@@ -54,7 +54,7 @@ def margins(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 @NETS.register
 @settings
-class DCGAN:
+class DCGAN(BaseNet):
     """Strided convolutions down, transposed ones up, filters doubling towards the latent code.
 
     Attributes:
@@ -79,7 +79,7 @@ class DCGAN:
     def _norm(self, channels: int) -> nn.Module:
         return BatchNorm(channels) if self.norm == "batch" else nn.Identity()
 
-    def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
+    def encoder(self, shape: tuple[int, ...], out: int) -> nn.Sequential:
         """(N, C, H, W) -> (N, out): the discriminator's net."""
         n, height, width = base(shape)
         channels = [shape[0], *self._filters(n)]
@@ -119,7 +119,7 @@ class DCGAN:
         return _initialise(nn.Sequential(*layers))
 
 
-def _initialise(net: nn.Module) -> nn.Module:
+def _initialise(net: nn.Sequential) -> nn.Sequential:
     """Weights N(0, 0.02), batch-norm gains N(1, 0.02), biases 0 (Radford et al. 2015, section 4)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

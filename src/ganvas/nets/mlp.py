@@ -12,7 +12,7 @@ from torch import nn
 
 from ganvas.errors import UserError
 from ganvas.nets.layers import BatchNorm, Maxout
-from ganvas.nets.registry import NETS
+from ganvas.nets.registry import NETS, BaseNet
 from ganvas.registry import Count, Fraction, Positive, settings
 
 PIECES = 5
@@ -28,7 +28,7 @@ WIDTHS = {"maxout": PIECES, "gated": 2}  # linear outputs that a unit is made of
 
 @NETS.register
 @settings
-class MLP:
+class MLP(BaseNet):
     """Linear layers with an activation between them.
 
     Attributes:
@@ -49,6 +49,7 @@ class MLP:
     input_dropout: Fraction = 0.0
     init: Positive | None = None
     glorot: bool = False
+    dense = True
 
     def __post_init__(self) -> None:
         if self.init and self.glorot:
@@ -69,7 +70,7 @@ class MLP:
                 nn.init.zeros_(layer.bias)
         return layers
 
-    def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
+    def encoder(self, shape: tuple[int, ...], out: int) -> nn.Sequential:
         """(N, *shape) -> (N, out)."""
         layers = self._layers([math.prod(shape), *self.hidden, out], self.dropout)
         return nn.Sequential(nn.Flatten(), *_dropout(self.input_dropout), *layers)

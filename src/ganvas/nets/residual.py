@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import UserError
 from ganvas.nets.layers import Resize
-from ganvas.nets.registry import NETS
+from ganvas.nets.registry import NETS, BaseNet
 from ganvas.registry import Count, settings
 
 SMALLEST = 4  # the side below which maps are not halved
@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 @NETS.register
 @settings
-class Residual:
+class Residual(BaseNet):
     """Residual blocks between halvings by average and doublings by interpolation, which leave no checker pattern.
 
     Sides that do not halve evenly are rounded up on the way in and met exactly on the way out.
@@ -57,6 +57,7 @@ class Residual:
 
     filters: Count = 64
     blocks: Count = 1
+    optimizer = "muon"
 
     def _channels(self, size: Size) -> int:
         side = max(size)
@@ -65,7 +66,7 @@ class Residual:
     def _blocks(self, size: Size) -> list[nn.Module]:
         return [Block(self._channels(size)) for _ in range(self.blocks)]
 
-    def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
+    def encoder(self, shape: tuple[int, ...], out: int) -> nn.Sequential:
         """(N, C, H, W) -> (N, out)."""
         image, *inner = _inner(shape)
         # The image is halved by the first convolution: blocks at its own size would cost more than all others.

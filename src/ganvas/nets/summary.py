@@ -27,7 +27,7 @@ def summary(net: nn.Module, *inputs: Any) -> list[Layer]:
 
     Args:
         net: any module; it is asked in evaluation mode and left as it was.
-        inputs: as its forward takes them: a batch, or for a player of a game (images, draw).
+        inputs: as its forward takes them: a batch, or for a player of a game (batch, draw).
     """
     found: list[Layer] = []
     seen: set[Tensor] = set()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ganvas.errors import UserError
 
 if TYPE_CHECKING:
+    from ganvas.likelihoods import BaseLikelihood
+    from ganvas.nets.registry import BaseNet
     from ganvas.recipe import Facts, Training
 
 Kind = Literal["bernoulli", "gaussian", "discretised-logistic"]
 
 
-def net_for(facts: Facts, name: str | None, hidden: tuple[int, ...] | None = None) -> Any:
+def net_for(facts: Facts, name: str | None, hidden: tuple[int, ...] | None = None) -> BaseNet:
     """The net of that name; None: an MLP for rows of numbers and small grey images, else a residual net.
 
     Args:
@@ -42,7 +44,9 @@ def latent_dim_for(facts: Facts, given: int | None, small: int) -> int:
     return facts.choose("latent_dim", given, small if facts.images and facts.small else chosen, facts.size)
 
 
-def likelihood_for(facts: Facts, name: Kind | None, scale: float | Literal["shared"] | None = "shared") -> Any:
+def likelihood_for(
+    facts: Facts, name: Kind | None, scale: float | Literal["shared"] | None = "shared"
+) -> BaseLikelihood:
     """The likelihood of that name; None: Bernoulli of black and white images, else Gaussian.
 
     Args:
@@ -67,20 +71,18 @@ def likelihood_for(facts: Facts, name: Kind | None, scale: float | Literal["shar
     return Bernoulli() if name == "bernoulli" else Gaussian(scale=scale)
 
 
-def training(facts: Facts, player: str, net: Any, optimizer: Literal["adam", "muon"] | None) -> Training:
+def training(facts: Facts, player: str, net: BaseNet, optimizer: Literal["adam", "muon"] | None) -> Training:
     """How a player that encodes is trained: residual nets by Muon, which takes a third of Adam's time.
 
     30 epochs of 50,000 images with an MLP and 5 with convolutions, and of fewer images more, so that enough steps are
     made. Of few images, longer trainings than `longest` only overfit.
     """
-    from ganvas.nets.mlp import MLP
-    from ganvas.nets.residual import Residual
     from ganvas.recipe import Optimizer, Training, Turn
 
-    if isinstance(net, Residual):
-        optimizer = facts.choose("optimizer", optimizer, "muon", "convolutions")
+    if net.optimizer != "adam":
+        optimizer = facts.choose("optimizer", optimizer, net.optimizer, "convolutions")
     name = optimizer or "adam"
-    if isinstance(net, MLP):
+    if net.dense:
         epochs, batch_size, longest = facts.epochs(1_500_000, 300), facts.batch_size(128, 16), 100
     else:
         epochs = facts.epochs(max(100_000, min(20 * facts.n, 250_000)), 150)

@@ -42,7 +42,6 @@ def vae(
     from ganvas.errors import UserError
     from ganvas.likelihoods import Bernoulli
     from ganvas.models.vae import VAE
-    from ganvas.nets.mlp import MLP
 
     if hidden and net not in (None, "mlp"):
         raise UserError(f"hidden is of the mlp, and the net is {net}: leave one of them away.")
@@ -52,12 +51,11 @@ def vae(
     if scale is not None:
         likelihood = "gaussian"
     made = net_for(facts, "mlp" if hidden else net, hidden)
-    dense = isinstance(made, MLP)
     chosen = likelihood_for(facts, likelihood, "shared" if scale is None else scale or None)
     latent_dim = latent_dim_for(facts, latent_dim, small=20)
     # Five codes for each normal: with fewer of these, samples lie nearer to training images than validation images do.
     # Not of the lecture's nets, whose codes lie near enough to N(0, I), and not where codes are to be seen on a plane.
-    plain = latent_dim <= 3 or (dense and isinstance(chosen, Bernoulli))
+    plain = latent_dim <= 3 or (made.dense and chosen == Bernoulli())
     fit = 0 if plain and fit is None else facts.choose("fit", fit, min(100, facts.n // 5), "P(z) after training")
     model = VAE(
         latent_dim=latent_dim,

@@ -298,6 +298,7 @@ def nets(lab: Lab) -> Outcome:
     """
     import torch
 
+    from ganvas.data.loader import Batch
     from ganvas.models.base import FAMILIES
     from ganvas.nets.summary import summary, table
     from ganvas.randomness import Draw
@@ -313,7 +314,7 @@ def nets(lab: Lab) -> Outcome:
         model = FAMILIES[type(config)](config, shape).eval()
         for player in ("generator", "discriminator"):
             name = f"{recipe.upper()} {player}"
-            layers = summary(model.players()[player], torch.zeros(2, *shape), Draw(0))
+            layers = summary(model.players()[player], Batch(torch.zeros(2, *shape)), Draw(0))
             shapes = path((config.latent_dim,) if player == "generator" else shape, layers)
             weights, expected = sum(layer.parameters for layer in layers), weights_of(PUBLISHED[name])
             measures.append(Measure(f"{name}: weights beyond {expected:,}", [weights - expected], "", "0"))

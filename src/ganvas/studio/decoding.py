@@ -138,7 +138,7 @@ def codes(body: bytes | memoryview, model: Any) -> Codes:
         CannotError: a model of points.
         UserError: another length, no codes or too many, NaN or infinite values.
     """
-    size = 4 * model.config.latent_dim
+    size = 4 * model.latent_dim
     if len(model.shape) != 3:
         raise CannotError(f"this model is of points of shape {model.shape}: it makes no images.")
     if len(body) % size or not 1 <= len(body) // size <= ROWS:

@@ -26,12 +26,12 @@ from ganvas.training.place import held
 
 # The verbs of each family, which `ganvas.models` would only tell after torch is imported. A test compares them.
 VERBS = {
-    "autoencoder": ["encode", "decode", "reconstruct"],
-    "denoising-autoencoder": ["encode", "decode", "reconstruct", "denoise"],
-    "fitted-autoencoder": ["sample", "encode", "decode", "reconstruct"],
+    "autoencoder": ["decode", "encode", "reconstruct"],
+    "denoising-autoencoder": ["decode", "encode", "reconstruct", "denoise"],
+    "fitted-autoencoder": ["sample", "decode", "encode", "reconstruct"],
     "gan": ["sample", "decode"],
-    "semisupervised-gan": ["sample", "decode"],
-    "vae": ["sample", "encode", "decode", "reconstruct", "log_prob"],
+    "semisupervised-gan": ["sample", "decode", "classify"],
+    "vae": ["sample", "decode", "encode", "reconstruct", "log_prob"],
 }
 STATES = ("new", "running", "interrupted", "failed", "finished")
 FILES = ("recipe.json", "data.json", "state.json", "findings.json", "metrics.jsonl")

@@ -146,12 +146,12 @@ class Game:
             optimizer = self.optimizers[name]
             optimizer.param_groups[0].update(self.pace(turn.optimizer))
             for move in range(turn.moves_at(self.step)):
-                images = self.batches[self.longest.moves_before(self.step) + move]
+                batch = self.batches[self.longest.moves_before(self.step) + move]
                 draw = Draw(seed, self.step, place, move, rank=self.rank, world=self.world)
                 # Dropout draws from torch's own generator: it too is made a function of the move.
                 torch.manual_seed(key(seed, "layers", self.step, place, move, self.rank))
-                with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bfloat16):
-                    outcome = self.forwards[name](images, draw)
+                with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.bfloat16):
+                    outcome = self.forwards[name](batch, draw)
                 self.accelerator.backward(outcome["loss"])
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)

@@ -24,7 +24,7 @@ from ganvas.evaluate.metrics.likelihood import seen
 from ganvas.evaluate.parzen import parzen
 from ganvas.evaluate.probes import k_nearest
 from ganvas.evaluate.subject import Subject, spread
-from ganvas.likelihoods import Bernoulli, Gaussian
+from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
 from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
@@ -91,6 +91,24 @@ def test_the_nll_is_the_model_s_and_in_bits_by_dimension(bars: Dataset, vae: VAE
     assert figures("elbo", subject)["ELBO nats per image"].value <= -nats.value
 
 
+@pytest.mark.parametrize("likelihood", [Gaussian(scale=0.2), DiscretisedLogistic()], ids=["density", "mass"])
+def test_each_likelihood_is_measured_as_it_says(bars: Dataset, likelihood: Any) -> None:
+    """By importance weights and by annealing log P(x) is one number, to nats, of the same data."""
+    torch.manual_seed(0)
+    model = VAEModel(VAE(latent_dim=2, net=MLP(hidden=(8,)), likelihood=likelihood), (1, 6, 6)).eval()
+    subject = Subject(bars, model, n=20, draws=200)
+    nats, bits = figures("nll", subject).values()
+    annealed = figures("annealing", subject)["log P(x) by annealing nats per image"]
+    assert annealed.value == pytest.approx(-nats.value, abs=2)
+    more = 0 if likelihood.mass else 8
+    assert bits.value == pytest.approx(nats.value / (36 * np.log(2)) + more)
+    said = "probability of 256 levels" if likelihood.mass else "density of dequantised images, 256 levels"
+    assert all(it.protocol.endswith(said) for it in (nats, bits, annealed))
+    if likelihood.mass:
+        assert nats.value > 0
+    assert figures("elbo", subject)["ELBO nats per image"].value <= -nats.value + 2 * nats.error
+
+
 def test_posteriors_that_know_nothing_and_those_that_have_run_out(bars: Dataset) -> None:
     torch.manual_seed(0)
     model = VAEModel(VAE(latent_dim=3, net=MLP(hidden=(16,)), likelihood=Bernoulli(binarise="none")), (1, 6, 6)).eval()
@@ -121,7 +139,7 @@ def test_which_binarisation_a_likelihood_is_of(bars: Dataset) -> None:
     assert said(bars, Bernoulli()) == "stochastic binarisation"
     assert said(static, Bernoulli()) == said(static, Bernoulli(binarise="none")) == "static binarisation"
     assert said(bars, Bernoulli(binarise="none")) == "expected over grey levels"
-    assert said(bars, Gaussian()) == "density of values in [0, 1]"
+    assert said(bars, Gaussian()) == "density of dequantised images, 256 levels"
     assert said(load("ring"), Gaussian()) == "density of points"
 
 

@@ -26,7 +26,7 @@ def probes(subject: Subject) -> Iterator[Figure]:
     splits = [*(subject.dataset.splits[name] for name in ("train", "validation")), subject.real]
     if any(split.labels is None for split in splits):
         raise NotApplicableError(f"{subject.dataset.name!r} has no labels to read from codes.")
-    d = model.config.latent_dim
+    d = model.latent_dim
     axes = principal(_flat(np.asarray(spread(splits[0], FITTED).images)), d)
     spaces: dict[str, Callable[[Array], Array]] = {
         "codes": lambda images: model.encode(to_tensor(images, model.device)).cpu().numpy(),

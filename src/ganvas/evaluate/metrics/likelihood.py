@@ -16,7 +16,6 @@ from ganvas.evaluate.frechet import frechet_distance
 from ganvas.evaluate.posteriors import active_units, parts
 from ganvas.evaluate.subject import BLOCK, Subject, spread
 from ganvas.evaluate.two_sample import two_sample_test
-from ganvas.likelihoods import Bernoulli, DiscretisedLogistic
 from ganvas.losses import reparametrised
 from ganvas.randomness import Draw, key
 
@@ -31,7 +30,7 @@ def elbo(subject: Subject) -> Iterator[Figure]:
     """ELBO = -(distortion + rate), with distortion -E log P(x given z) and rate KL(Q || P), 10 draws an image."""
     model, found = subject.vae, []
     with model.asked():
-        for number, x in enumerate(torch.split(subject.images, BLOCK)):
+        for number, x in enumerate(torch.split(measured(subject), BLOCK)):
             found.append(model.elbo(x, Draw(subject.seed, number), samples=ELBO_DRAWS))
     elbo, distortion, rate = (
         torch.cat([part[name] for part in found]).cpu().double().numpy() for name in ("elbo", "reconstruction", "kl")
@@ -46,14 +45,14 @@ def elbo(subject: Subject) -> Iterator[Figure]:
 def nll(subject: Subject) -> Iterator[Figure]:
     """-log P(x), estimated from above by importance weights of K draws from Q (Burda et al. 2015, section 5)."""
     model, parts = subject.vae, []
-    blocks = torch.split(subject.images, IMAGES)
+    blocks = torch.split(measured(subject), IMAGES)
     for number, x in enumerate(tracked(blocks, len(blocks), f"log P(x), K = {subject.draws}", True)):
         parts.append(model.log_prob(x, subject.draws, key(subject.seed, "nll", number)))
     each = -torch.cat(parts).cpu().double().numpy()
     protocol = f"K = {subject.draws:,}; {seen(subject)}"
     few = f"an upper bound that falls with K: papers take 5,000, not {subject.draws:,}" if subject.draws < 5000 else ""
     yield mean("NLL", each, unit=NATS, better="lower", protocol=protocol, note=few)
-    bits = each / (math.log(2) * math.prod(subject.dataset.shape))
+    bits = model.likelihood.bits(each, subject.images, subject.dataset.levels)
     yield mean("NLL", bits, unit="bits per dimension", better="lower", protocol=protocol)
 
 
@@ -68,9 +67,9 @@ def annealing(subject: Subject) -> Iterator[Figure]:
     steps, seed = subject.draws, subject.seed
     data, device = subject.dataset.splits, subject.model.device
     validation = to_tensor(spread(data["validation"], SIGMA_IMAGES).images, device)
-    decoder = decoder_of(subject.model, validation, max(1, steps // 10), seed=seed)
-    protocol = f"{CHAINS} chains, {steps:,} temperatures; {decoder.protocol}"
+    decoder = decoder_of(subject.model, validation, max(1, steps // 10), seed=seed, levels=subject.dataset.levels)
     images = to_tensor(spread(subject.real, ANNEALED).images, device)
+    protocol = f"{CHAINS} chains, {steps:,} temperatures; {decoder.protocol(images)}"
     x = decoder.observe(images, Draw(seed))
     each = below(decoder, x, steps, seed=seed, what=f"log P(x), {steps:,} temperatures").cpu().numpy()
     lower, upper = both_bounds(decoder, min(SIMULATED, len(x)), steps, seed=seed, what="from both sides")
@@ -88,7 +87,7 @@ def annealing(subject: Subject) -> Iterator[Figure]:
 def posteriors(subject: Subject) -> Iterator[Figure]:
     """What z knows of x, and how far the posteriors of all images together, the aggregate posterior, are from P(z)."""
     model = subject.vae
-    x = model.config.likelihood.observe(subject.images, Draw(subject.seed))
+    x = model.observed(subject.images, Draw(subject.seed))
     mean_, log_variance = model.chunks(lambda part: torch.cat(model.posterior(part), 1), x).chunk(2, 1)
     n, d = mean_.shape
     facts: dict[str, Any] = {"protocol": f"{n:,} images; {seen(subject)}"}
@@ -111,13 +110,11 @@ def posteriors(subject: Subject) -> Iterator[Figure]:
     yield share("aggregate posterior: told from P(z)", told["accuracy"], int(told["n"]), better=0.5, **facts)
 
 
+def measured(subject: Subject) -> torch.Tensor:
+    """The images as a figure of log P(x) takes them: for a density without their levels."""
+    return subject.vae.likelihood.measured(subject.images, subject.dataset.levels, Draw(subject.seed))
+
+
 def seen(subject: Subject) -> str:
     """Which images a likelihood is of: how they are binarised, if they are."""
-    likelihood = subject.vae.config.likelihood
-    if isinstance(likelihood, DiscretisedLogistic):
-        return f"probability of {likelihood.levels:,} levels"
-    if not isinstance(likelihood, Bernoulli):
-        return "density of values in [0, 1]" if len(subject.dataset.shape) == 3 else "density of points"
-    if bool(((subject.images == 0) | (subject.images == 1)).all()):
-        return "static binarisation"
-    return "stochastic binarisation" if likelihood.binarise == "stochastic" else "expected over grey levels"
+    return subject.vae.likelihood.protocol(subject.images, subject.dataset.levels)

@@ -21,15 +21,11 @@ from ganvas.evaluate import posteriors
 from ganvas.evaluate.checks import Floats
 from ganvas.evaluate.coverage import density_coverage, precision_recall
 from ganvas.evaluate.distances import nearest
-from ganvas.likelihoods import Bernoulli
 from ganvas.models import Model
-from ganvas.models.base import fast_products
+from ganvas.models.base import Variational, fast_products
 from ganvas.models.gan import GANModel, Seen
-from ganvas.models.vae import VAEModel
 from ganvas.nets.layers import BatchNorm
 from ganvas.randomness import Draw
-from ganvas.recipe import EDGE
-from ganvas.techniques import Clip
 
 LOOK = 256  # images of each kind: train, held-out, samples
 POINTS = 512  # the same, where they are points
@@ -108,7 +104,7 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
     """What can be measured of a model; see `ganvas.training.watch.faults.VITALS` for the meaning of each figure."""
     figures: dict[str, float] = {}
     with model.asked(), fast_products(model.device):
-        if isinstance(model, VAEModel):
+        if isinstance(model, Variational):
             with suppress(UserError):  # of one image, or of an encoder that gives no numbers
                 figures |= posteriors.figures(*model.posterior(probe.train), model.prior)
         again = model.reconstruct(probe.train) if hasattr(type(model), "reconstruct") else None
@@ -118,10 +114,11 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
             figures["explained_held_out"] = explained(probe.held_out, others, probe.train)
             if len(model.shape) == 3:
                 figures["detail"] = detail(others) / max(detail(probe.held_out), 1e-12)
-                numbers = figures.get("active_units", getattr(model.config, "latent_dim", 0))
+                numbers = figures.get("active_units", model.latent_dim)
                 if not hasattr(type(model), "denoise"):  # which gives up exactness for what it is trained for
                     figures["error_over_pca"] = error_over_pca(others, probe, max(1, int(numbers)))
-        figures |= likelihood(model, probe, again)
+        if again is not None and isinstance(model, Variational):
+            figures |= model.likelihood.vitals(probe.train, again)
         if hasattr(type(model), "sample"):
             figures |= samples(model.sample(LOOK if len(model.shape) == 3 else POINTS), again, probe)
     if isinstance(model, GANModel):
@@ -152,19 +149,6 @@ def error_over_pca(again: Tensor, probe: Probe, numbers: int) -> float:
     images, found = _shrink(probe.held_out).cpu() - centre, _shrink(again).cpu() - centre
     left = images - (images @ axes) @ axes.T
     return float((found - images).square().sum() / left.square().sum().clamp_min(1e-12))
-
-
-def likelihood(model: Model, probe: Probe, again: Tensor | None) -> dict[str, float]:
-    """Whether the data can be of the likelihood: black and white for Bernoulli, as exact as a fixed scale says."""
-    own = getattr(model.config, "likelihood", None)
-    if again is None or own is None:
-        return {}
-    if isinstance(own, Bernoulli):
-        edges = (probe.train <= EDGE) | (probe.train >= 1 - EDGE)
-        return {"black_and_white": float(edges.float().mean())}
-    if isinstance(scale := getattr(own, "scale", None), float):
-        return {"scale_over_error": scale / max(1e-12, float((again - probe.train).square().mean().sqrt()))}
-    return {}
 
 
 def samples(drawn: Tensor, again: Tensor | None, probe: Probe) -> dict[str, float]:
@@ -253,10 +237,8 @@ def game(model: GANModel, probe: Probe) -> dict[str, float]:
             "discriminator_fake": float(fake.sigmoid().mean()),
             "logit_scale": float(torch.cat([other, fake]).abs().median()),
         }
-    for technique in model.config.techniques:
-        if isinstance(technique, Clip):
-            weights = torch.cat([weight.detach().flatten() for weight in model.discriminator.parameters()])
-            figures["clipped_share"] = float((weights.abs() >= 0.999 * technique.bound).float().mean())
+    for technique in model.techniques:
+        figures |= technique.vitals(model)
     return figures
 
 
