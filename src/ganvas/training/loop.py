@@ -28,11 +28,11 @@ from ganvas.errors import UserError
 from ganvas.evaluate import average
 from ganvas.files import writing
 from ganvas.models import Model
+from ganvas.muon import Muon
 from ganvas.nets.layers import BatchNorm
 from ganvas.randomness import Draw, key
 from ganvas.recipe import Optimizer, Recipe
 from ganvas.training import checkpoint, engine, peers
-from ganvas.training.muon import Muon
 from ganvas.training.run import Run
 from ganvas.training.watch import DIVERGED, Watch
 
