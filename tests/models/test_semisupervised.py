@@ -23,7 +23,7 @@ from ganvas.models.semisupervised import (
 )
 from ganvas.randomness import Draw
 from ganvas.recipes import RECIPES
-from ganvas.training.loop import make_optimizer
+from ganvas.training.game import Game, make_optimizer
 
 SMALL = {"hidden": (20, 15), "generator_hidden": (12,), "latent_dim": 5}
 FAST = {"data": "digits", "device": "cpu", "precision": "float32"}
@@ -196,17 +196,17 @@ def test_a_broken_run_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytes
 
     whole = ganvas.train("semisupervised-gan", epochs=2, out=tmp_path / "whole", **FAST)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    played = loop.Game.play
+    played = Game.play
 
-    def play(game: loop.Game) -> Any:
+    def play(game: Game) -> Any:
         if game.step == 15 and not getattr(game, "again", False):
             raise RuntimeError("killed")
         return played(game)
 
-    monkeypatch.setattr(loop.Game, "play", play)
+    monkeypatch.setattr(Game, "play", play)
     with pytest.raises(RuntimeError):
         ganvas.train("semisupervised-gan", epochs=2, out=tmp_path / "broken", **FAST)
-    monkeypatch.setattr(loop.Game, "play", played)
+    monkeypatch.setattr(Game, "play", played)
     broken = ganvas.resume(tmp_path / "broken")
     assert broken.state["test"] == whole.state["test"]
     assert all(

@@ -38,7 +38,7 @@ from ganvas.techniques import (
     VirtualBatchNorm,
 )
 from ganvas.training import checkpoint, engine, loop
-from ganvas.training.train import make_model
+from ganvas.training.game import Game, make_model
 
 CPU = torch.device("cpu")
 SMALL = MLP(hidden=(12,), norm="batch")
@@ -68,16 +68,16 @@ def recipe(*techniques: Any, optimizer: Optimizer = ADAM, critic: Turn | None = 
     return Recipe(name="gan", model=model, training=made)
 
 
-def new_game(made: Recipe, data: Dataset | None = None) -> loop.Game:
+def new_game(made: Recipe, data: Dataset | None = None) -> Game:
     data = data or load(images())
-    return loop.Game(make_model(made, data, CPU), made, data, engine.make_accelerator(CPU))
+    return Game(make_model(made, data, CPU), made, data, engine.make_accelerator(CPU))
 
 
 def pace(turn: Turn) -> str:
     return f"{turn.moves}-{turn.long}"
 
 
-def watch(game: loop.Game) -> dict[str, list[tuple[int, list[int], tuple[int, ...]]]]:
+def watch(game: Game) -> dict[str, list[tuple[int, list[int], tuple[int, ...]]]]:
     """By player: at each move its step, its images' numbers and the place of its draw."""
     seen: dict[str, list[Any]] = {name: [] for name in game.turns}
 
@@ -226,7 +226,7 @@ def test_moments_without_a_gradient_do_not_stay_subnormal(monkeypatch: pytest.Mo
 
     moment, weights = moments()
     assert (moment == 0).all()
-    monkeypatch.setattr(loop, "tidy", lambda optimizer: None)
+    monkeypatch.setattr("ganvas.training.game.tidy", lambda optimizer: None)
     moment, same = moments()
     assert ((moment > 0) & (moment < smallest)).all()
     assert all(map(torch.equal, weights, same))

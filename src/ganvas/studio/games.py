@@ -26,8 +26,7 @@ from ganvas.recipe import Optimizer, Recipe, Training, Turn
 from ganvas.registry import Fraction, Registry, build, dump, settings
 from ganvas.techniques import TECHNIQUES, Clip, GradientPenalty, MinibatchDiscrimination, input_gradient
 from ganvas.training.engine import make_accelerator
-from ganvas.training.loop import Game
-from ganvas.training.train import make_model
+from ganvas.training.game import Game, make_model
 from ganvas.training.watch import DIVERGED
 
 GAMES = Registry("game")

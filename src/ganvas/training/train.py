@@ -25,19 +25,19 @@ from accelerate import Accelerator
 import ganvas
 from ganvas import notebook, threads
 from ganvas.arguments import DeviceName, OutFolder, Source, checked
-from ganvas.data import Dataset, load
+from ganvas.data import load
 from ganvas.data.ranges import Asked
 from ganvas.errors import UserError, unknown
 from ganvas.files import WriteError, write_text
 from ganvas.models import Model
 from ganvas.models import load as load_model
-from ganvas.models.base import FAMILIES
 from ganvas.provenance import machine
 from ganvas.recipe import Facts, Recipe
 from ganvas.recipes import RECIPES
 from ganvas.registry import Count, Positive, Seed, build, parameters
 from ganvas.training import checkpoint, engine, peers, stored
-from ganvas.training.loop import Game, Report, pictures, play, validate
+from ganvas.training.game import Game, make_model
+from ganvas.training.loop import Report, pictures, play, validate
 from ganvas.training.run import Run, create
 
 TRIAL = 5.0  # seconds of steps by which a training's length is planned
@@ -320,24 +320,6 @@ def _game(run: Run, where: torch.device, accelerator: Accelerator, epochs: int |
     else:
         _begin_with(game)
     return game
-
-
-def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
-    """The recipe's model with its first weights, which depend on the seed alone.
-
-    Raises:
-        UserError: it does not fit the data.
-    """
-    if recipe.data.labelled and dataset.splits["train"].labels is None:
-        raise UserError(
-            f"the recipe {recipe.name} needs labels and {dataset.source!r} has none: sort the images into a "
-            "subfolder for each class, or give --labels FILE with lines file,label."
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.training.seed)
-        model = FAMILIES[type(recipe.model)](recipe.model, dataset.shape)
-        model.prepare(dataset, recipe.training.seed)
-    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _begin_with(game: Game) -> None:
