@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ganvas.randomness import Draw
 from ganvas.registry import Positive, Registry, settings
 
-LIKELIHOODS = Registry("likelihood")
+LIKELIHOODS = Registry("likelihood", needs=("observe", "log_prob", "mean", "sample"))
 LARGEST = 5.0  # of a log scale, either way: below exp(-5) a single flat pixel could win any number of nats
 
 if TYPE_CHECKING:

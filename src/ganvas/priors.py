@@ -21,7 +21,7 @@ from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
 from ganvas.registry import Count, Positive, Registry, settings
 
-PRIORS = Registry("prior")
+PRIORS = Registry("prior", needs=("build",))
 # Of `fit_mixture`: the least variance, as a share of the codes'; nats a code that a step must add; numbers at a time.
 FLOOR, GAIN, BLOCK = 1e-4, 1e-5, 2**20
 # Data (N, *shape) -> mean and log-variance of Q(z given x), each (N, d).

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganvas.registry import Registry
 
-NETS = Registry("net")
+NETS = Registry("net", needs=("encoder", "decoder"))
 
 if TYPE_CHECKING:
     Net = Any

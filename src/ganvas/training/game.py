@@ -8,18 +8,18 @@ import math
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganvas.data import Dataset
 from ganvas.data.loader import Batches
 from ganvas.devices import has_fast_bfloat16
 from ganvas.errors import UserError
+from ganvas.evaluate import average
 from ganvas.models import Model
 from ganvas.models.base import FAMILIES
-from ganvas.muon import Muon
 from ganvas.nets.layers import BatchNorm
 from ganvas.randomness import Draw, key
-from ganvas.recipe import Optimizer, Recipe
+from ganvas.recipe import Recipe
 from ganvas.training import checkpoint, engine
 
 VALIDATED = 100  # steps between two validations, at least, in a run of 20 epochs or more
@@ -60,13 +60,10 @@ class Game:
             )
         self.players, self.turns = model.players(), training.turns
         self.forwards = {name: accelerator.prepare_model(self.players[name]) for name in self.turns}
-        self.optimizers = {
-            name: make_optimizer(turn.optimizer, self.players[name]) for name, turn in self.turns.items()
-        }
+        self.optimizers = {name: turn.optimizer.make(self.players[name]) for name, turn in self.turns.items()}
         # The turn of most moves decides which batches a step sees.
         self.longest = max(self.turns.values(), key=lambda turn: (turn.moves, turn.long or 0))
-        self.moves = self.longest.moves
-        self.epoch_steps = max(1, len(self.batches) // self.moves)
+        self.epoch_steps = max(1, len(self.batches) // self.longest.moves)
         self.steps = training.steps or self.epoch_steps * training.epochs
         # Epochs of a few steps are validated several at a time.
         self.every = max(1, min(-(-VALIDATED // self.epoch_steps), training.epochs // 20))
@@ -74,35 +71,29 @@ class Game:
         self.bfloat16 = training.precision == "bfloat16" or (
             training.precision == "auto" and len(model.shape) == 3 and has_fast_bfloat16(model.device)
         )
+        # On a GPU, looking at a loss would wait for it: there it is looked at with every row of metrics.
+        self.synchronous = model.device.type == "cpu"
         self.step, self.seconds = 0, 0.0
         self.window: dict[str, Tensor] = {}
         self.best: float | None = None
         self.best_epoch = 0
         self.stopped = False  # by patience
 
-    def pace(self, config: Optimizer) -> dict[str, float]:
-        """What an optimiser's schedule makes of its rate and momentum at this step."""
-        rate = config.lr
-        if self.recipe.training.schedule == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
-        if config.decay > 1:
-            rate = max(rate * config.decay**-self.step, min(rate, 1e-6))
-        if config.name != "sgd":
-            return {"lr": rate}
-        rise = min(1.0, self.step / self.epoch_steps / config.momentum_epochs)
-        last = config.momentum if config.last_momentum is None else config.last_momentum
-        return {"lr": rate, "momentum": config.momentum + rise * (last - config.momentum)}
+    def share(self) -> float:
+        """Of the learning rates at this step, by the schedule."""
+        cosine = self.recipe.training.schedule == "cosine"
+        return 0.5 * (1 + math.cos(math.pi * self.step / self.steps)) if cosine else 1.0
 
     def play(self) -> dict[str, Tensor]:
         """One step: every player's moves. Returns the parts of their losses, by player where there are several."""
         parts: dict[str, Tensor] = {}
-        seed = self.recipe.training.seed
+        seed, share = self.recipe.training.seed, self.share()
         for place, (name, turn) in enumerate(self.turns.items()):
             if len(self.players) > 1:
                 for other, player in self.players.items():
                     player.requires_grad_(other == name)
             optimizer = self.optimizers[name]
-            optimizer.param_groups[0].update(self.pace(turn.optimizer))
+            optimizer.param_groups[0].update(turn.optimizer.pace(share, self.step, self.step / self.epoch_steps))
             for move in range(turn.moves_at(self.step)):
                 images = self.batches[self.longest.moves_before(self.step) + move]
                 draw = Draw(seed, self.step, place, move, rank=self.rank, world=self.world)
@@ -152,25 +143,32 @@ class Game:
         """
         for name, value in dataclasses.asdict(facts).items():
             setattr(self, name, value)
-        self.model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
+        self.model.load_state_dict(checkpoint.part(tensors, "model"))
         device = self.model.device
-        self.window = {n.removeprefix("window/"): t.to(device) for n, t in tensors.items() if n.startswith("window/")}
+        self.window = {name: tensor.to(device) for name, tensor in checkpoint.part(tensors, "window").items()}
         for name, optimizer in self.optimizers.items():
             weights = list(self.players[name].parameters())
             state: dict[int, dict[str, Tensor]] = {}
-            for place, tensor in tensors.items():
-                if place.startswith(f"optimizer/{name}/"):
-                    _, _, i, entry = place.split("/")
-                    if tensor.dim() and tensor.shape != weights[int(i)].shape:
-                        raise UserError(f"{place} is {tuple(tensor.shape)}: it is another game's.")
-                    if tensor.dim():
-                        # Fused optimisers walk over memory: a moment must lie there as its weight does.
-                        tensor = torch.empty_like(weights[int(i)]).copy_(tensor)
-                    state.setdefault(int(i), {})[entry] = tensor
-            config = self.turns[name].optimizer
-            if self.step and not state and (config.name != "sgd" or config.momentum):
+            for place, tensor in checkpoint.part(tensors, f"optimizer/{name}").items():
+                i, entry = place.split("/")
+                if tensor.dim() and tensor.shape != weights[int(i)].shape:
+                    raise UserError(f"{name}'s {entry} of {i} is {tuple(tensor.shape)}: it is another game's.")
+                if tensor.dim():
+                    # Fused optimisers walk over memory: a moment must lie there as its weight does.
+                    tensor = torch.empty_like(weights[int(i)]).copy_(tensor)
+                state.setdefault(int(i), {})[entry] = tensor
+            if self.step and not state and self.turns[name].optimizer.moments:
                 raise UserError(f"a checkpoint of step {self.step} has no moments of {name}'s optimiser.")
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def averages(self, split: str, model: Model | None = None) -> dict[str, float]:
+        """The figures of a split, shared by all processes; of `model` or the game's own."""
+        seed = self.recipe.training.seed
+        figures = average(model or self.model, self.data.splits[split], seed, rank=self.rank, world=self.world)
+        if self.world == 1 or not figures:
+            return figures
+        sums = self.accelerator.reduce(torch.tensor(list(figures.values()), device=self.model.device), "sum")
+        return dict(zip(figures, sums.tolist(), strict=True))
 
 
 def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
@@ -189,18 +187,6 @@ def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
         model = FAMILIES[type(recipe.model)](recipe.model, dataset.shape)
         model.prepare(dataset, recipe.training.seed)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def make_optimizer(config: Optimizer, player: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser that a turn asks for, fused where the device has it."""
-    fused = next(player.parameters()).device.type in ("cpu", "cuda")
-    if config.name == "adam":
-        return torch.optim.Adam(player.parameters(), config.lr, betas=config.betas, eps=config.eps, fused=fused)
-    if config.name == "muon":
-        return Muon(player.parameters(), config.lr, betas=config.betas, eps=config.eps, fused=fused)
-    if config.name == "rmsprop":
-        return torch.optim.RMSprop(player.parameters(), config.lr, foreach=True)
-    return torch.optim.SGD(player.parameters(), config.lr, momentum=config.momentum, fused=fused)
 
 
 def tidy(optimizer: torch.optim.Optimizer) -> None:

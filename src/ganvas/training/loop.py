@@ -1,4 +1,4 @@
-"""One loop plays every game: each player in turn, on a batch and draws that are functions of the step."""
+"""The loop: a step of the game, and after it what is due: a row, a model, a validation, a look, a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor
 from ganvas import plots
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
-from ganvas.evaluate import average
 from ganvas.models import Model
 from ganvas.randomness import Draw
 from ganvas.training import checkpoint, peers
@@ -26,6 +25,132 @@ from ganvas.training.watch import DIVERGED, Watch
 
 CHECKPOINT_SECONDS = 30.0
 Report = Callable[[int, int, dict[str, float]], None]
+
+
+def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> str:
+    """Play to the end.
+
+    Args:
+        game: new or restored.
+        run: where it is written down.
+        report: called in the main process with (step, steps, figures) at each row of metrics.
+        tensorboard: write event files too.
+
+    Returns:
+        "finished" or "interrupted".
+    """
+    game.model.train()
+    main, saved = game.accelerator.is_main_process, time.monotonic()
+    start = saved - game.seconds
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        log = stack.enter_context(Log(run, game.step, tensorboard, main))
+        asked = stack.enter_context(stop_on_interrupt())
+        rows, watch = Rows(game, run, log, report), Watch(game, run, log.write)
+        while game.step < game.steps and not game.stopped:
+            rows.step()
+            if main and snapshot_due(game):
+                game.model.save(run.folder("snapshots") / f"step-{game.step:09d}")
+            if validation_due(game):
+                validate(game, run, log)
+            if game.stopped:
+                break
+            now = time.monotonic()
+            game.seconds = now - start
+            # What depends on a clock, or on a person, all processes do at one step.
+            stop, due, look = agreed(game, bool(asked), now - saved > CHECKPOINT_SECONDS, main and watch.due())
+            if look:
+                watch.look()
+            if stop or due:
+                save(game, run)
+                saved = now
+                if main:
+                    run.note(state="interrupted" if stop else "running", **game.progress())
+            if stop:
+                return "interrupted"
+    save(game, run)
+    return "finished"
+
+
+class Rows:
+    """A row of metrics now and then: the means of the losses since the last one, and images a second.
+
+    Args:
+        game: whose steps are counted.
+        run: where it is written down.
+        log: what is written to.
+        report: is told too.
+    """
+
+    def __init__(self, game: Game, run: Run, log: Log, report: Report) -> None:
+        self.game, self.run, self.log, self.report = game, run, log, report
+        self.seconds, self.since = 0.0, game.step  # spent on steps, without what is due after them; and from which on
+
+    def step(self) -> None:
+        """Play a step, and write a row where one is due.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
+        game, began = self.game, time.monotonic()
+        peers.at(game.step)
+        parts = game.play()
+        due = row_due(game)
+        if due or game.synchronous:
+            check(parts, game, self.run)
+        means = game.means() if due else {}
+        self.seconds += time.monotonic() - began
+        if due:
+            moves = game.longest.moves_before(game.step) - game.longest.moves_before(self.since)
+            speed = moves * game.recipe.training.batch_size / self.seconds
+            self.seconds, self.since = 0.0, game.step
+            figures = {**means, "images_per_second": round(speed, 1)}
+            self.log.write("train", game.step, game.step / game.epoch_steps, figures)
+            if game.accelerator.is_main_process:
+                self.report(game.step, game.steps, {**means, "images/s": speed})
+
+
+def row_due(game: Game) -> bool:
+    """At each so manyeth step."""
+    return game.step % game.log_every == 0
+
+
+def snapshot_due(game: Game) -> bool:
+    """Evenly spaced, the last one at the end."""
+    n = game.recipe.training.snapshots or 0
+    return game.step * n // game.steps > (game.step - 1) * n // game.steps
+
+
+def validation_due(game: Game) -> bool:
+    """At the end of an epoch, or of some that are short; and at the end."""
+    epoch, rest = divmod(game.step, game.epoch_steps)
+    return (rest == 0 and epoch % game.every == 0) or game.step == game.steps
+
+
+def agreed(game: Game, *wanted: bool) -> list[bool]:
+    """Whether any process wants each of these; asked at each step, but where a GPU would be waited for, at each row."""
+    if game.world == 1:
+        return list(wanted)
+    if not (game.synchronous or row_due(game)):
+        return [False] * len(wanted)
+    flags = torch.tensor(wanted, dtype=torch.float32, device=game.model.device)
+    return [bool(flag) for flag in game.accelerator.reduce(flags, "sum")]
+
+
+def validate(game: Game, run: Run, log: Log) -> None:
+    """Figures of the validation images, the best model so far, pictures, and whether patience has ended."""
+    main, epoch = game.accelerator.is_main_process, game.step // game.epoch_steps
+    if figures := game.averages("validation"):
+        with game.model.calibrated(figures) as figures:
+            log.write("validation", game.step, epoch, figures)
+            if "loss" in figures and (game.best is None or figures["loss"] < game.best):
+                game.best, game.best_epoch = figures["loss"], epoch
+                if main:
+                    game.model.save(run.folder("checkpoints") / "best")
+    if main:
+        log.show(game.step, pictures(game, run, epoch))
+    patience = game.recipe.training.patience
+    game.stopped = "loss" in figures and patience is not None and epoch - game.best_epoch >= patience
 
 
 def pictures(game: Game, run: Run, epoch: int, model: Model | None = None) -> dict[str, NDArray[np.uint8]]:
@@ -78,95 +203,3 @@ def check(parts: dict[str, Tensor], game: Game, run: Run) -> None:
 def _last_good(run: Run) -> str:
     path = run.checkpoint
     return f"; the last good checkpoint is {path}" if path else "; there is no checkpoint before it"
-
-
-def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> str:
-    """Play to the end.
-
-    Args:
-        game: new or restored.
-        run: where it is written down.
-        report: called in the main process with (step, steps, figures) at each row of metrics.
-        tensorboard: write event files too.
-
-    Returns:
-        "finished" or "interrupted".
-    """
-    training, accelerator = game.recipe.training, game.accelerator
-    main = accelerator.is_main_process
-    game.model.train()
-    # On a GPU, looking at a loss would wait for it: there it is looked at with every row of metrics.
-    synchronous = game.model.device.type == "cpu"
-    saved = time.monotonic()
-    start = saved - game.seconds
-    seconds, steps = 0.0, 0  # spent on steps since the last row, without validation and pictures
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        log = stack.enter_context(Log(run, game.step, tensorboard, main))
-        asked = stack.enter_context(stop_on_interrupt())
-        watch = Watch(game, run, log.write)
-        while game.step < game.steps and not game.stopped:
-            began = time.monotonic()
-            peers.at(game.step)
-            parts = game.play()
-            row = game.step % game.log_every == 0
-            epoch, rest = divmod(game.step, game.epoch_steps)
-            if synchronous or row:
-                check(parts, game, run)
-            means = game.means() if row else {}
-            seconds, steps = seconds + time.monotonic() - began, steps + 1
-            if row:
-                moves = game.longest.moves_before(game.step) - game.longest.moves_before(game.step - steps)
-                speed = moves * training.batch_size / seconds
-                seconds, steps = 0.0, 0
-                log.write(
-                    "train", game.step, game.step / game.epoch_steps, {**means, "images_per_second": round(speed, 1)}
-                )
-                if main:
-                    report(game.step, game.steps, {**means, "images/s": speed})
-            n = training.snapshots or 0
-            if main and game.step * n // game.steps > (game.step - 1) * n // game.steps:
-                game.model.save(run.folder("snapshots") / f"step-{game.step:09d}")
-            if (rest == 0 and epoch % game.every == 0) or game.step == game.steps:
-                if figures := validate(game):
-                    with game.model.calibrated(figures) as figures:
-                        log.write("validation", game.step, epoch, figures)
-                        if "loss" in figures and (game.best is None or figures["loss"] < game.best):
-                            game.best, game.best_epoch = figures["loss"], epoch
-                            if main:
-                                game.model.save(run.folder("checkpoints") / "best")
-                if main:
-                    log.show(game.step, pictures(game, run, epoch))
-                if "loss" in figures and training.patience and epoch - game.best_epoch >= training.patience:
-                    game.stopped = True
-                    break
-            now, stop = time.monotonic(), bool(asked)
-            game.seconds = now - start
-            due, look = now - saved > CHECKPOINT_SECONDS, watch.due()
-            if game.world > 1 and (synchronous or row):
-                # All processes stop, save and look at one step.
-                flags = torch.tensor([stop, due, look and main], dtype=torch.float32, device=game.model.device)
-                stop, due, look = (bool(flag) for flag in accelerator.reduce(flags, "sum"))
-            elif game.world > 1:
-                stop = due = look = False
-            if look:
-                watch.look()
-            if stop or due:
-                save(game, run)
-                saved = now
-                if main:
-                    run.note(state="interrupted" if stop else "running", **game.progress())
-            if stop:
-                return "interrupted"
-    save(game, run)
-    return "finished"
-
-
-def validate(game: Game, split: str = "validation", model: Model | None = None) -> dict[str, float]:
-    """The averages of a split, shared by all processes; of `model` or the game's own."""
-    seed, rank, world = game.recipe.training.seed, game.rank, game.world
-    figures = average(model or game.model, game.data.splits[split], seed, rank=rank, world=world)
-    if world == 1 or not figures:
-        return figures
-    sums = game.accelerator.reduce(torch.tensor(list(figures.values()), device=game.model.device), "sum")
-    return dict(zip(figures, sums.tolist(), strict=True))
