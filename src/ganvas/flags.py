@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from ganvas import recipe
 from ganvas.errors import UserError
-from ganvas.registry import parameters
+from ganvas.registry import parameters, takes
 
 METAVARS = {int: "INT", float: "FLOAT", str: "NAME", Path: "PATH", tuple[int, ...]: "INT..."}
 _FLAG = re.compile(r"--?[a-zA-Z]")
@@ -72,7 +73,10 @@ class Flag:
 
 
 def flags(function: Callable[..., Any]) -> list[Flag]:
-    """A function's parameters; `Annotated[type, metavar, help]` says more, or else the docstring's Args do."""
+    """A function's parameters, and the flags of the settings that it takes; `Annotated[type, metavar, help]` says more,
+    or else the docstring's Args do."""
+    if (names := getattr(function, "takes", ())) and not hasattr(function, "__signature__"):
+        takes(*(getattr(recipe, name) for name in names))(function)
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(function) or "", re.M | re.S)
     entries = re.findall(r"^ {2,4}(\w+)(?: \(.*?\))?:(.*(?:\n {5,}.*)*)", section[1] if section else "", re.M)
     said = {name: " ".join(text.split()) for name, text in entries}

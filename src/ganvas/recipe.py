@@ -127,15 +127,16 @@ class Data:
         Args:
             given: data of the program, or another name, in place of the source.
             strict: stop at a file that can't be read.
-            how: what is to be otherwise than here.
+            how: what is to be otherwise than here; not what is None.
 
         Raises:
             UserError: see `ganvas.data.load`.
         """
         from ganvas.data import load
 
-        own = {name: getattr(self, name) for name in flagged(Data)}
-        return load(self.source if given is None else given, **{**own, **how}, strict=strict)
+        asked = {name: getattr(self, name) for name in flagged(Data)}
+        asked |= {name: value for name, value in how.items() if value is not None}
+        return load(self.source if given is None else given, **asked, strict=strict)
 
 
 if TYPE_CHECKING:

@@ -433,7 +433,7 @@ def parsed(line: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     program, verb, name, *words = shlex.split(line)
     assert (program, verb) == ("ganvas", "train")
     values = Command(f"train {name}", RECIPES[name], cli._training).parse(words)
-    own = {flag: values.pop(flag) for flag in parameters(RECIPES[name])}
+    own = {flag: values.pop(flag) for flag in parameters(RECIPES[name]) if flag in values}
     return name, own, values
 
 

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ganvas.cli.shared import DATA, Strict, table
+from ganvas.cli.shared import DATA, Strict, table, takes
 from ganvas.errors import UserError
-from ganvas.recipe import Data
-from ganvas.registry import takes
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
@@ -33,7 +31,7 @@ def data_list() -> None:
     )
 
 
-@takes(Data)
+@takes("Data")
 def data_show(
     data: Annotated[str, "DATA", DATA],
     /,
@@ -50,11 +48,10 @@ def data_show(
     """
     from ganvas.data import describe, names
     from ganvas.data.look import look, refusal
+    from ganvas.recipe import Data
 
     try:
-        found = Data(source=data).load(
-            strict=strict, **{name: value for name, value in how.items() if value is not None}
-        )
+        found = Data(source=data).load(strict=strict, **how)
     except UserError as error:
         table(refusal(data, error))
         return

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ganvas.cli.models import load_data
-from ganvas.cli.shared import DATA, Device
+from ganvas.cli.shared import DATA, Channels, Device, Range, Size
 from ganvas.errors import UserError
-from ganvas.recipe import Channels, Range, Size
 
 if TYPE_CHECKING:
     from ganvas.evaluate.record import Record

@@ -8,17 +8,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ganvas.cli.shared import DATA, RunFolder, Strict, table
+from ganvas.cli.shared import DATA, RunFolder, Strict, table, takes
 from ganvas.errors import UserError
-from ganvas.recipe import Data, Training
-from ganvas.registry import flagged, takes
 from ganvas.training import progress
 
 if TYPE_CHECKING:
     from ganvas.training.run import Run
 
 
-@takes(Data, Training)
+@takes("Data", "Training")
 def _training(
     *,
     data: Annotated[str | None, "DATA", f"{DATA} (default: mnist)"] = None,
@@ -152,7 +150,8 @@ def show(
     Example:
         ganvas show runs/first --nets
     """
-    from ganvas.registry import dump
+    from ganvas.recipe import Data
+    from ganvas.registry import dump, flagged
     from ganvas.training.run import Run
 
     it = Run(run)
