@@ -23,7 +23,7 @@ from ganvas.nets.registry import BaseNet
 from ganvas.randomness import Draw
 from ganvas.registry import Positive, Registry, settings
 
-LIKELIHOODS = Registry("likelihood")
+LIKELIHOODS = Registry("likelihood", needs=("observe", "log_prob", "mean", "sample"))
 Array = NDArray[np.float64]
 EDGE = 0.05  # from black or white, within which a value is about that
 LARGEST = 5.0  # of a log scale, either way: below exp(-5) a single flat pixel could win any number of nats

@@ -25,7 +25,7 @@ from ganvas.registry import Count, Fraction, Positive, Registry, kind, settings
 if TYPE_CHECKING:
     from ganvas.models.gan import GANModel, Seen
 
-TECHNIQUES = Registry("technique")
+TECHNIQUES = Registry("technique", needs=("build", "view", "term", "moved"))
 
 if TYPE_CHECKING:
     Techniques = tuple[Any, ...]

@@ -6,9 +6,9 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ganvas.cli.shared import DATA, Channels, Device, Labels, Limit, Range, RunFolder, Size, Stream, Strict, table
+from ganvas.cli.shared import DATA, RunFolder, Strict, table, takes
 from ganvas.errors import UserError
 from ganvas.training import progress
 
@@ -16,32 +16,16 @@ if TYPE_CHECKING:
     from ganvas.training.run import Run
 
 
+@takes("Data", "Training")
 def _training(
     *,
-    data: Annotated[str, "DATA", DATA] = "mnist",
-    size: Size = None,
-    channels: Channels = None,
-    labels: Labels = None,
-    range: Range = None,
-    limit: Limit = None,
-    binarise: Annotated[bool, "", "draw every pixel once as black or white"] = False,
-    stream: Stream = False,
+    data: Annotated[str | None, "DATA", f"{DATA} (default: mnist)"] = None,
     strict: Strict = False,
-    epochs: Annotated[int | None, "INT", "passes over the data (default: the recipe's)"] = None,
     minutes: Annotated[float | None, "FLOAT", "how long it may take, instead of --epochs"] = None,
-    batch_size: Annotated[int | None, "INT", "images a move (default: the recipe's)"] = None,
     lr: Annotated[float | None, "FLOAT", "learning rate (default: the recipe's)"] = None,
-    schedule: Annotated[
-        Literal["constant", "cosine"] | None, "constant|cosine", "of --lr (default: the recipe's)"
-    ] = None,
-    patience: Annotated[int | None, "INT", "epochs without a better figure before it stops"] = None,
-    seed: Annotated[int, "INT", "of every draw"] = 0,
-    device: Device = "auto",
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], "NAME", "auto, float32 or bfloat16"] = "auto",
-    snapshots: Annotated[int | None, "INT", "models to keep on the way, in RUN/snapshots"] = None,
-    init: Annotated[Path | None, "RUN", "begin with the weights of this run or saved model"] = None,
     tensorboard: Annotated[bool, "", "write TensorBoard's files into the run too"] = False,
     out: Annotated[Path | None, "RUN", "the run's folder (default: runs/DATE-RECIPE-...)"] = None,
+    **settings: Any,
 ) -> None:
     """Train a model. `ganvas recipes` lists the recipes, `ganvas train RECIPE --help` has a recipe's own flags too,
     `ganvas train --resume RUN` continues a run, and with --epochs N trains it longer.
@@ -84,7 +68,6 @@ def train(words: list[str]) -> int:
         print(command)
         return 0
     values = command.parse(rest)
-    values["stream"] = values["stream"] or None  # without the flag: where there is no room
     from ganvas.training.train import train as start
 
     return _outcome(progress.watched(lambda report: start(name, report=report, **values)))
@@ -167,14 +150,15 @@ def show(
     Example:
         ganvas show runs/first --nets
     """
-    from ganvas.registry import dump
+    from ganvas.recipe import Data
+    from ganvas.registry import dump, flagged
     from ganvas.training.run import Run
 
     it = Run(run)
     recipe, state = it.recipe, it.state
     model, training, data = dump(recipe.model), dump(recipe.training), dump(recipe.data)
     last = {row.pop("split"): row for row in it.metrics}
-    finished, asked = state["state"] == "finished", ("binarise", "labels", "range", "limit", "stream")
+    finished, asked = state["state"] == "finished", flagged(Data).keys() - {"size", "channels"}  # which its shape says
     table(
         [
             ("run", it.path),
@@ -182,7 +166,7 @@ def show(
             ("state", f"{state['state']} at step {state['step']} of {state.get('steps', '?')}"),
             *[("", state[word]) for word in ("message",) if word in state],
             ("data", f"{data['source']}, {' x '.join(map(str, it.data['shape']))}"),
-            *[(f"  {name}", _words(data[name])) for name in asked if data.get(name)],
+            *[(f"  {name}", _words(value)) for name, value in data.items() if name in asked and value],
             ("model", model.pop("kind")),
             *[(f"  {name}", _words(value)) for name, value in model.items()],
             ("training", _words({key: value for key, value in training.items() if key not in ("kind", "turns")})),

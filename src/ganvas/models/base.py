@@ -79,7 +79,7 @@ class Model(nn.Module):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "Config" in vars(cls):
-            FAMILIES[cls.Config] = cls
+            FAMILIES[MODELS.register(cls.Config)] = cls
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__()

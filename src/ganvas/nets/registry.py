@@ -7,7 +7,7 @@ from torch import nn
 
 from ganvas.registry import Registry
 
-NETS = Registry("net")
+NETS = Registry("net", needs=("encoder", "decoder"))
 
 
 class BaseNet(ABC):

@@ -49,10 +49,9 @@ def moved(model: Any, recipe: Recipe, marks: Sequence[int], seed: int) -> Iterat
     """Train the discriminator alone, on N(-5, 1) against N(5, 1); yields each number of moves in `marks`, after it."""
     from ganvas.data.loader import Batch
     from ganvas.randomness import Draw
-    from ganvas.training.loop import make_optimizer
 
     model.generator.requires_grad_(False)
-    optimizer = make_optimizer(recipe.training.turns["discriminator"].optimizer, model.discriminator)
+    optimizer = recipe.training.turns["discriminator"].optimizer.make(model.discriminator)
     for move in range(1, max(marks) + 1):
         draw = Draw(seed, move)
         model.discriminator(Batch(REAL + draw.normal("real", (64, 1))), draw)["loss"].backward()

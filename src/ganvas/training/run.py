@@ -180,13 +180,8 @@ class Run:
 
     def dataset(self, binarise: bool = False) -> Dataset:
         """What it was trained on; `binarise`: each pixel drawn once as black or white."""
-        from ganvas.data import load
-
         own = self.recipe.data
-        binarise = binarise or own.binarise
-        how: dict[str, Any] = {"size": own.size, "channels": own.channels, "labels": own.labels}
-        how |= {"range": own.range, "limit": own.limit, "stream": own.stream}
-        return load(own.source, **how, binarise=binarise)
+        return own.load(binarise=binarise or own.binarise)
 
     @property
     def state(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas.training.muon import Muon
+from ganvas.muon import Muon
 
 
 def net() -> nn.Sequential:
