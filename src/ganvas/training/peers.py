@@ -116,9 +116,14 @@ def meet(backend: str) -> Meeting:
 
 
 def _part() -> None:
-    """End the group while Python still runs: its threads may abort a process that Python has left already."""
+    """End the group while Python still runs.
+
+    gloo's threads give back the tensors of the last collective, for which they need Python's lock. One that asks for it
+    when Python has begun to end aborts the process (torch 2.13): so they get a moment without it.
+    """
     if dist.is_initialized() and not _broke:
         dist.destroy_process_group()
+        time.sleep(0.1)
 
 
 class Life(NamedTuple):
