@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,20 +94,21 @@ def _outcome(run: Run) -> int:
     if state["state"] == "interrupted":
         print(f"stopped at step {state['step']} of {state['steps']}; go on with: ganvas train --resume {run.path}")
         return 130
-    table([*_test(state), ("run", run.path), *_pictures(run), *_next(run)])
+    table([*_test(run), ("run", run.path), *_pictures(run), *_next(run)])
     return 0
 
 
-def _test(state: Mapping[str, Any]) -> list[tuple[str, str]]:
-    figures = state.get("test")
+def _test(run: Run) -> list[tuple[str, str]]:
+    from ganvas.models.base import FAMILIES
+
+    figures = run.state.get("test")
     if not figures:
         return []
-    if {"elbo", "reconstruction", "kl"} <= figures.keys():
-        parts = f"reconstruction {figures['reconstruction']:.2f} + KL {figures['kl']:.2f}"
-        return [("test ELBO", f"{figures['elbo']:.2f} nats per image = -({parts})")]
-    if "loss" in figures:
-        return [("test loss", f"squared error {figures['loss']:.3f} per image")]
-    return [("test", progress.words(figures))]
+    units = FAMILIES[type(run.recipe.model)].figures
+    words = {"elbo": "ELBO", "kl": "KL"}
+    known = [(name, unit) for name, unit in units.items() if name in figures]
+    rows = [(f"test {words.get(name, name)}", f"{figures[name]:.4g} {unit}") for name, unit in known]
+    return rows or [("test", progress.words(figures))]
 
 
 def _pictures(run: Run) -> list[tuple[str, Path]]:
@@ -172,7 +173,7 @@ def show(
             ("training", _words({key: value for key, value in training.items() if key not in ("kind", "turns")})),
             *[(f"  {player}", _words(turn)) for player, turn in training["turns"].items()],
             *[(split, progress.words(last[split])) for split in ("train", "validation") if split in last],
-            *_test(state),
+            *_test(it),
             *_pictures(it),
             *([("model folder", it.path / "model")] if finished else []),
             *_next(it),

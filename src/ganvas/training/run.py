@@ -109,10 +109,12 @@ class Run:
             self._place = None
 
     def __repr__(self) -> str:
+        from ganvas.models.base import FAMILIES
+
         recipe, state = self.recipe, self.state
         said = [f"{state['state']} at step {state['step']:,}" + (f" of {state['steps']:,}" if "steps" in state else "")]
         test = state.get("test") or {}
-        said += [f"test {name} {test[name]:.4g}" for name in ("elbo", "loss") if name in test][:1]
+        said += [f"test {name} {test[name]:.4g}" for name in FAMILIES[type(recipe.model)].figures if name in test][:1]
         return f"<Run {self.path}: {recipe.name} on {Path(recipe.data.source).stem}, {', '.join(said)}>"
 
     def _repr_html_(self) -> str:

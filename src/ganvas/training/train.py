@@ -387,8 +387,8 @@ def _kept(game: Game, best: Path) -> Model:
 
 def _card(game: Game, figures: dict[str, float]) -> str:
     lines = [f"# {game.recipe.name} on {game.data.name}", "", f"{type(game.model).__name__}, {game.step} steps.", ""]
-    units = {"elbo": "nats per image", "loss": "squared error per image", "error": "share of the images"}
-    unit = next((unit for name, unit in units.items() if name in figures), "")
-    lines += [f"- test {name}: {value:.3f} ({unit})" for name, value in figures.items()]
+    for name, value in figures.items():
+        unit = game.model.figures.get(name, "")
+        lines.append(f"- test {name}: {value:.3f}" + f" ({unit})" * bool(unit))
     lines += ["", "```python", "import ganvas", 'model = ganvas.load("this folder")', "```", ""]
     return "\n".join(lines)
