@@ -107,8 +107,11 @@ def _test(run: Run) -> list[tuple[str, str]]:
     units = FAMILIES[type(run.recipe.model)].figures
     words = {"elbo": "ELBO", "kl": "KL"}
     known = [(name, unit) for name, unit in units.items() if name in figures]
-    rows = [(f"test {words.get(name, name)}", f"{figures[name]:.4g} {unit}") for name, unit in known]
-    return rows or [("test", progress.words(figures))]
+    if not known:
+        return [("test", progress.words(figures))]
+    (first, unit), *others = known
+    parts = ", ".join(f"{words.get(name, name)} {figures[name]:.4g}" for name, _ in others)
+    return [(f"test {words.get(first, first)}", f"{figures[first]:.4g} {unit}" + f" ({parts})" * bool(parts))]
 
 
 def _pictures(run: Run) -> list[tuple[str, Path]]:
