@@ -14,6 +14,7 @@ import plugins
 import pytest
 import torch
 from PIL import Image
+from starlette.testclient import TestClient
 
 import ganvas
 from ganvas.cli import VERBS, main
@@ -26,6 +27,8 @@ from ganvas.models import MODELS
 from ganvas.models import base as models
 from ganvas.recipes import RECIPES
 from ganvas.registry import kind
+from ganvas.studio.app import make_app
+from ganvas.studio.shelf import Shelf
 
 PLUGINS = ("quantised", "flowing")
 FAMILIES = ("vae", "autoencoder", "denoising-autoencoder", "gan", "semisupervised-gan", *PLUGINS)
@@ -61,16 +64,16 @@ FAILS: dict[str, dict[type[BaseException], tuple[str, ...]]] = {
     "quantised": {
         AttributeError: (  # config.latent_dim, of codes that are tokens
             "encode a data set", "fit-prior", "manifold", "manifold of points", "interpolate", "interpolate points",
-            "arithmetic", "turn", "evaluate", "compare", "export", "probes",
+            "arithmetic", "turn", "evaluate", "compare", "export", "probes", "/api/space", "/api/atlas",
         ),
-        AssertionError: ("loss in words",),
+        AssertionError: ("loss in words", "verbs on the page"),
     },
     "flowing": {
         AttributeError: (  # config.latent_dim, of what has no codes; `samples`, which is not among the verbs
             "sample an array", "manifold", "manifold of samples", "interpolate", "arithmetic", "arithmetic of samples",
-            "turn", "export", "decode",
+            "turn", "export", "decode", "/api/space", "/api/atlas", "/api/samples",
         ),
-        AssertionError: ("loss in words",),
+        AssertionError: ("loss in words", "verbs on the page"),
     },
 }  # fmt: skip
 
@@ -176,6 +179,30 @@ def test_a_loss_is_called_what_it_is(
     """A plugin's is no squared error per image: of the one it holds more, of the other there is no image to err in."""
     assert main(["show", str(trained(family).path)]) == 0
     assert "squared error" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("expected")
+@pytest.mark.parametrize("family", PLUGINS)
+@pytest.mark.parametrize("asked", ["/api/space", "/api/atlas", "/api/samples", "/api/encode", "/api/denoise"])
+def test_the_studio_answers_or_says_why_not(family: str, asked: str, trained: Callable[[str], ganvas.Run]) -> None:
+    path = trained(family).path
+    with TestClient(make_app(path.parent, host="127.0.0.1", port=8765), base_url="http://127.0.0.1:8765") as client:
+        whole = {"content": (path / "image.png").read_bytes()} if asked in ("/api/encode", "/api/denoise") else {}
+        answer = client.request("POST" if whole else "GET", asked, params={"run": family}, **whole)
+    assert answer.status_code in (200, 400, 409), answer.text
+    assert answer.status_code == 200 or answer.json()["error"].endswith(".")
+
+
+@pytest.mark.usefixtures("expected")
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("asked", ["verbs on the page"])
+def test_the_studio_s_list_has_the_verbs_of_the_model(
+    family: str, asked: str, trained: Callable[[str], ganvas.Run]
+) -> None:
+    run = trained(family)
+    assert Shelf(run.path.parent).summaries()[family]["verbs"] == [
+        verb for verb in models.VERBS if hasattr(run.model, verb)
+    ]
 
 
 @pytest.mark.parametrize("family", PLUGINS)
