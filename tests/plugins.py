@@ -3,19 +3,21 @@
 `registered` makes them known for a while.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.models.base import MODELS, Encoder, Model
+from ganvas.data.loader import Batch
+from ganvas.models.base import MODELS, Encoder, Sampler
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
+from ganvas.optimizers import Adam
 from ganvas.randomness import Draw
-from ganvas.recipe import Optimizer, Recipe, Training, Turn
+from ganvas.recipe import Recipe, Training, Turn
 from ganvas.recipes import RECIPES
 from ganvas.registry import Count, settings
 
@@ -41,12 +43,18 @@ class QuantisedModel(Encoder):
     """A code is the words (N, tokens) whose vectors are nearest to what the encoder says (van den Oord et al. 2017)."""
 
     Config = Quantised
+    code = "words of the book"
+    figures: ClassVar[dict[str, str]] = {"reconstruction": "squared error per image"}
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
         numbers = config.tokens * config.width
         self.encoder, self.decoder = config.net.encoder(shape, numbers), config.net.decoder(numbers, shape)
         self.book = nn.Parameter(torch.randn(config.words, config.width))
+
+    @property
+    def latent_dim(self) -> int:
+        return int(self.config.tokens)
 
     def players(self) -> dict[str, nn.Module]:
         return {"quantised": self}
@@ -58,8 +66,8 @@ class QuantisedModel(Encoder):
     def nearest(self, said: Tensor) -> Tensor:
         return torch.cdist(said, self.book).argmin(-1)
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
-        said = self.said(images)
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        images, said = batch.images, self.said(batch.images)
         word = self.book[self.nearest(said)]
         made = self.made(said + (word - said).detach())
         commitment = F.mse_loss(word, said.detach()) + 0.25 * F.mse_loss(said, word.detach())
@@ -71,13 +79,10 @@ class QuantisedModel(Encoder):
         return images
 
     def encoded(self, images: Tensor) -> Tensor:
-        return self.nearest(self.said(images))
-
-    def codes(self, codes: Any) -> Tensor:
-        return torch.as_tensor(codes).reshape(-1, self.config.tokens).to(self.device)
+        return self.nearest(self.said(images)).float()
 
     def decoded(self, z: Tensor) -> Tensor:
-        return self.made(self.book[z])
+        return self.made(self.book[z.round().long().clamp(0, self.config.words - 1)])
 
 
 @settings
@@ -93,7 +98,7 @@ class Flowing:
     steps: Count = 8
 
 
-class FlowingModel(Model):
+class FlowingModel(Sampler):
     """Samples by dx/dt = v(x, t) from N(0, I) at t = 0 to images at t = 1 (Lipman et al. 2022)."""
 
     Config = Flowing
@@ -110,18 +115,21 @@ class FlowingModel(Model):
         v: Tensor = self.net(torch.cat([x.flatten(1), t], 1)).float()
         return v.view_as(x)
 
-    def forward(self, images: Tensor, draw: Draw) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        images = batch.images
         noise, t = draw.normal("noise", tuple(images.shape)), draw.uniform("time", (len(images), 1))
         noise, t = noise.to(images.device), t.to(images.device)
         x = torch.lerp(noise, images, t.view(-1, *[1] * len(self.shape)))
         return {"loss": (self.velocity(x, t) - (images - noise)).square().flatten(1).sum(1).mean()}
 
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        with self.asked():
-            x = Draw(seed).normal("noise", (n, *self.shape)).to(self.device)
+    def source(self) -> Callable[[Draw, int], Tensor]:
+        def drawn(draw: Draw, n: int) -> Tensor:
+            x = draw.normal("noise", (n, *self.shape)).to(self.device)
             for step in range(self.config.steps):
                 x = x + self.velocity(x, x.new_full((n, 1), step / self.config.steps)) / self.config.steps
-        return x.clamp(0, 1).clone()
+            return x.clamp(0, 1)
+
+        return drawn
 
 
 def quantised(words: int = 16) -> Recipe:
@@ -143,7 +151,7 @@ def flowing(steps: int = 8) -> Recipe:
 
 
 def training(player: str) -> Training:
-    return Training(turns={player: Turn(optimizer=Optimizer(lr=1e-3))}, epochs=5)
+    return Training(turns={player: Turn(optimizer=Adam(lr=1e-3))}, epochs=5)
 
 
 @contextmanager
