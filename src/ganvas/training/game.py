@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -131,9 +132,10 @@ class Game:
         names = ("step", "seconds", "best", "best_epoch", "stopped")
         return tensors, checkpoint.Facts(**{name: getattr(self, name) for name in names})
 
-    def progress(self) -> dict[str, float]:
-        """How far it came, and the seconds that it took, over all its parts if it was interrupted."""
-        return {"step": self.step, "steps": self.steps, "seconds": round(self.seconds, 1)}
+    def progress(self) -> dict[str, Any]:
+        """How far it came, the seconds that it took, of all its parts if it was interrupted, and the model's verbs."""
+        seconds = round(self.seconds, 1)
+        return {"step": self.step, "steps": self.steps, "seconds": seconds, "verbs": self.model.verbs()}
 
     def restore(self, tensors: dict[str, Tensor], facts: checkpoint.Facts) -> None:
         """Continue from what `state` gave.
