@@ -9,6 +9,7 @@ import pytest
 
 import ganvas
 from ganvas.losses import GAN_LOSSES
+from ganvas.nets import NETS
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -42,8 +43,9 @@ def test_the_guide_s_examples_run(run: Callable[[Path], dict[str, Any]]) -> None
     names = run(README.parent / "docs" / "guide.md")
     assert names["plane"].shape == (400, 1, 8, 8) and names["ways"].shape == (2, 10, 1, 8, 8)
     assert names["nine"].shape == (9, 1, 8, 8) and names["distances"].shape == (10, 1)
-    assert names["mine"].recipe.model.loss == "absolute"
+    assert names["mine"].recipe.model.loss == "absolute" and names["own"].recipe.model.net == names["Affine"]()
     GAN_LOSSES.pop("absolute")
+    NETS.pop("affine")
 
 
 def test_the_verdicts_are_those_of_the_results() -> None:
