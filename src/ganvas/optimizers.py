@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 LEAST = 1e-6  # that `decay` leaves of a rate
-OPTIMIZERS = Registry("optimizer", needs=("lr", "make", "pace", "moments"))
 
 
 @settings
@@ -52,6 +51,9 @@ class Optimizer:
     def moments(self) -> bool:
         """Whether it keeps something of the gradients, which a checkpoint then has."""
         return True
+
+
+OPTIMIZERS = Registry("optimizer", Optimizer)
 
 
 @OPTIMIZERS.register

@@ -13,7 +13,7 @@ import dataclasses
 import inspect
 import re
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
@@ -57,12 +57,12 @@ class Registry(dict[str, Any]):
 
     Args:
         what: what they are, for messages: "net", "likelihood", ...
-        needs: the fields and methods by which settings that nobody registered are one; None: only registered ones are.
+        base: settings that inherit it are one without being registered; None: only registered ones are.
     """
 
-    def __init__(self, what: str, needs: Collection[str] | None = None) -> None:
+    def __init__(self, what: str, base: type | None = None) -> None:
         super().__init__()
-        self.what, self.needs = what, needs
+        self.what, self.base = what, base
 
     def __missing__(self, name: str) -> Any:
         raise unknown(self.what, name, self)
@@ -111,10 +111,11 @@ class Registry(dict[str, Any]):
 
     def _lacks(self, cls: type) -> str:
         """Why settings of this class are none of these; "" where they are."""
-        if self.needs is None or not is_pydantic_dataclass(cls):
-            return "its class is not registered" if self.needs is None else "its class is not one of @settings"
-        missing = [name for name in self.needs if not hasattr(cls, name) and name not in cls.__pydantic_fields__]
-        return f"it has no {' and no '.join(missing)}" if missing else ""
+        if self.base is None:
+            return "its class is not registered"
+        if not issubclass(cls, self.base):
+            return f"its class does not inherit {self.base.__name__}"
+        return "" if is_pydantic_dataclass(cls) else "its class is not one of @settings"
 
     @property
     def field(self) -> Any:

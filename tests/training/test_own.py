@@ -10,7 +10,9 @@ import torch
 
 import ganvas
 from ganvas.errors import UserError
-from ganvas.optimizers import Adam
+from ganvas.models import MODELS
+from ganvas.nets import NETS
+from ganvas.optimizers import OPTIMIZERS, Adam
 from ganvas.recipe import Recipe, Training, Turn
 from ganvas.training.run import Run
 
@@ -30,7 +32,7 @@ from ganvas.registry import Count, settings
 
 
 @settings
-class Affine:
+class OneLayer:
     bias: bool = True
 
     def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
@@ -57,8 +59,8 @@ class LinearModel(Encoder):
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
-        self.code = Affine().encoder(shape, config.latent_dim)
-        self.image = Affine().decoder(config.latent_dim, shape)
+        self.code = OneLayer().encoder(shape, config.latent_dim)
+        self.image = OneLayer().decoder(config.latent_dim, shape)
 
     def players(self) -> dict[str, nn.Module]:
         return {"linear": self}
@@ -83,6 +85,8 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     yield mine
     sys.path.remove(str(folder))
+    for registry, name in ((NETS, "one-layer"), (OPTIMIZERS, "rprop"), (MODELS, "linear-code")):
+        registry.pop(name, None)
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +94,8 @@ def runs(mine: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     place = tmp_path_factory.mktemp("runs")
     made = Training(turns={"linear": Turn(optimizer=mine.Rprop())})
     return {
-        "net": ganvas.train("vae", net=mine.Affine(), optimizer=Adam(weight_decay=0.1), out=place / "net", **FAST),
-        "gan": ganvas.train("gan", generator=mine.Affine(bias=False), hidden=(8,), out=place / "gan", **FAST),
+        "net": ganvas.train("vae", net=mine.OneLayer(), optimizer=Adam(weight_decay=0.1), out=place / "net", **FAST),
+        "gan": ganvas.train("gan", generator=mine.OneLayer(bias=False), hidden=(8,), out=place / "gan", **FAST),
         "model": ganvas.train(
             Recipe(name="mine", model=mine.Linear(), training=made), out=place / "model", **{**FAST, "epochs": 12}
         ),
@@ -109,13 +113,14 @@ def test_it_is_trained_and_read_again(name: str, runs: dict[str, Run]) -> None:
 
 def test_what_was_asked_for_is_what_it_is(runs: dict[str, Run], mine: Any) -> None:
     net, gan = runs["net"].recipe, runs["gan"].recipe
-    assert net.model.net == mine.Affine() and net.training.turns["vae"].optimizer == Adam(weight_decay=0.1)
-    assert gan.model.generator == mine.Affine(bias=False) and gan.arguments["generator"]["kind"] == "affine"
+    assert net.model.net == mine.OneLayer() and net.training.turns["vae"].optimizer == Adam(weight_decay=0.1)
+    assert gan.model.generator == mine.OneLayer(bias=False) and gan.arguments["generator"]["kind"] == "one-layer"
     assert '"linear-code"' in (runs["model"].path / "model" / "config.json").read_text()
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("net", "unknown net 'affine'"), ("model", "unknown model 'linear-code'"), ("gan", "'affine'")]
+    ("name", "says"),
+    [("net", "unknown net 'one-layer'"), ("model", "unknown model 'linear-code'"), ("gan", "'one-layer'")],
 )
 def test_another_process_names_what_it_does_not_know(name: str, says: str, runs: dict[str, Run], mine: Any) -> None:
     """It imports nothing because a file names it; once the module is imported, the run is read."""
