@@ -43,7 +43,7 @@ class QuantisedModel(Encoder):
     """A code is the words (N, tokens) whose vectors are nearest to what the encoder says (van den Oord et al. 2017)."""
 
     Config = Quantised
-    code = "words of the book"
+    codes_are = "words of the book"
     figures: ClassVar[dict[str, str]] = {"reconstruction": "squared error per image"}
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:

@@ -17,6 +17,7 @@ from ganvas.evaluate.subject import Subject
 from ganvas.likelihoods import LIKELIHOODS
 from ganvas.losses import GAN_LOSSES
 from ganvas.models.base import FAMILIES, MODELS
+from ganvas.nets import NETS
 from ganvas.optimizers import OPTIMIZERS
 from ganvas.randomness import Draw
 
@@ -26,7 +27,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "adding.md"
 @pytest.fixture(scope="module")
 def added(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the page makes, by name; the registries are left as they were."""
-    registries = [GAN_LOSSES, METRICS, MODELS, FAMILIES, LIKELIHOODS, OPTIMIZERS]
+    registries = [GAN_LOSSES, METRICS, MODELS, FAMILIES, LIKELIHOODS, NETS, OPTIMIZERS]
     before = [dict(registry) for registry in registries]
     names: dict[str, Any] = {"__name__": "adding"}
     with pytest.MonkeyPatch.context() as patch:

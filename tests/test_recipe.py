@@ -16,6 +16,7 @@ from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
 from ganvas.models import MODELS
 from ganvas.nets import NETS
+from ganvas.nets.registry import BaseNet
 from ganvas.optimizers import OPTIMIZERS, SGD, Adam, Muon, RMSprop
 from ganvas.priors import Mixture, Normal
 from ganvas.recipe import RECIPES, Data, Recipe, Training, Turn, from_json, make
@@ -160,7 +161,7 @@ def test_a_file_of_one_class_for_all_optimisers_is_read(name: str, expected: Any
 
 
 @settings_of
-class Straight:
+class Straight(BaseNet):
     """A net of one's own, which nobody registers."""
 
     bias: bool = True
@@ -210,9 +211,9 @@ def test_objects_of_settings_and_fields_of_the_model_are_arguments(
     ("arguments", "says"),
     [
         ({"nett": Straight()}, "unknown setting of vae 'nett'. Did you mean 'net'?"),
-        ({"net": Normal()}, "is not a net: it has no encoder and no decoder. Known: "),
-        ({"net": object()}, "is not a net: its class is not one of @settings. Known: "),
-        ({"prior": Straight()}, "is not a prior: it has no build."),
+        ({"net": Normal()}, "is not a net: its class does not inherit BaseNet. Known: "),
+        ({"net": object()}, "is not a net: its class does not inherit BaseNet. Known: "),
+        ({"prior": Straight()}, "is not a prior: its class does not inherit BasePrior."),
         ({"samples": 0}, "samples: 0 is refused"),
     ],
 )

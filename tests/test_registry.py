@@ -21,7 +21,13 @@ from ganvas.registry import (
 )
 
 SHAPES = Registry("shape")
-SOLIDS = Registry("solid", needs=("edge", "volume"))
+
+
+class Solid:
+    """What all solids inherit."""
+
+
+SOLIDS = Registry("solid", Solid)
 
 
 @SHAPES.register
@@ -66,7 +72,7 @@ def test_refusals_name_the_value_and_the_remedy(values: dict[str, Any], says: st
 
 
 @settings
-class Cube:
+class Cube(Solid):
     """Not registered."""
 
     edge: Positive = 1.0
@@ -105,9 +111,9 @@ def test_a_file_is_read_by_what_this_process_has_imported(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (Square(), "is not a solid: it has no volume. Known: "),
-        (3, "3 is not a solid: its class is not one of @settings."),
-        (Cube, "is not a solid: its class is not one of @settings."),
+        (Square(), "is not a solid: its class does not inherit Solid. Known: "),
+        (3, "3 is not a solid: its class does not inherit Solid."),
+        (Cube, "is not a solid: its class does not inherit Solid."),
         ({"kind": "square"}, "unknown solid 'square'"),
         ({"kind": "os.system"}, "unknown solid 'os.system'"),
     ],
@@ -121,7 +127,7 @@ def test_what_lacks_something_is_refused(value: Any, says: str) -> None:
 def test_a_name_that_is_taken_is_refused() -> None:
     def made(module: str) -> Any:
         body = {"__module__": module, "__qualname__": "Cube", "volume": lambda self: self.edge**3}
-        return settings(type("Cube", (), {**body, "__annotations__": {"edge": float}}))
+        return settings(type("Cube", (Solid,), {**body, "__annotations__": {"edge": float}}))
 
     first, again, other = made("one"), made("one"), made("two")
     SOLIDS.register(first)

@@ -203,7 +203,7 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     z: Tensor | None = None
     if isinstance(model, Encoder):
         z = model.encode(rows)
-        said = ("codes", ", ".join(filter(None, [codes, model.code])))
+        said = ("codes", ", ".join(filter(None, [codes, model.codes_are])))
         yield Part("encoder", it, it.encoded, ("images", images), said, rows, z)
     if isinstance(model, LatentVariable):
         k, to_code = it.prior.held().from_noise(d)

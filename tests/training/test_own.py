@@ -27,12 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.models.base import Encoder
+from ganvas.nets.registry import BaseNet
 from ganvas.optimizers import Optimizer
 from ganvas.registry import Count, settings
 
 
 @settings
-class OneLayer:
+class OneLayer(BaseNet):
     bias: bool = True
 
     def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
@@ -65,7 +66,8 @@ class LinearModel(Encoder):
     def players(self) -> dict[str, nn.Module]:
         return {"linear": self}
 
-    def forward(self, images: Tensor, draw: Any) -> dict[str, Tensor]:
+    def forward(self, batch: Any, draw: Any) -> dict[str, Tensor]:
+        images = batch.images
         return {"loss": (self.decoded(self.encoded(images)) - images).square().flatten(1).sum(1).mean()}
 
     def encoded(self, images: Tensor) -> Tensor:

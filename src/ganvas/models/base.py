@@ -315,10 +315,10 @@ class Encoder(Latent):
     """The verbs of families that give codes for images.
 
     Attributes:
-        code: what a code is, where it is not simply the encoder's output.
+        codes_are: what a code is, where it is not simply the encoder's output.
     """
 
-    code: ClassVar[str] = ""
+    codes_are: ClassVar[str] = ""
 
     def encoded(self, images: Tensor) -> Tensor:
         """`encode` of images (N, *shape) as they are, with a gradient."""
