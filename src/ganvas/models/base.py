@@ -97,6 +97,12 @@ class Model(nn.Module):
         have = [known for known, config in MODELS.items() if name in FAMILIES[config].verbs()]
         raise UnsupportedError(said + f" Kinds with {what}: {', '.join(sorted(have))}." * bool(have))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch would keep such a layer, and give the class's own attribute when it is asked for.
+        if isinstance(value, nn.Module) and hasattr(type(self), name):
+            raise UserError(f"{type(self).__name__}.{name} is what every model has: give this layer another name.")
+        super().__setattr__(name, value)
+
     @classmethod
     def verbs(cls) -> list[str]:
         """What it can be asked."""
