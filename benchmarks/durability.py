@@ -38,8 +38,8 @@ def costs(repeats: int) -> dict[str, Any]:
     from ganvas.data import load, store
     from ganvas.recipes import RECIPES
     from ganvas.training import engine
-    from ganvas.training.loop import CHECKPOINT_SECONDS, Game
-    from ganvas.training.train import make_model
+    from ganvas.training.game import Game, make_model
+    from ganvas.training.loop import CHECKPOINT_SECONDS
 
     data, recipe = load("mnist", size=64), RECIPES["dcgan"](paper=True)
     device = engine.choose_device("cpu")

@@ -133,8 +133,7 @@ def rate(batch: int, seconds: float) -> dict[str, Any]:
     from ganvas.data import load
     from ganvas.recipes import RECIPES
     from ganvas.training.engine import make_accelerator, on_main
-    from ganvas.training.loop import Game
-    from ganvas.training.train import make_model
+    from ganvas.training.game import Game, make_model
 
     cpu = torch.device("cpu")
     accelerator = make_accelerator(cpu)

@@ -10,13 +10,15 @@ import torch
 from helpers import examples
 from scipy import stats
 
-from ganvas import evaluate
 from ganvas.cli import main
 from ganvas.errors import UserError
-from ganvas.evaluate.figures import METRICS
+from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.subject import Subject
+from ganvas.likelihoods import LIKELIHOODS
 from ganvas.losses import GAN_LOSSES
 from ganvas.models.base import FAMILIES, MODELS
+from ganvas.nets import NETS
+from ganvas.optimizers import OPTIMIZERS
 from ganvas.randomness import Draw
 
 PAGE = Path(__file__).parents[1] / "docs" / "adding.md"
@@ -25,7 +27,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "adding.md"
 @pytest.fixture(scope="module")
 def added(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the page makes, by name; the registries are left as they were."""
-    registries = [GAN_LOSSES, METRICS, MODELS, FAMILIES]
+    registries = [GAN_LOSSES, METRICS, MODELS, FAMILIES, LIKELIHOODS, NETS, OPTIMIZERS]
     before = [dict(registry) for registry in registries]
     names: dict[str, Any] = {"__name__": "adding"}
     with pytest.MonkeyPatch.context() as patch:
@@ -59,7 +61,7 @@ def test_the_metric_is_one_of_all(added: dict[str, Any], capsys: pytest.CaptureF
 
 def test_the_family_is_under_every_verb(added: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     run = added["flow"]
-    assert run.model.sample(3).shape == (3, 1, 8, 8) and torch.equal(run.model.sample(3), run.model.sample(5)[:3])
+    assert torch.allclose(run.model.sample(3), run.model.sample(5)[:3], atol=1e-5)
     for verb, status in {
         "show": 0, "diagnose": 0, "sample": 0, "evaluate -n 50": 0, "encode": 1, "reconstruct": 1, "interpolate": 1,
         "fit-prior": 1, "export": 1,
@@ -67,7 +69,6 @@ def test_the_family_is_under_every_verb(added: dict[str, Any], capsys: pytest.Ca
         name, *flags = verb.split()
         assert main([name, str(run.path), *flags]) == status, capsys.readouterr()
         said = capsys.readouterr()
-        assert "Traceback" not in said.err and said.err.count("\n") <= 3 * status, said.err
+        assert "Traceback" not in said.err and (not status or said.err.count("\n") <= 3), said.err
     with pytest.raises(UserError, match="has no codes; it has sample"):
         _ = run.model.latent_dim
-    assert evaluate is not None

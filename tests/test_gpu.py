@@ -67,11 +67,12 @@ def test_a_run_that_was_stopped_there_ends_as_an_unbroken_one(name: str, tmp_pat
 
 
 def test_a_step_makes_the_host_wait_for_nothing() -> None:
-    from ganvas.training import engine, loop, train
+    from ganvas.training import engine
+    from ganvas.training.game import Game, make_model
 
     recipe = RECIPES["iwae"](layers=2)
     data, device = load("digits"), engine.choose_device(DEVICE)
-    game = loop.Game(train.make_model(recipe, data, device), recipe, data, engine.make_accelerator(device))
+    game = Game(make_model(recipe, data, device), recipe, data, engine.make_accelerator(device))
     game.play()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -1,30 +1,39 @@
 """A recipe is JSON in and out, whatever was chosen, and refuses what it does not know."""
 
 import json
+import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, reject, settings
 from pydantic import ValidationError
+from torch import nn
 
 import ganvas.recipes  # noqa: F401  (fills the registry)
 from ganvas.errors import UserError
+from ganvas.likelihoods import Gaussian
 from ganvas.models import MODELS
-from ganvas.recipe import RECIPES, Data, Optimizer, Recipe, Training, Turn, from_json
+from ganvas.nets import NETS
+from ganvas.nets.registry import BaseNet
+from ganvas.optimizers import OPTIMIZERS, SGD, Adam, Muon, RMSprop
+from ganvas.priors import Mixture, Normal
+from ganvas.recipe import RECIPES, Data, Recipe, Training, Turn, from_json, make
 from ganvas.registry import build, parameters
+from ganvas.registry import settings as settings_of
+from ganvas.techniques import EMA, R1
 
 SIDES, RATES = st.integers(1, 500), st.floats(1e-8, 10)
-OPTIMIZERS = st.builds(
-    Optimizer,
-    name=st.sampled_from(["adam", "rmsprop", "sgd"]),
-    lr=RATES,
-    momentum=st.floats(0, 1, exclude_max=True),
-    last_momentum=st.none() | st.floats(0, 1, exclude_max=True),
-    momentum_epochs=SIDES,
-    decay=st.floats(1, 2),
+SHARES = st.floats(0, 1, exclude_max=True)
+COMMON: dict[str, Any] = {"lr": RATES, "decay": st.floats(1, 2), "weight_decay": st.floats(0, 1)}
+MOVES = (
+    st.builds(Adam, **COMMON, betas=st.tuples(SHARES, SHARES))
+    | st.builds(Muon, **COMMON, eps=RATES)
+    | st.builds(RMSprop, **COMMON)
+    | st.builds(SGD, **COMMON, momentum=SHARES, last_momentum=st.none() | SHARES, momentum_epochs=SIDES)
 )
-TURNS = st.builds(Turn, optimizer=OPTIMIZERS, moves=SIDES, long=st.none() | SIDES)
+TURNS = st.builds(Turn, optimizer=MOVES, moves=SIDES, long=st.none() | SIDES)
 DATA = st.builds(
     Data,
     source=st.text(),
@@ -96,12 +105,17 @@ def test_an_unknown_key_is_refused_wherever_it_stands(name: str, key: str) -> No
         ({"training": {"turns": {}, "batch_size": 0}}, "training.batch_size: 0 is refused"),
         ({"training": {"turns": {"vae": {"moves": 0}}}}, "training.turns.vae.moves: 0 is refused"),
         ({"training": {"turns": {"vae": {"long": 0}}}}, "training.turns.vae.long: 0 is refused"),
-        ({"training": {"turns": {"vae": {"optimizer": {"lr": 0}}}}}, "optimizer.lr: 0 is refused"),
-        ({"training": {"turns": {"vae": {"optimizer": {"decay": 0.9}}}}}, "optimizer.decay: 0.9 is refused"),
+        ({"training": {"turns": {"vae": {"optimizer": {"lr": 0}}}}}, "lr: 0 is refused"),
+        ({"training": {"turns": {"vae": {"optimizer": {"decay": 0.9}}}}}, "decay: 0.9 is refused"),
         (
-            {"training": {"turns": {"vae": {"optimizer": {"last_momentum": 1}}}}},
+            {"training": {"turns": {"vae": {"optimizer": {"kind": "sgd", "last_momentum": 1}}}}},
             "last_momentum: 1 is refused",
         ),
+        (
+            {"training": {"turns": {"vae": {"optimizer": {"kind": "adam", "momentum": 0.5}}}}},
+            "unknown setting 'momentum' of Adam",
+        ),
+        ({"training": {"turns": {"vae": {"optimizer": {"kind": "adan"}}}}}, "unknown optimizer 'adan'"),
         ({"training": {}}, "training.turns: "),
         ({"data": {"channels": 2}}, "data.channels: 2 is refused: should be 1, 3 or 4"),
         ({"name": None}, "name: None is refused"),
@@ -110,6 +124,102 @@ def test_an_unknown_key_is_refused_wherever_it_stands(name: str, key: str) -> No
 def test_values_out_of_range_are_refused_with_their_place(change: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError) as refused:
         from_json(json.dumps(json.loads(RECIPES["vae"]().to_json()) | change), MODELS)
+    assert says in str(refused.value)
+
+
+OLD = {
+    "lr": 0.002,
+    "betas": [0.5, 0.9],
+    "eps": 1e-6,
+    "momentum": 0.25,
+    "last_momentum": 0.7,
+    "momentum_epochs": 9,
+    "decay": 1.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("adam", Adam(lr=0.002, betas=(0.5, 0.9), eps=1e-6, decay=1.5)),
+        ("muon", Muon(lr=0.002, betas=(0.5, 0.9), eps=1e-6, decay=1.5)),
+        ("rmsprop", RMSprop(lr=0.002, decay=1.5)),
+        ("sgd", SGD(lr=0.002, momentum=0.25, last_momentum=0.7, momentum_epochs=9, decay=1.5)),
+    ],
+)
+def test_a_file_of_one_class_for_all_optimisers_is_read(name: str, expected: Any) -> None:
+    """As recipe.json was written before each had its own settings."""
+    values = json.loads(RECIPES["vae"]().to_json())
+    values["training"]["turns"]["vae"]["optimizer"] = {"name": name, **OLD}
+    again = from_json(json.dumps(values), MODELS)
+    assert again.training.turns["vae"].optimizer == expected
+    assert from_json(again.to_json(), MODELS) == again
+    values["training"]["turns"]["vae"]["optimizer"] = {"name": name, "nesterov": True}
+    with pytest.raises(UserError, match="unknown setting 'nesterov' of"):
+        from_json(json.dumps(values), MODELS)
+    assert OPTIMIZERS.keys() == {"adam", "muon", "rmsprop", "sgd"}
+
+
+@settings_of
+class Straight(BaseNet):
+    """A net of one's own, which nobody registers."""
+
+    bias: bool = True
+
+    def encoder(self, shape: tuple[int, ...], out: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), out, self.bias))
+
+    def decoder(self, latent: int, shape: tuple[int, ...]) -> nn.Module:
+        return nn.Sequential(nn.Linear(latent, math.prod(shape), self.bias), nn.Unflatten(1, shape))
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """What a test makes known is not known to the next one."""
+    yield
+    NETS.pop("straight", None)
+
+
+@pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("vae", {"net": Straight()}, {"net": Straight()}),
+        ("autoencoder", {"net": Straight(bias=False)}, {"net": Straight(bias=False)}),
+        ("vae", {"net": {"kind": "straight", "bias": False}}, {"net": Straight(bias=False)}),
+        ("vae", {"prior": Mixture(components=3)}, {"prior": Mixture(components=3)}),
+        ("iwae", {"prior": Mixture(components=3)}, {"prior": Mixture(components=3)}),
+        ("vampprior", {"likelihood": Gaussian(scale=0.5)}, {"likelihood": Gaussian(scale=0.5)}),
+        ("dcgan", {"generator": Straight()}, {"generator": Straight()}),
+        ("wgan", {"critic": Straight()}, {"discriminator": Straight()}),
+        ("gan", {"generator": Straight(), "prior": Normal()}, {"generator": Straight(), "prior": Normal()}),
+        ("gan", {"techniques": [EMA()], "r1": 2}, {"techniques": (EMA(), R1(weight=2))}),
+        ("vae", {"samples": 3, "beta": 2.0}, {"samples": 3, "beta": 2.0}),
+    ],
+)
+def test_objects_of_settings_and_fields_of_the_model_are_arguments(
+    name: str, arguments: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    recipe = make(name, arguments)
+    assert {key: getattr(recipe.model, key) for key in expected} == expected
+    again = from_json(recipe.to_json(), MODELS)
+    assert again == recipe, "what was asked for is JSON"
+    assert make(name, again.arguments) == recipe
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"nett": Straight()}, "unknown setting of vae 'nett'. Did you mean 'net'?"),
+        ({"net": Normal()}, "is not a net: its class does not inherit BaseNet. Known: "),
+        ({"net": object()}, "is not a net: its class does not inherit BaseNet. Known: "),
+        ({"prior": Straight()}, "is not a prior: its class does not inherit BasePrior."),
+        ({"samples": 0}, "samples: 0 is refused"),
+    ],
+)
+def test_arguments_that_are_none_are_refused(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError) as refused:
+        make("vae", arguments)
     assert says in str(refused.value)
 
 

@@ -367,6 +367,10 @@ def _model(value: Any) -> Any:
     )
 
 
+def _absolute(value: Any) -> str:
+    return str(Path(path(value)).absolute())
+
+
 def _table(value: Any) -> Path:
     return Path(_known(Path(path(value)).suffix.lower() in (".npz", ".csv"), value))
 
@@ -375,6 +379,7 @@ Numbers = Annotated[Any, Rule("a tensor or an array of numbers", tensor)]
 Device = Annotated[Any, Rule("auto, cpu, cuda, cuda:1 or mps", device)]
 DeviceName = Annotated[str, Rule("auto, cpu, cuda, cuda:1 or mps", _device_name)]
 Decodes = Annotated[Any, Rule("a model, as ganvas.load gives", _model)]
+Absolute = Annotated[str, Rule("text or a path", _absolute)]
 OutTable = Annotated[Path, Rule("a path that ends in .npz or .csv", _table)]
 OutFolder = Annotated[str | os.PathLike[str], Rule("a folder that is there or can be made", folder_to_be)]
 Source = Annotated[Any, Rule("a name, a path, or data", lambda value: path(value) if isinstance(value, str) else value)]

@@ -203,7 +203,7 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     z: Tensor | None = None
     if isinstance(model, Encoder):
         z = model.encode(rows)
-        said = ("codes", ", ".join(filter(None, [codes, model.code])))
+        said = ("codes", ", ".join(filter(None, [codes, model.codes_are])))
         yield Part("encoder", it, it.encoded, ("images", images), said, rows, z)
     if isinstance(model, LatentVariable):
         k, to_code = it.prior.held().from_noise(d)
@@ -313,17 +313,23 @@ def _quiet() -> Iterator[None]:
 
 def _write(model: Model, part: Part, folder: Path, facts: Mapping[str, str]) -> Written:
     """One part as a file, checked."""
-    with _quiet():
-        program = torch.onnx.export(
-            _Graph(part.model, part.function).eval(),
-            (part.rows[:2],),
-            dynamo=True,
-            input_names=[part.input[0]],
-            output_names=[part.output[0]],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            opset_version=OPSET,
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                _Graph(part.model, part.function).eval(),
+                (part.rows[:2],),
+                dynamo=True,
+                input_names=[part.input[0]],
+                output_names=[part.output[0]],
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+                opset_version=OPSET,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        why: BaseException = error
+        while why.__cause__:
+            why = why.__cause__
+        raise UserError(f"the {part.name} can't be written as ONNX: {str(why).splitlines()[0]:.200}") from error
     assert program is not None
     whole = program.model
     items: list[Any] = [*whole.graph.all_nodes(), *whole.graph.inputs, *whole.graph.outputs]

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from ganvas import recipe
 from ganvas.errors import UserError
-from ganvas.registry import parameters
+from ganvas.registry import parameters, takes
 
 METAVARS = {int: "INT", float: "FLOAT", str: "NAME", Path: "PATH", tuple[int, ...]: "INT..."}
 _FLAG = re.compile(r"--?[a-zA-Z]")
@@ -72,15 +73,22 @@ class Flag:
 
 
 def flags(function: Callable[..., Any]) -> list[Flag]:
-    """A function's parameters; `Annotated[type, metavar, help]` says more, or else the docstring's Args do."""
+    """A function's parameters, and the flags of the settings that it takes; `Annotated[type, metavar, help]` says more,
+    or else the docstring's Args do."""
+    if (names := getattr(function, "takes", ())) and not hasattr(function, "__signature__"):
+        takes(*(getattr(recipe, name) for name in names))(function)
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(function) or "", re.M | re.S)
     entries = re.findall(r"^ {2,4}(\w+)(?: \(.*?\))?:(.*(?:\n {5,}.*)*)", section[1] if section else "", re.M)
     said = {name: " ".join(text.split()) for name, text in entries}
     found = []
     for name, item in parameters(function).items():
         hint = item.annotation
-        kind, *notes = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+        kind = hint.__origin__ if typing.get_origin(hint) is Annotated else hint
+        if Any in typing.get_args(kind):  # what can't be typed
+            continue
+        notes = [note for note in getattr(hint, "__metadata__", ()) if isinstance(note, str)]
         metavar, text = notes or ("|".join(choices(kind)) or METAVARS.get(_parts(kind)[0], ""), said.get(name, ""))
+        kind = bool if _parts(kind) == [bool] else kind
         found.append(Flag(name, kind, item.default, metavar, text, item.kind is item.POSITIONAL_ONLY))
     return found
 
@@ -176,8 +184,12 @@ def _read(flags: Sequence[Flag], words: Sequence[str]) -> tuple[dict[str, Any], 
     hints |= {flag.name: Annotated[flag.kind, tyro.conf.Positional] for flag in flags if flag.positional}
     hints |= {f.name: Annotated[f.kind, tyro.conf.arg(aliases=[f.word])] for f in flags if len(f.name) == 1}
     only = inspect.Parameter.KEYWORD_ONLY
-    parameters = [inspect.Parameter(f.name, only, annotation=hints[f.name], default=f.default) for f in flags]
+    default = {f.name: False if f.kind is bool and f.default is None else f.default for f in flags}
+    parameters = [inspect.Parameter(f.name, only, annotation=hints[f.name], default=default[f.name]) for f in flags]
     collect.__annotations__, collect.__signature__ = hints, inspect.Signature(parameters)  # type: ignore[attr-defined]
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
     with contextlib.redirect_stderr(io.StringIO()):  # its messages fill boxes
-        return tyro.cli(collect, args=words, config=config, add_help=False, return_unknown_args=True)
+        values, rest = tyro.cli(collect, args=words, config=config, add_help=False, return_unknown_args=True)
+    # A switch that was not touched says nothing where that is not the same as False.
+    untouched = {f.name: None for f in flags if f.kind is bool and f.default is None and not values[f.name]}
+    return values | untouched, rest

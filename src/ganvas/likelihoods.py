@@ -23,7 +23,6 @@ from ganvas.nets.registry import BaseNet
 from ganvas.randomness import Draw
 from ganvas.registry import Positive, Registry, settings
 
-LIKELIHOODS = Registry("likelihood")
 Array = NDArray[np.float64]
 EDGE = 0.05  # from black or white, within which a value is about that
 LARGEST = 5.0  # of a log scale, either way: below exp(-5) a single flat pixel could win any number of nats
@@ -99,6 +98,9 @@ class BaseLikelihood(ABC):
             The figures that they become.
         """
         yield figures
+
+
+LIKELIHOODS = Registry("likelihood", BaseLikelihood)
 
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
 from ganvas.registry import Count, Positive, Registry, kind, settings
 
-PRIORS = Registry("prior")
 # Of `fit_mixture`: the least variance, as a share of the codes'; nats a code that a step must add; numbers at a time.
 FLOOR, GAIN, BLOCK = 1e-4, 1e-5, 2**20
 DRAWS = 4096  # that stand for moments without a closed form
@@ -97,6 +96,9 @@ class BasePrior:
     def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> Distribution:
         """P(z) of so many dimensions, in a model of data of a shape that encodes by `encode`."""
         raise NotImplementedError(type(self).__name__)
+
+
+PRIORS = Registry("prior", BasePrior)
 
 
 class FixedPrior(Distribution, BasePrior):

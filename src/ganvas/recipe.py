@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from ganvas.errors import UserError
-from ganvas.registry import Count, Fraction, Positive, Registry, Seed, build, dump, parameters, settings
+from ganvas.arguments import Absolute
+from ganvas.errors import UserError, unknown
+from ganvas.optimizers import OPTIMIZERS, Adam, Optimizer, upgraded
+from ganvas.registry import Count, Registry, Seed, as_json, build, changed, dump, flagged, parameters, settings
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
@@ -18,6 +22,15 @@ RECIPES = Registry("recipe")
 T = TypeVar("T")
 LOOKED, NUMBERS = 500, 20_000_000  # training images that are looked at, and numbers in them, at most
 EDGE, ALMOST_ALL = 0.05, 0.85  # levels so near to black or white, and their share, in images that are black and white
+
+Size = Annotated[
+    Count | tuple[Count, Count] | None,
+    AfterValidator(lambda size: (size, size) if isinstance(size, int) else size),
+    "H [W]",
+    "side, or height and width, that images are fitted to",
+]
+Channels = Annotated[Literal[1, 3, 4] | None, "1|3|4", "1 makes images grey, 3 colour, 4 keeps transparency"]
+Range = Annotated[tuple[float, float] | None, "LOW HIGH", "values that are black and white (default: the data's)"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,55 +104,45 @@ class Facts:
 
 @settings
 class Data:
-    """What to train on, see `ganvas.data.load`.
+    """What to train on, see `ganvas.data.load`. A field with a metavar and a help is a flag too.
 
     Attributes:
         source: a name or an absolute path.
-        size: height and width.
-        channels: 1, 3 or 4.
-        binarise: draw every pixel once as black or white.
-        labels: a file of labels.
-        range: what is black and what is white; None: as the data says.
-        limit: rows of train, at most, and the same share of the others.
-        stream: decode image files when they are asked for; None: where the cache has no room.
         labelled: whether the model needs labels.
     """
 
     source: str = "mnist"
-    size: tuple[Count, Count] | None = None
-    channels: Literal[1, 3, 4] | None = None
-    binarise: bool = False
-    labels: str | None = None
-    range: tuple[float, float] | None = None
-    limit: Count | None = None
-    stream: bool | None = None
+    size: Size = None
+    channels: Channels = None
+    labels: Annotated[str | None, "FILE", "of labels: CSV of lines file,label, or .npy"] = None
+    range: Range = None
+    limit: Annotated[Count | None, "INT", "training images, at most, and the same share of the others"] = None
+    binarise: Annotated[bool, "", "draw every pixel once as black or white"] = False
+    stream: Annotated[bool | None, "", "decode images when they are asked for, keep none"] = None
     labelled: bool = False
 
+    def load(self, given: Any = None, strict: bool = False, **how: Any) -> Dataset:
+        """The data set, from the cache or prepared.
 
-@settings
-class Optimizer:
-    """How a player moves.
+        Args:
+            given: data of the program, or another name, in place of the source.
+            strict: stop at a file that can't be read.
+            how: what is to be otherwise than here; not what is None.
 
-    Attributes:
-        name: "adam", "rmsprop" (smoothing 0.99), "sgd" with momentum, or "muon", which orthogonalises the momentum of
-            each matrix and is Adam for all else.
-        lr: its learning rate.
-        betas: of Adam.
-        eps: of Adam, added to the root of its second moment: a gradient far below it moves little.
-        momentum: of SGD at first.
-        last_momentum: what it rises to, by equal amounts, over `momentum_epochs`; None: it stays.
-        momentum_epochs: how long it rises.
-        decay: what the rate is divided by after each step of the game; it stays above a millionth.
-    """
+        Raises:
+            UserError: see `ganvas.data.load`.
+        """
+        from ganvas.data import load
 
-    name: Literal["adam", "rmsprop", "sgd", "muon"] = "adam"
-    lr: Positive = 1e-3
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    eps: Positive = 1e-8
-    momentum: Fraction = 0.5
-    last_momentum: Fraction | None = None
-    momentum_epochs: Count = 250
-    decay: Annotated[float, Field(ge=1)] = 1.0
+        asked = {name: getattr(self, name) for name in flagged(Data)}
+        asked |= {name: value for name, value in how.items() if value is not None}
+        return load(self.source if given is None else given, **asked, strict=strict)
+
+
+if TYPE_CHECKING:
+    Moves = Optimizer
+else:
+    Moves = Annotated[OPTIMIZERS.field, BeforeValidator(upgraded)]
 
 
 @settings
@@ -152,7 +155,7 @@ class Turn:
         long: moves of a longer turn, at the first 25 steps and at every 500th (WGAN's released code); None: never.
     """
 
-    optimizer: Optimizer = Optimizer()
+    optimizer: Moves = Adam()
     moves: Count = 1
     long: Count | None = None
 
@@ -168,37 +171,36 @@ class Turn:
 
 @settings
 class Training:
-    """How the game is played.
+    """How the game is played. A field with a metavar and a help is a flag too.
 
     Attributes:
         turns: by the player's name, in the order of play.
-        epochs: passes over the training images.
-        steps: of the game, instead of epochs; None: the epochs'.
-        batch_size: images a move, over all processes.
-        seed: of every draw.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        batch_size: over all processes.
+        schedule: of the learning rate; "cosine" falls to 0.
         precision: "auto" takes bfloat16 for images, where the processor has it in hardware; its 8 bits tell the levels
             of a pixel, but not places in the plane.
-        schedule: of the learning rate: "constant", or "cosine" down to 0.
-        patience: epochs without a better validation figure before it stops; None: never.
+        snapshots: models that are kept on the way, evenly spaced, the last one at the end.
+        steps: of the game, instead of epochs; None: the epochs'.
         log_every: steps between rows of metrics, at most an epoch's.
-        snapshots: models that are kept on the way, evenly spaced, the last one at the end; None: none.
-        init: a run, or a folder that a model was saved in, whose weights it begins with; None: drawn ones.
         longest: epochs, at most, that a training by the clock takes; None: as many as fit.
     """
 
     turns: dict[str, Turn]
-    epochs: Count = 20
+    epochs: Annotated[Count, "INT", "passes over the data (default: the recipe's)"] = 20
     steps: Count | None = None
-    batch_size: Count = 128
-    seed: Seed = 0
-    device: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    schedule: Literal["constant", "cosine"] = "constant"
-    patience: Count | None = None
+    batch_size: Annotated[Count, "INT", "images a move (default: the recipe's)"] = 128
+    schedule: Annotated[Literal["constant", "cosine"], "constant|cosine", "of --lr (default: the recipe's)"] = (
+        "constant"
+    )
+    patience: Annotated[Count | None, "INT", "epochs without a better figure before it stops"] = None
+    seed: Annotated[Seed, "INT", "of every draw (default: 0)"] = 0
+    device: Annotated[str, "NAME", "auto, cpu, cuda, cuda:1 or mps (default: auto)"] = "auto"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"], "NAME", "auto, float32 or bfloat16 (default: auto)"
+    ] = "auto"
+    snapshots: Annotated[Count | None, "INT", "models to keep on the way, in RUN/snapshots"] = None
+    init: Annotated[Absolute | None, "RUN", "begin with the weights of this run or saved model"] = None
     log_every: Count = 50
-    snapshots: Count | None = None
-    init: str | None = None
     longest: Count | None = None
 
 
@@ -208,22 +210,20 @@ class Recipe:
 
     Attributes:
         name: of the recipe's function.
-        arguments: what that function was called with.
+        arguments: what `make` was asked for, as JSON values.
         data: what to train on.
         model: the settings of one of the models.
         training: how.
     """
 
     name: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: Annotated[dict[str, Any], BeforeValidator(as_json)] = Field(default_factory=dict)
     data: Data = Data()
     model: Any
     training: Training
 
     def __post_init__(self) -> None:
-        from ganvas import recipes  # where all of them are; each imports this module
-
-        known = parameters(recipes.RECIPES[self.name]) if self.arguments else {}
+        known = _known(self.name, self.model) if self.arguments else {}
         for name in self.arguments:
             if name not in known:
                 raise UserError(f"unknown setting {name!r} of the recipe {self.name}.")
@@ -233,6 +233,38 @@ class Recipe:
         values = dump(self)
         values.pop("kind")
         return json.dumps(values | {"model": dump(self.model)}, indent=2) + "\n"
+
+
+def make(name: str, arguments: Mapping[str, Any], facts: Facts | None = None) -> Recipe:
+    """The recipe of that name, for data of these facts.
+
+    Args:
+        name: of the recipe.
+        arguments: the recipe's own; any other field of its model's settings is set to what is given here.
+        facts: of the data, where they are known.
+
+    Raises:
+        UserError: an unknown recipe or argument, or a value that is refused.
+    """
+    from ganvas import recipes  # where all of them are; each imports this module
+
+    function = recipes.RECIPES[name]
+    own = {key: value for key, value in arguments.items() if key in parameters(function)}
+    told = {"facts": facts} if facts and "facts" in inspect.signature(function).parameters else {}
+    made: Recipe = build(function, {**own, **told})
+    others = {key: value for key, value in arguments.items() if key not in own}
+    for key in others:
+        if key not in (known := _known(name, made.model)):
+            raise unknown(f"setting of {name}", key, known)
+    model = changed(made.model, others) if others else made.model
+    return dataclasses.replace(made, model=model, arguments=dict(arguments))
+
+
+def _known(name: str, model: Any) -> set[str]:
+    """The names of all that a recipe can be asked for."""
+    from ganvas import recipes
+
+    return {*parameters(recipes.RECIPES[name]), *(field.name for field in dataclasses.fields(model))}
 
 
 def from_json(text: str, models: Registry) -> Recipe:

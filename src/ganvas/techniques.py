@@ -25,13 +25,6 @@ from ganvas.registry import Count, Fraction, Positive, Registry, kind, settings
 if TYPE_CHECKING:
     from ganvas.models.gan import GANModel, Seen
 
-TECHNIQUES = Registry("technique")
-
-if TYPE_CHECKING:
-    Techniques = tuple[Any, ...]
-else:
-    Techniques = tuple[TECHNIQUES.field, ...]
-
 
 class Technique:
     """The hooks, which do nothing.
@@ -65,6 +58,14 @@ class Technique:
     def vitals(self, model: GANModel) -> dict[str, float]:
         """Figures of the watch, or none."""
         return {}
+
+
+TECHNIQUES = Registry("technique", Technique)
+
+if TYPE_CHECKING:
+    Techniques = tuple[Technique, ...]
+else:
+    Techniques = tuple[TECHNIQUES.field, ...]
 
 
 def in_order(techniques: Techniques) -> Techniques:

@@ -29,7 +29,8 @@ def test_train_says_how_good_it_is_and_what_to_do_next(
     flags = "--binarise --strict --schedule constant --patience 3 --seed 4 --lr 1e-3 --precision float32 --size 6 4"
     printed = said("train", "vae", *TINY, run, *flags.split(), "--channels", 3, "--batch-size", 64)
     test = Run(run).state["test"]
-    assert f"test ELBO        {test['elbo']:.2f} nats per image = -(reconstruction " in printed
+    parts = f"(reconstruction {test['reconstruction']:.4g}, KL {test['kl']:.4g})"
+    assert f"test ELBO        {test['elbo']:.4g} nats per image {parts}" in printed
     assert str(run / "samples" / "epoch-0001.png") in printed
     assert f"ganvas encode {run} --out features.npz" in printed
     assert printed.count("\n") <= 8
@@ -63,7 +64,7 @@ def test_show(home: Path, said: Said) -> None:
         "finished at step 10 of 10",
     ):
         assert line in shown
-    assert "(" not in shown.replace("= -(", "")  # no repr
+    assert "(" not in shown.replace("(reconstruction", "")  # no repr
     assert "validation " in shown and str(home / "vae" / "model") in shown
 
 

@@ -355,3 +355,10 @@ def test_a_result_is_held_once_while_it_is_made() -> None:
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 1.15, "a result is held once while it is made"
+
+
+@pytest.mark.parametrize("name", ["codes", "figures", "decode"])
+def test_a_layer_named_as_what_every_model_has_is_refused(name: str) -> None:
+    model = make("autoencoder", IMAGE, MLP(hidden=(4,)))
+    with pytest.raises(UserError, match=f"{name} is what every model has: give this layer another name"):
+        setattr(model, name, torch.nn.Linear(1, 1))

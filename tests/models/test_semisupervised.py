@@ -23,7 +23,6 @@ from ganvas.models.semisupervised import (
 )
 from ganvas.randomness import Draw
 from ganvas.recipes import RECIPES
-from ganvas.training.loop import make_optimizer
 
 SMALL = {"hidden": (20, 15), "generator_hidden": (12,), "latent_dim": 5}
 FAST = {"data": "digits", "device": "cpu", "precision": "float32"}
@@ -193,20 +192,21 @@ def test_it_learns_and_is_read_again(digits: Dataset, tmp_path: Path) -> None:
 
 def test_a_broken_run_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ganvas.training import loop
+    from ganvas.training.game import Game
 
     whole = ganvas.train("semisupervised-gan", epochs=2, out=tmp_path / "whole", **FAST)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    played = loop.Game.play
+    played = Game.play
 
-    def play(game: loop.Game) -> Any:
+    def play(game: Game) -> Any:
         if game.step == 15 and not getattr(game, "again", False):
             raise RuntimeError("killed")
         return played(game)
 
-    monkeypatch.setattr(loop.Game, "play", play)
+    monkeypatch.setattr(Game, "play", play)
     with pytest.raises(RuntimeError):
         ganvas.train("semisupervised-gan", epochs=2, out=tmp_path / "broken", **FAST)
-    monkeypatch.setattr(loop.Game, "play", played)
+    monkeypatch.setattr(Game, "play", played)
     broken = ganvas.resume(tmp_path / "broken")
     assert broken.state["test"] == whole.state["test"]
     assert all(
@@ -229,5 +229,5 @@ def test_the_recipe_is_the_released_codes() -> None:
     levels = [layer.level for layer in model.discriminator.modules() if isinstance(layer, GaussianNoise)]
     assert levels == [0.3, *[0.5] * 5]
     for name, turn in recipe.training.turns.items():
-        made = make_optimizer(turn.optimizer, model.players()[name]).defaults
+        made = turn.optimizer.make(model.players()[name]).defaults
         assert (made["lr"], made["betas"], made["eps"]) == (3e-3, (0.5, 0.999), 1e-4)

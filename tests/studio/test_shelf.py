@@ -12,7 +12,6 @@ import pytest
 from filelock import FileLock
 
 import ganvas
-from ganvas.models.base import FAMILIES, MODELS, VERBS
 from ganvas.studio import safety, shelf
 from ganvas.studio.shelf import BadRunError, Shelf, Summary
 from ganvas.training.run import Run
@@ -30,11 +29,6 @@ def one(folder: Path) -> Summary:
 
 
 # What is said
-
-
-def test_the_verbs_are_those_of_the_families() -> None:
-    families = {name: FAMILIES[settings] for name, settings in MODELS.items()}
-    assert {name: [verb for verb in VERBS if hasattr(it, verb)] for name, it in families.items()} == shelf.VERBS
 
 
 def test_a_real_training(tmp_path: Path) -> None:

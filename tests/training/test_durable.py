@@ -19,6 +19,7 @@ import ganvas
 from ganvas import files, provenance, tensors
 from ganvas.errors import UserError
 from ganvas.training import checkpoint, loop, place
+from ganvas.training.log import Log
 from ganvas.training.run import Run
 
 DATA = np.random.default_rng(0).integers(0, 256, (60, 6, 6), dtype=np.uint8)
@@ -196,7 +197,7 @@ class Half:
 @pytest.mark.parametrize("name", ["step-", "metrics.jsonl", "epoch-", "model.safetensors", "state.json"])
 def test_without_room_it_says_what_and_how_to_go_on(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = all_of(ganvas.train("vae", out=tmp_path / "whole", **VAE))
-    chmod, write, full = Path.chmod, loop.Log.write, [False]
+    chmod, write, full = Path.chmod, Log.write, [False]
 
     def refuse() -> None:
         full[0] = True
@@ -208,14 +209,14 @@ def test_without_room_it_says_what_and_how_to_go_on(name: str, tmp_path: Path, m
             refuse()
         chmod(path, mode)
 
-    def row(log: loop.Log, split: str, step: int, *rest: Any) -> None:
+    def row(log: Log, split: str, step: int, *rest: Any) -> None:
         if name == "metrics.jsonl" and log.file and step > 12:
             log.file = Half(log.file)
         write(log, split, step, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "chmod", no_room)
-        patch.setattr(loop.Log, "write", row)
+        patch.setattr(Log, "write", row)
         with pytest.raises(files.WriteError) as error:
             ganvas.train("vae", out=tmp_path / "run", **VAE)
     text = str(error.value)

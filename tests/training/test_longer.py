@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 import ganvas
 from ganvas.errors import UserError
-from ganvas.training import checkpoint, loop, train
+from ganvas.optimizers import Adam
+from ganvas.training import checkpoint, train
 from ganvas.training.run import Run
 
 SMALL: dict[str, Any] = {
@@ -109,13 +110,13 @@ def test_the_old_model_stays_until_there_is_the_new_one(run: Run) -> None:
 def test_a_cosine_falls_to_0_by_the_new_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = ganvas.train("vae", out=tmp_path / "run", epochs=2, **{**SMALL, "schedule": "cosine"})
     rates: list[float] = []
-    pace = loop.Game.pace
+    pace = Adam.pace
 
-    def seen(game: loop.Game, config: Any) -> dict[str, float]:
-        rates.append(pace(game, config)["lr"])
-        return pace(game, config)
+    def seen(config: Adam, *moment: Any) -> dict[str, float]:
+        rates.append(pace(config, *moment)["lr"])
+        return pace(config, *moment)
 
-    monkeypatch.setattr(loop.Game, "pace", seen)
+    monkeypatch.setattr(Adam, "pace", seen)
     ganvas.resume(run, epochs=4)
     assert rates[0] == pytest.approx(0.5e-3) and rates == sorted(rates, reverse=True) and 0 < rates[-1] < 1e-5
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 import ganvas
 from ganvas.errors import UserError
 from ganvas.recipe import RECIPES, Data, Recipe
-from ganvas.training import loop
+from ganvas.training.game import Game
 from ganvas.training.run import Run
 
 FAST = {"data": "digits", "epochs": 3, "batch_size": 64, "device": "cpu", "precision": "float32"}
@@ -106,13 +106,13 @@ def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(recipe: str, set
 
 
 def test_nan_stops_at_once_and_names_the_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = loop.Game.play
+    step = Game.play
 
-    def poisoned(game: loop.Game) -> dict[str, torch.Tensor]:
+    def poisoned(game: Game) -> dict[str, torch.Tensor]:
         parts = step(game)
         return {**parts, "kl": parts["kl"] * float("nan")} if game.step == 7 else parts
 
-    monkeypatch.setattr(loop.Game, "play", poisoned)
+    monkeypatch.setattr(Game, "play", poisoned)
     with pytest.raises(UserError, match=r"kl became nan at step 7; there is no checkpoint"):
         ganvas.train("vae", out=tmp_path / "run", **FAST)
     assert Run(tmp_path / "run").state["state"] == "failed"

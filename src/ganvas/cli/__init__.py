@@ -108,7 +108,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     if words[0] == "data":
         named = bool(words[1:]) and not words[1].startswith("-")
-        if named and words[1] not in ("list", "show"):
+        if named and " ".join(words[:2]) not in VERBS:
             raise UserError(f"`ganvas data` takes list or show: ganvas data show {words[1]}")
         words = [" ".join(words[:2]), *words[2:]] if named else ["data list", *words[1:]]
     verb, *rest = words

@@ -73,7 +73,7 @@ def _known(before: Sequence[str], begun: str, verbs: Mapping[str, Callable[..., 
     if before == ["--install-completion"]:
         return SCRIPTS
     if before == ["data"]:
-        return ["list", "show"]
+        return [verb.split()[1] for verb in verbs if verb.startswith("data ")]
     from ganvas.cli import training
     from ganvas.flags import Command, choices
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ganvas.cli.shared import DATA, Channels, Labels, Limit, Range, Size, Stream, Strict, table
+from ganvas.cli.shared import DATA, Strict, table, takes
 from ganvas.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,18 +31,14 @@ def data_list() -> None:
     )
 
 
+@takes("Data")
 def data_show(
     data: Annotated[str, "DATA", DATA],
     /,
     *,
-    size: Size = None,
-    channels: Channels = None,
-    labels: Labels = None,
-    range: Range = None,
-    limit: Limit = None,
-    stream: Stream = False,
     strict: Strict = False,
     out: Annotated[Path | None, "PNG", "also a picture of 64 of its images"] = None,
+    **how: Any,
 ) -> None:
     """What is in a data set, what was chosen for it, and how its images are prepared; of files of your own also what
     they are: sizes, modes, values. What `ganvas train vae` would choose for it is said; or why it would be refused.
@@ -50,12 +46,12 @@ def data_show(
     Example:
         ganvas data show ./photos --size 64
     """
-    from ganvas.data import describe, load, names
+    from ganvas.data import describe, names
     from ganvas.data.look import look, refusal
+    from ganvas.recipe import Data
 
     try:
-        how: dict[str, Any] = {"range": range, "limit": limit, "stream": stream or None, "strict": strict}
-        found = load(data, size=size, channels=channels, labels=labels, **how)
+        found = Data(source=data).load(strict=strict, **how)
     except UserError as error:
         table(refusal(data, error))
         return

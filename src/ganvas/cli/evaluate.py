@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 What = Annotated[tuple[Path, ...], "RUN...", "runs, models, or images of any program: a folder, zip, .npy or .npz"]
 Evaluated = Annotated[tuple[Path, ...], "RUN...", "runs, or folders in evaluated/"]
 SHOWN = 100
+METRICS = (  # those of the registry, to read which takes torch
+    "probes, elbo, nll, annealing, posteriors, frechet, kernel, precision, density, "
+    "two-sample, memorising, modes, parzen"
+)
 
 
 def evaluate(
@@ -29,7 +33,7 @@ def evaluate(
     *,
     data: Annotated[str | None, "DATA", f"the real images: {DATA} (default: the run's)"] = None,
     split: Annotated[str, "NAME", "of the real images"] = "test",
-    metrics: Annotated[tuple[str, ...], "NAME...", "which (default: all but parzen and annealing)"] = (),
+    metrics: Annotated[tuple[str, ...], "NAME...", f"which of {METRICS} (default: all but parzen and annealing)"] = (),
     features: Annotated[tuple[str, ...], "NAME...", "where samples are compared (default: what fits)"] = (),
     n: Annotated[int, "INT", "samples, and real images, at most"] = 10_000,
     k: Annotated[int, "INT", "draws of z for the log P(x) of an image, or temperatures"] = 5000,

@@ -205,7 +205,7 @@ def neighbours(
     *,
     n: Annotated[int, "INT", "how many samples"] = 64,
     columns: Annotated[int, "INT", "samples in a row of the picture"] = 8,
-    features: Annotated[str, "NAME", "pixels, pca, classifier, random, inception, or an ONNX file"] = "pixels",
+    features: Annotated[str, "NAME", "pixels, pca, classifier, random, inception, dinov2, or an ONNX file"] = "pixels",
     data: ModelData = None,
     seed: Seed = 0,
     out: Annotated[Path | None, "PNG", "the picture (default: RUN/neighbours.png)"] = None,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ganvas.cli.shared import DATA, Channels, Device, Labels, Limit, Range, RunFolder, Size, Stream, Strict, table
+from ganvas.cli.shared import DATA, RunFolder, Strict, table, takes
 from ganvas.errors import UserError
 from ganvas.training import progress
 
@@ -16,32 +16,16 @@ if TYPE_CHECKING:
     from ganvas.training.run import Run
 
 
+@takes("Data", "Training")
 def _training(
     *,
-    data: Annotated[str, "DATA", DATA] = "mnist",
-    size: Size = None,
-    channels: Channels = None,
-    labels: Labels = None,
-    range: Range = None,
-    limit: Limit = None,
-    binarise: Annotated[bool, "", "draw every pixel once as black or white"] = False,
-    stream: Stream = False,
+    data: Annotated[str | None, "DATA", f"{DATA} (default: mnist)"] = None,
     strict: Strict = False,
-    epochs: Annotated[int | None, "INT", "passes over the data (default: the recipe's)"] = None,
     minutes: Annotated[float | None, "FLOAT", "how long it may take, instead of --epochs"] = None,
-    batch_size: Annotated[int | None, "INT", "images a move (default: the recipe's)"] = None,
     lr: Annotated[float | None, "FLOAT", "learning rate (default: the recipe's)"] = None,
-    schedule: Annotated[
-        Literal["constant", "cosine"] | None, "constant|cosine", "of --lr (default: the recipe's)"
-    ] = None,
-    patience: Annotated[int | None, "INT", "epochs without a better figure before it stops"] = None,
-    seed: Annotated[int, "INT", "of every draw"] = 0,
-    device: Device = "auto",
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], "NAME", "auto, float32 or bfloat16"] = "auto",
-    snapshots: Annotated[int | None, "INT", "models to keep on the way, in RUN/snapshots"] = None,
-    init: Annotated[Path | None, "RUN", "begin with the weights of this run or saved model"] = None,
     tensorboard: Annotated[bool, "", "write TensorBoard's files into the run too"] = False,
     out: Annotated[Path | None, "RUN", "the run's folder (default: runs/DATE-RECIPE-...)"] = None,
+    **settings: Any,
 ) -> None:
     """Train a model. `ganvas recipes` lists the recipes, `ganvas train RECIPE --help` has a recipe's own flags too,
     `ganvas train --resume RUN` continues a run, and with --epochs N trains it longer.
@@ -84,7 +68,6 @@ def train(words: list[str]) -> int:
         print(command)
         return 0
     values = command.parse(rest)
-    values["stream"] = values["stream"] or None  # without the flag: where there is no room
     from ganvas.training.train import train as start
 
     return _outcome(progress.watched(lambda report: start(name, report=report, **values)))
@@ -111,20 +94,24 @@ def _outcome(run: Run) -> int:
     if state["state"] == "interrupted":
         print(f"stopped at step {state['step']} of {state['steps']}; go on with: ganvas train --resume {run.path}")
         return 130
-    table([*_test(state), ("run", run.path), *_pictures(run), *_next(run)])
+    table([*_test(run), ("run", run.path), *_pictures(run), *_next(run)])
     return 0
 
 
-def _test(state: Mapping[str, Any]) -> list[tuple[str, str]]:
-    figures = state.get("test")
+def _test(run: Run) -> list[tuple[str, str]]:
+    from ganvas.models.base import FAMILIES
+
+    figures = run.state.get("test")
     if not figures:
         return []
-    if {"elbo", "reconstruction", "kl"} <= figures.keys():
-        parts = f"reconstruction {figures['reconstruction']:.2f} + KL {figures['kl']:.2f}"
-        return [("test ELBO", f"{figures['elbo']:.2f} nats per image = -({parts})")]
-    if "loss" in figures:
-        return [("test loss", f"squared error {figures['loss']:.3f} per image")]
-    return [("test", progress.words(figures))]
+    units = FAMILIES[type(run.recipe.model)].figures
+    words = {"elbo": "ELBO", "kl": "KL"}
+    known = [(name, unit) for name, unit in units.items() if name in figures]
+    if not known:
+        return [("test", progress.words(figures))]
+    (first, unit), *others = known
+    parts = ", ".join(f"{words.get(name, name)} {figures[name]:.4g}" for name, _ in others)
+    return [(f"test {words.get(first, first)}", f"{figures[first]:.4g} {unit}" + f" ({parts})" * bool(parts))]
 
 
 def _pictures(run: Run) -> list[tuple[str, Path]]:
@@ -167,14 +154,15 @@ def show(
     Example:
         ganvas show runs/first --nets
     """
-    from ganvas.registry import dump
+    from ganvas.recipe import Data
+    from ganvas.registry import dump, flagged
     from ganvas.training.run import Run
 
     it = Run(run)
     recipe, state = it.recipe, it.state
     model, training, data = dump(recipe.model), dump(recipe.training), dump(recipe.data)
     last = {row.pop("split"): row for row in it.metrics}
-    finished, asked = state["state"] == "finished", ("binarise", "labels", "range", "limit", "stream")
+    finished, asked = state["state"] == "finished", flagged(Data).keys() - {"size", "channels"}  # which its shape says
     table(
         [
             ("run", it.path),
@@ -182,13 +170,13 @@ def show(
             ("state", f"{state['state']} at step {state['step']} of {state.get('steps', '?')}"),
             *[("", state[word]) for word in ("message",) if word in state],
             ("data", f"{data['source']}, {' x '.join(map(str, it.data['shape']))}"),
-            *[(f"  {name}", _words(data[name])) for name in asked if data.get(name)],
+            *[(f"  {name}", _words(value)) for name, value in data.items() if name in asked and value],
             ("model", model.pop("kind")),
             *[(f"  {name}", _words(value)) for name, value in model.items()],
             ("training", _words({key: value for key, value in training.items() if key not in ("kind", "turns")})),
             *[(f"  {player}", _words(turn)) for player, turn in training["turns"].items()],
             *[(split, progress.words(last[split])) for split in ("train", "validation") if split in last],
-            *_test(state),
+            *_test(it),
             *_pictures(it),
             *([("model folder", it.path / "model")] if finished else []),
             *_next(it),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -212,7 +212,7 @@ def load(
             f"{name!r} can't be streamed, which takes image files: a folder, zip, .tar or .parquet. Leave --stream out."
         )
     entry = _derived(entry, name, wanted, channels, binarise, limit, progress)
-    return replace(_dataset(name, source, entry, remarks), how=how | {"binarise": binarise, "stream": streams})
+    return replace(prepared(name, source, entry, remarks), how=how | {"binarise": binarise, "stream": streams})
 
 
 @checked
@@ -398,7 +398,8 @@ def _gathered(entry: store.Prepared, kind: str, kept: dict[str, NDArray[np.int64
     return np.concatenate(found) if found else None
 
 
-def _dataset(name: str, source: str, entry: store.Prepared, remarks: list[str]) -> Dataset:
+def prepared(name: str, source: str, entry: store.Prepared, remarks: Sequence[str] = ()) -> Dataset:
+    """The data set of an entry of the cache, or of one that is streamed."""
     splits = {
         split: Split(images, labels, entry.extra("names", split), entry.extra("order", split))
         for split, (images, labels) in entry.splits().items()

@@ -25,12 +25,13 @@ CLUSTERS = 256  # of such rows, that are tried
 Places = NDArray[np.int64]
 
 
-def blocks(x: Array, y: Array) -> Iterator[tuple[slice, Floats]]:
+def blocks(x: Array, y: Array, centre: Floats | None = None) -> Iterator[tuple[slice, Floats]]:
     """Squared distances (n, M) of some rows of x (N, d) to all of y (M, d), with the slice of x that they belong to.
 
-    Computed as |x|^2 + |y|^2 - 2 x.y, with the mean of y taken off before, so that a common offset costs no digits.
+    Computed as |x|^2 + |y|^2 - 2 x.y, with a centre taken off before, the mean of y if none is given, so that a common
+    offset costs no digits. What is less than the rounding of that is 0.
     """
-    centre = y.mean(0, dtype=np.float64)
+    centre = y.mean(0, dtype=np.float64) if centre is None else centre
     y = y - centre
     y_norms = np.einsum("ij,ij->i", y, y)
     for rows in spans(len(x), max(1, PAIRS // max(y.shape))):
@@ -228,6 +229,6 @@ def _settle(
     settled, (x, y) = hits.numpy(), screen.rows
     settled[i, j] = screen.squared(i + rows.start, j + columns.start) <= radii[i, j]
     if crowded.any():
-        whole = np.concatenate([found for _, found in blocks(x[rows][crowded], y[columns])])
+        whole = np.concatenate([found for _, found in blocks(x[rows][crowded], y[columns], screen.centre)])
         settled[crowded] = whole <= radii[crowded]
     return settled

@@ -79,7 +79,7 @@ class Model(nn.Module):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "Config" in vars(cls):
-            FAMILIES[cls.Config] = cls
+            FAMILIES[MODELS.register(cls.Config)] = cls
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -96,6 +96,12 @@ class Model(nn.Module):
         said = f"a model of kind {kind(self.Config)} has no {what}; it has {', '.join(self.verbs())}."
         have = [known for known, config in MODELS.items() if name in FAMILIES[config].verbs()]
         raise UnsupportedError(said + f" Kinds with {what}: {', '.join(sorted(have))}." * bool(have))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch would keep such a layer, and give the class's own attribute when it is asked for.
+        if isinstance(value, nn.Module) and hasattr(type(self), name):
+            raise UserError(f"{type(self).__name__}.{name} is what every model has: give this layer another name.")
+        super().__setattr__(name, value)
 
     @classmethod
     def verbs(cls) -> list[str]:
@@ -315,10 +321,10 @@ class Encoder(Latent):
     """The verbs of families that give codes for images.
 
     Attributes:
-        code: what a code is, where it is not simply the encoder's output.
+        codes_are: what a code is, where it is not simply the encoder's output.
     """
 
-    code: ClassVar[str] = ""
+    codes_are: ClassVar[str] = ""
 
     def encoded(self, images: Tensor) -> Tensor:
         """`encode` of images (N, *shape) as they are, with a gradient."""

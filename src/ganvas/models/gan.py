@@ -183,8 +183,8 @@ class GANModel(LatentVariable):
 
     def cost(self, player: str, cost: Tensor, seen: Seen) -> dict[str, Tensor]:
         """{"loss": the cost and the techniques' terms, each term by its technique's name}."""
-        terms = {kind(type(t)): t.term(player, seen) for t in self.techniques}
-        terms = {name: term for name, term in terms.items() if term is not None}
+        found = ((kind(type(t)), t.term(player, seen)) for t in self.techniques)
+        terms = {name: term for name, term in found if term is not None}
         return {"loss": cost + sum(terms.values()), **terms}
 
     def scores(self, seen: Seen) -> dict[str, Tensor]:

@@ -116,7 +116,7 @@ class VAEModel(Variational):
 
     Config = VAE
     figures: ClassVar[dict[str, str]] = {"elbo": NATS, "reconstruction": NATS, "kl": NATS}
-    code = "the mean of Q(z given x)"
+    codes_are = "the mean of Q(z given x)"
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)

@@ -7,8 +7,6 @@ from torch import nn
 
 from ganvas.registry import Registry
 
-NETS = Registry("net")
-
 
 class BaseNet(ABC):
     """Settings of a net, which makes an encoder and a decoder of any data that it fits.
@@ -28,6 +26,9 @@ class BaseNet(ABC):
     @abstractmethod
     def decoder(self, latent: int, shape: tuple[int, ...]) -> nn.Module:
         """(N, latent) -> (N, *shape)."""
+
+
+NETS = Registry("net", BaseNet)
 
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from ganvas.recipe import RECIPES, Optimizer, Recipe, Training, Turn
+from ganvas.optimizers import Adam
+from ganvas.recipe import RECIPES, Recipe, Training, Turn
 from ganvas.recipes.techniques import Techniques, chosen
 
 
@@ -40,7 +41,7 @@ def clustered_gan(
         loss=loss,
         techniques=chosen(techniques, r1=0.005, ema=0.999),
     )
-    turn = Turn(optimizer=Optimizer(lr=2e-3, betas=(0.0, 0.99)))
+    turn = Turn(optimizer=Adam(lr=2e-3, betas=(0.0, 0.99)))
     turns = {"discriminator": turn, "generator": turn}
     training = Training(turns=turns, epochs=50, batch_size=256, schedule="cosine")
     return Recipe(name="clustered-gan", model=model, training=training)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
+from ganvas.optimizers import Adam
+from ganvas.recipe import RECIPES, Facts, Recipe, Training, Turn
 from ganvas.recipes.steady import IMAGES, LATENT_DIM, LOSS, MOST, betas, steadied
 from ganvas.recipes.techniques import Techniques, chosen
 
@@ -63,7 +64,7 @@ def dcgan(
         output="linear" if generator == "mlp" else "tanh",
         techniques=chosen(techniques, **taken),
     )
-    turn = Turn(optimizer=Optimizer(lr=1e-3 if steady else 2e-4, betas=betas(techniques, taken)))
+    turn = Turn(optimizer=Adam(lr=1e-3 if steady else 2e-4, betas=betas(techniques, taken)))
     turns = {"discriminator": turn, "generator": turn}
     if not steady:
         return Recipe(name="dcgan", model=model, training=Training(turns=turns, epochs=10, batch_size=128))

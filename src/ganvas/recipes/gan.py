@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
+from ganvas.optimizers import SGD, Adam
+from ganvas.optimizers import chosen as by
+from ganvas.recipe import RECIPES, Facts, Recipe, Training, Turn
 from ganvas.recipes.steady import IMAGES, LATENT_DIM, LOSS, MOST, betas, steadied
 from ganvas.recipes.techniques import Techniques, chosen
 
@@ -67,9 +69,9 @@ def gan(
         return _residual(facts, latent_dim, loss, k, optimizer, momentum, techniques)
     latent_dim, loss = 100 if latent_dim is None else latent_dim, loss or "non-saturating"
     made = chosen(techniques)
-    name = optimizer or ("sgd" if paper else "adam")
     if paper:
-        moves = Optimizer(name=name, lr=0.1, momentum=momentum, last_momentum=0.7, decay=1.000004)
+        sgd = SGD(lr=0.1, decay=1.000004, momentum=momentum, last_momentum=0.7)
+        moves = by(optimizer or "sgd", sgd=sgd, adam=Adam(lr=0.1, decay=1.000004))
         model = GAN(
             latent_dim=latent_dim,
             prior=Uniform(bound=3**0.5),
@@ -79,8 +81,8 @@ def gan(
             techniques=made,
         )
     else:
-        lr = 2e-4 if name == "adam" else 0.1
-        moves = Optimizer(name=name, lr=lr, betas=(0.5, 0.999), momentum=momentum)
+        adam = Adam(lr=2e-4, betas=(0.5, 0.999))
+        moves = by(optimizer or "adam", adam=adam, sgd=SGD(lr=0.1, momentum=momentum))
         generator = MLP(hidden=hidden or (1200, 1200), norm="batch")
         model = GAN(latent_dim=latent_dim, loss=loss, generator=generator, techniques=made)
     turns = {"discriminator": Turn(optimizer=moves, moves=k), "generator": Turn(optimizer=moves)}
@@ -111,9 +113,8 @@ def _residual(
         output="tanh",
         techniques=chosen(techniques, **taken),
     )
-    name = optimizer or "adam"
-    lr = 0.1 if name == "sgd" else RATE if steady else 2e-4
-    moves = Optimizer(name=name, lr=lr, betas=betas(techniques, taken), momentum=momentum)
+    adam = Adam(lr=RATE if steady else 2e-4, betas=betas(techniques, taken))
+    moves = by(optimizer or "adam", adam=adam, sgd=SGD(lr=0.1, momentum=momentum))
     turns = {"discriminator": Turn(optimizer=moves, moves=k), "generator": Turn(optimizer=moves)}
     epochs = facts.epochs(IMAGES, MOST)
     return Recipe(

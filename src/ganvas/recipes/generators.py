@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from ganvas.nets.dcgan import DCGAN
-    from ganvas.nets.mlp import MLP
+from typing import Any, Literal
 
 
-def make(
-    name: str, filters: int, kernel: Literal[4, 5], up: Literal["transposed", "resize"] = "transposed"
-) -> DCGAN | MLP:
-    """The net of "dcgan" (figure 5), "constant" (figure 6) or "mlp" (figure 7)."""
+def make(name: Any, filters: int, kernel: Literal[4, 5], up: Literal["transposed", "resize"] = "transposed") -> Any:
+    """The net of "dcgan" (figure 5), "constant" (figure 6) or "mlp" (figure 7); or that of settings of a net."""
+    from ganvas.nets import NETS
     from ganvas.nets.dcgan import DCGAN
     from ganvas.nets.mlp import MLP
 
@@ -21,4 +16,4 @@ def make(
         "constant": DCGAN(filters=filters, kernel=kernel, norm="none", widen=False, up=up),
         "mlp": MLP(hidden=(512, 512, 512, 512)),
     }
-    return nets[name]  # type: ignore[no-any-return]
+    return nets[name] if isinstance(name, str) else NETS.parse(name)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from ganvas.errors import UserError
-from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
-from ganvas.recipes.nets import Kind, likelihood_for
+from ganvas.optimizers import Adam, Muon, chosen
+from ganvas.recipe import RECIPES, Facts, Recipe, Training, Turn
+from ganvas.recipes.nets import Kind, likelihood_for, prior_for
 
 
 @RECIPES.register
@@ -47,10 +48,9 @@ def iwae(
         raise UserError(f"k is {k}: it takes at least 1 draw for each image.")
     from ganvas.models.vae import VAE
     from ganvas.nets.mlp import MLP
-    from ganvas.priors import PRIORS, StochasticLayer
+    from ganvas.priors import StochasticLayer
 
-    settings = {} if prior == "normal" else {"components": components}
-    top = PRIORS[prior](**settings)
+    top = prior_for(prior, components)
     net = MLP(hidden=(200, 200), activation="tanh", glorot=True)
     above = StochasticLayer(
         latent_dim=latent_dim, net=MLP(hidden=(100, 100), activation="tanh", glorot=True), prior=top
@@ -65,6 +65,7 @@ def iwae(
         gradient=gradient,
         warmup=warmup,
     )
-    turns = {"vae": Turn(optimizer=Optimizer(name=optimizer, lr=1e-3, eps=1e-4))}
+    moves = chosen(optimizer, adam=Adam(eps=1e-4), muon=Muon(eps=1e-4))
+    turns = {"vae": Turn(optimizer=moves)}
     training = Training(turns=turns, epochs=100, batch_size=100, schedule="cosine")
     return Recipe(name="iwae", model=model, training=training)

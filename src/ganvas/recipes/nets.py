@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ganvas.errors import UserError
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 Kind = Literal["bernoulli", "gaussian", "discretised-logistic"]
 
 
-def net_for(facts: Facts, name: str | None, hidden: tuple[int, ...] | None = None) -> BaseNet:
+def net_for(facts: Facts, name: Any, hidden: tuple[int, ...] | None = None) -> BaseNet:
     """The net of that name; None: an MLP for rows of numbers and small grey images, else a residual net.
 
     Args:
         facts: of the data.
-        name: "mlp", "dcgan", "residual", or None.
+        name: "mlp", "dcgan", "residual", or None; or the settings of a net.
         hidden: units of an MLP's layers.
     """
     from ganvas.nets import NETS
@@ -31,7 +31,7 @@ def net_for(facts: Facts, name: str | None, hidden: tuple[int, ...] | None = Non
         if hidden:
             return MLP(hidden=hidden)
         return MLP() if facts.images else MLP(hidden=(128, 128))
-    return Residual(filters=32) if name == "residual" else NETS[name]()
+    return Residual(filters=32) if name == "residual" else NETS.parse(name)
 
 
 def latent_dim_for(facts: Facts, given: int | None, small: int) -> int:
@@ -44,20 +44,18 @@ def latent_dim_for(facts: Facts, given: int | None, small: int) -> int:
     return facts.choose("latent_dim", given, small if facts.images and facts.small else chosen, facts.size)
 
 
-def likelihood_for(
-    facts: Facts, name: Kind | None, scale: float | Literal["shared"] | None = "shared"
-) -> BaseLikelihood:
+def likelihood_for(facts: Facts, name: Any, scale: float | Literal["shared"] | None = "shared") -> BaseLikelihood:
     """The likelihood of that name; None: Bernoulli of black and white images, else Gaussian.
 
     Args:
         facts: of the data.
-        name: of the likelihood, or None.
+        name: a `Kind`, or None; or the settings of a likelihood.
         scale: of the Gaussian.
 
     Raises:
         UserError: "bernoulli" of images with more than 256 levels that are not black and white.
     """
-    from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+    from ganvas.likelihoods import LIKELIHOODS, DiscretisedLogistic, Gaussian
 
     why = "nearly all pixels are black or white" if facts.black_and_white else "the data are not black and white"
     if name == "bernoulli" and facts.images and not facts.black_and_white and facts.levels > 256:
@@ -68,7 +66,14 @@ def likelihood_for(
     name = facts.choose("likelihood", name, "bernoulli" if facts.black_and_white else "gaussian", why)
     if name == "discretised-logistic":
         return DiscretisedLogistic(levels=facts.levels)
-    return Bernoulli() if name == "bernoulli" else Gaussian(scale=scale)
+    return Gaussian(scale=scale) if name == "gaussian" else LIKELIHOODS.parse(name)
+
+
+def prior_for(name: Any, components: int) -> Any:
+    """The prior of that name, "mixture" and "vamp" with so many components; or that of settings of a prior."""
+    from ganvas.priors import PRIORS
+
+    return PRIORS[name](components=components) if name in ("mixture", "vamp") else PRIORS.parse(name)
 
 
 def training(facts: Facts, player: str, net: BaseNet, optimizer: Literal["adam", "muon"] | None) -> Training:
@@ -77,17 +82,17 @@ def training(facts: Facts, player: str, net: BaseNet, optimizer: Literal["adam",
     30 epochs of 50,000 images with an MLP and 5 with convolutions, and of fewer images more, so that enough steps are
     made. Of few images, longer trainings than `longest` only overfit.
     """
-    from ganvas.recipe import Optimizer, Training, Turn
+    from ganvas.optimizers import Adam, Muon, chosen
+    from ganvas.recipe import Training, Turn
 
     if net.optimizer != "adam":
         optimizer = facts.choose("optimizer", optimizer, net.optimizer, "convolutions")
-    name = optimizer or "adam"
     if net.dense:
         epochs, batch_size, longest = facts.epochs(1_500_000, 300), facts.batch_size(128, 16), 100
     else:
         epochs = facts.epochs(max(100_000, min(20 * facts.n, 250_000)), 150)
         batch_size, longest = facts.batch_size(64, 32), 20
-    turn = Turn(optimizer=Optimizer(name=name, lr=2e-3 if name == "muon" else 1e-3))
+    turn = Turn(optimizer=chosen(optimizer or "adam", adam=Adam(), muon=Muon(lr=2e-3)))
     return Training(
         turns={player: turn},
         epochs=epochs,

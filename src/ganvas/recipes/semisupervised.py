@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ganvas.recipe import RECIPES, Data, Optimizer, Recipe, Training, Turn
+from ganvas.optimizers import Adam
+from ganvas.recipe import RECIPES, Data, Recipe, Training, Turn
 
 
 @RECIPES.register
@@ -29,6 +30,6 @@ def semisupervised_gan(
     model = SemisupervisedGAN(
         labels_per_class=labels_per_class, classes=classes, unlabelled_weight=unlabelled_weight, latent_dim=latent_dim
     )
-    turn = Turn(optimizer=Optimizer(lr=3e-3, betas=(0.5, 0.999), eps=1e-4))
+    turn = Turn(optimizer=Adam(lr=3e-3, betas=(0.5, 0.999), eps=1e-4))
     training = Training(turns={"discriminator": turn, "generator": turn}, epochs=300, batch_size=100, schedule="cosine")
     return Recipe(name="semisupervised-gan", data=Data(labelled=True), model=model, training=training)

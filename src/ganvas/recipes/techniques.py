@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, cast
 
 if TYPE_CHECKING:
     from ganvas.techniques import Technique
@@ -22,6 +22,7 @@ class Techniques(TypedDict, total=False):
     spectral_norm: Annotated[bool, "", "D's weights over their largest singular value"]
     augment: Annotated[bool, "", "change real and fake images alike before D"]
     ema: Annotated[float | None, "D", "samples from a moving average of G (0.999)"]
+    techniques: tuple[Any, ...]  # settings of further ones, which no flag can say
 
 
 def chosen(techniques: Techniques, **defaults: Any) -> tuple[Technique, ...]:
@@ -37,8 +38,9 @@ def chosen(techniques: Techniques, **defaults: Any) -> tuple[Technique, ...]:
     from ganvas.registry import build
     from ganvas.techniques import TECHNIQUES
 
-    made = []
-    for flag, value in {**defaults, **{name: value for name, value in techniques.items() if value is not None}}.items():
+    asked = {name: value for name, value in techniques.items() if value is not None}
+    made = [TECHNIQUES.parse(one) for one in cast(Any, asked.pop("techniques", ()))]
+    for flag, value in {**defaults, **asked}.items():
         if value is None or value is False or value == 0:
             continue
         technique = TECHNIQUES[flag.replace("_", "-")]

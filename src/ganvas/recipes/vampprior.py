@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ganvas.recipe import RECIPES, Facts, Optimizer, Recipe, Training, Turn
-from ganvas.recipes.nets import Kind, likelihood_for
+from ganvas.optimizers import Adam
+from ganvas.recipe import RECIPES, Facts, Recipe, Training, Turn
+from ganvas.recipes.nets import Kind, likelihood_for, prior_for
 
 
 @RECIPES.register
@@ -34,17 +35,15 @@ def vampprior(
     """
     from ganvas.models.vae import VAE
     from ganvas.nets.mlp import MLP
-    from ganvas.priors import PRIORS
 
-    settings = {} if prior == "normal" else {"components": components}
     net = MLP(hidden=(300, 300), activation="gated", glorot=True)
     model = VAE(
         latent_dim=latent_dim,
         net=net,
         likelihood=likelihood_for(facts or Facts(), likelihood),
-        prior=PRIORS[prior](**settings),
+        prior=prior_for(prior, components),
         warmup=warmup,
     )
-    turns = {"vae": Turn(optimizer=Optimizer(lr=5e-4))}
+    turns = {"vae": Turn(optimizer=Adam(lr=5e-4))}
     training = Training(turns=turns, epochs=200, batch_size=100, schedule="cosine")
     return Recipe(name="vampprior", model=model, training=training)

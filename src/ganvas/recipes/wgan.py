@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from ganvas.recipe import RECIPES, Optimizer, Recipe, Training, Turn
+from ganvas.optimizers import Adam, RMSprop
+from ganvas.recipe import RECIPES, Recipe, Training, Turn
 from ganvas.recipes.techniques import Techniques, chosen
 
 
@@ -51,9 +52,8 @@ def wgan(
         output="linear" if generator == "mlp" else "tanh",
         techniques=chosen(techniques, clip=None if bounded else 0.01),
     )
-    optimizer = Optimizer(name="rmsprop", lr=5e-5)
-    if techniques.get("gradient_penalty"):
-        optimizer = Optimizer(lr=1e-4, betas=(0.0, 0.9))
+    penalty = techniques.get("gradient_penalty")
+    optimizer = Adam(lr=1e-4, betas=(0.0, 0.9)) if penalty else RMSprop(lr=5e-5)
     long = 100 if warm_up and n_critic < 100 else None
     turns = {
         "discriminator": Turn(optimizer=optimizer, moves=n_critic, long=long),

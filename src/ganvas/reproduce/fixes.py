@@ -322,6 +322,7 @@ def label_smoothing(lab: Lab) -> Outcome:
     """
     import torch
 
+    from ganvas.data.loader import Batch
     from ganvas.randomness import Draw
     from ganvas.reproduce import drawing
 
@@ -340,7 +341,7 @@ def label_smoothing(lab: Lab) -> Outcome:
             model.train()
             norms = []
             for batch in range(batches):
-                cost = model.generator(test[batch * 128 : (batch + 1) * 128], Draw(1, batch))["loss"]
+                cost = model.generator(Batch(test[batch * 128 : (batch + 1) * 128]), Draw(1, batch))["loss"]
                 gradient = torch.autograd.grad(cost, list(model.generator.parameters()))
                 norms.append(torch.stack([part.square().sum() for part in gradient]).sum().sqrt())
             levels[name] = real

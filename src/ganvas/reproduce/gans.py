@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvas.nets.summary import Layer
-    from ganvas.training.loop import Game
+    from ganvas.training.game import Game
     from ganvas.training.run import Run
 
 PUBLISHED_PARZEN, PUBLISHED_ERROR = 225.0, 2.0
@@ -38,8 +38,7 @@ def new_game(recipe: str, data: str, seed: int, **settings: Any) -> Game:
     from ganvas.recipes import RECIPES
     from ganvas.registry import build
     from ganvas.training.engine import make_accelerator
-    from ganvas.training.loop import Game
-    from ganvas.training.train import make_model
+    from ganvas.training.game import Game, make_model
 
     made, dataset, device = build(RECIPES[recipe], settings), load(data), torch.device("cpu")
     made = dataclasses.replace(made, training=dataclasses.replace(made.training, seed=seed))

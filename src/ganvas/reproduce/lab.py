@@ -220,13 +220,12 @@ class Lab:
         """<recipe>-<data>-<hash>: of the recipe as it is today, and of all that is asked of it."""
         from ganvas.data import load
         from ganvas.recipes import RECIPES
-        from ganvas.registry import build
-        from ganvas.training.train import train
+        from ganvas.registry import build, parameters
 
         if not isinstance(data, str | Path):
             data = load(data).source
-        general = inspect.signature(train).parameters
-        made = build(RECIPES[recipe], {name: value for name, value in settings.items() if name not in general})
+        own = parameters(RECIPES[recipe])
+        made = build(RECIPES[recipe], {name: value for name, value in settings.items() if name in own})
         text = made.to_json() + _canonical({**settings, "data": data, "seed": seed})
         label = re.sub(r"[^\w.]+", "-", Path(str(data).partition(":")[0]).stem)
         return f"{recipe}-{label}-{_hash(text)}"

@@ -47,14 +47,14 @@ def on_a_line(recipe: Recipe, seed: int) -> Any:
 
 def moved(model: Any, recipe: Recipe, marks: Sequence[int], seed: int) -> Iterator[int]:
     """Train the discriminator alone, on N(-5, 1) against N(5, 1); yields each number of moves in `marks`, after it."""
+    from ganvas.data.loader import Batch
     from ganvas.randomness import Draw
-    from ganvas.training.loop import make_optimizer
 
     model.generator.requires_grad_(False)
-    optimizer = make_optimizer(recipe.training.turns["discriminator"].optimizer, model.discriminator)
+    optimizer = recipe.training.turns["discriminator"].optimizer.make(model.discriminator)
     for move in range(1, max(marks) + 1):
         draw = Draw(seed, move)
-        model.discriminator(REAL + draw.normal("real", (64, 1)), draw)["loss"].backward()
+        model.discriminator(Batch(REAL + draw.normal("real", (64, 1))), draw)["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()
         model.moved("discriminator")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -21,13 +22,13 @@ from ganvas.evaluate.modes import captured_modes
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC
 from ganvas.models.gan import GAN, GANModel
 from ganvas.nets.mlp import MLP
+from ganvas.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, RMSprop
 from ganvas.priors import Normal
-from ganvas.recipe import Optimizer, Recipe, Training, Turn
+from ganvas.recipe import Recipe, Training, Turn
 from ganvas.registry import Fraction, Registry, build, dump, settings
 from ganvas.techniques import TECHNIQUES, Clip, GradientPenalty, MinibatchDiscrimination, input_gradient
 from ganvas.training.engine import make_accelerator
-from ganvas.training.loop import Game
-from ganvas.training.train import make_model
+from ganvas.training.game import Game, make_model
 from ganvas.training.watch import DIVERGED
 
 GAMES = Registry("game")
@@ -137,12 +138,12 @@ class OnLine:
     def _turns(self, name: str) -> dict[str, Turn]:
         it = self.it
         if name == "discriminator":
-            optimizer = Optimizer(lr=it.lr_discriminator, betas=(0.5, 0.999))
+            optimizer: Optimizer = Adam(lr=it.lr_discriminator, betas=(0.5, 0.999))
         elif it.bound == "clip":
-            optimizer = Optimizer(name="rmsprop", lr=it.lr_critic)
+            optimizer = RMSprop(lr=it.lr_critic)
         else:
-            optimizer = Optimizer(lr=it.lr_critic, betas=(0.0, 0.9))
-        steps = Optimizer(name="sgd", lr=it.lr_generator, momentum=0.0)
+            optimizer = Adam(lr=it.lr_critic, betas=(0.0, 0.9))
+        steps = SGD(lr=it.lr_generator, momentum=0.0)
         return {"discriminator": Turn(optimizer=optimizer), "generator": Turn(optimizer=steps)}
 
     def _place(self, fakes: bool) -> None:
@@ -289,8 +290,9 @@ class InPlane:
 
     def _turns(self) -> dict[str, Turn]:
         it = self.it
-        pace = {"name": it.optimizer, "betas": (it.momentum, 0.99), "momentum": it.momentum}
-        first, second = (build(Optimizer, {**pace, "lr": lr}) for lr in (it.lr_discriminator, it.lr_generator))
+        own: dict[str, Any] = {"adam": {"betas": (it.momentum, 0.99)}, "sgd": {"momentum": it.momentum}, "rmsprop": {}}
+        make = partial(OPTIMIZERS[it.optimizer], **own[it.optimizer])
+        first, second = make(lr=it.lr_discriminator), make(lr=it.lr_generator)
         return {"discriminator": Turn(optimizer=first, moves=it.k), "generator": Turn(optimizer=second)}
 
     def change(self, it: Plane) -> bool:

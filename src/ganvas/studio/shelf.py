@@ -24,15 +24,6 @@ from ganvas.errors import UserError
 from ganvas.studio import safety
 from ganvas.training.place import held
 
-# The verbs of each family, which `ganvas.models` would only tell after torch is imported. A test compares them.
-VERBS = {
-    "autoencoder": ["decode", "encode", "reconstruct"],
-    "denoising-autoencoder": ["decode", "encode", "reconstruct", "denoise"],
-    "fitted-autoencoder": ["sample", "decode", "encode", "reconstruct"],
-    "gan": ["sample", "decode"],
-    "semisupervised-gan": ["sample", "decode", "classify"],
-    "vae": ["sample", "decode", "encode", "reconstruct", "log_prob"],
-}
 STATES = ("new", "running", "interrupted", "failed", "finished")
 FILES = ("recipe.json", "data.json", "state.json", "findings.json", "metrics.jsonl")
 SHOWN = ("findings.json", "samples", "reconstructions", "snapshots")  # what `detail` tells of
@@ -226,7 +217,7 @@ def _summed_up(run: str, path: Path, stamps: list[Stamp], now: float) -> Summary
         "data": str(_part(recipe, "recipe.json", "data.source", str)),
         "shape": shape,
         "latent": latent if isinstance(latent, int) else None,
-        "verbs": VERBS.get(_part(recipe, "recipe.json", "model.kind", str), []),
+        "verbs": _verbs(state.get("verbs"), _part(recipe, "recipe.json", "model.kind", str)),
         "seed": int(_number(recipe, "recipe.json", "training.seed")),
         "step": step,
         "steps": steps,
@@ -348,3 +339,13 @@ def _names(folder: Path) -> list[str]:
 def _pictures(run: Path, name: str) -> list[dict[str, Any]]:
     found = {int(match[1]): file for file in _names(run / name) if (match := _EPOCH.fullmatch(file))}
     return [{"epoch": epoch, "file": f"{name}/{found[epoch]}"} for epoch in sorted(found)]
+
+
+def _verbs(said: Any, kind: str) -> list[str]:
+    """What a model can be asked; a run of before did not say so, and then torch is imported to find out."""
+    if isinstance(said, list) and all(isinstance(verb, str) for verb in said):
+        return said
+    from ganvas.models import MODELS
+    from ganvas.models.base import FAMILIES
+
+    return FAMILIES[MODELS[kind]].verbs() if kind in MODELS else []

@@ -302,37 +302,17 @@ def clear() -> None:
 
 def _trained_on(run: Any, model: Model) -> Dataset | None:
     """What a run was trained on, as it lies in the cache; a page does not wait for data to be fetched or drawn."""
-    from ganvas.data import Dataset, Split, store
+    from ganvas.data import store
+    from ganvas.data.dataset import prepared
 
-    try:
-        entry = store.find(run.data["fingerprint"])
-        if entry is None:
-            return None
-        splits = {name: Split(images, labels) for name, (images, labels) in entry.splits().items()}
-        images, meta = splits["test"].images, entry.meta
-        classes, attributes = (tuple(meta[key]) if meta[key] else None for key in ("classes", "attributes"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    shape = images.shape[1:]
-    shape = (shape[2], *shape[:2]) if len(shape) == 3 else shape
-    if shape != model.shape:
-        return None
     source = run.recipe.data.source
     name = source.split(":")[0] if "/" not in source else Path(source).stem
-    return Dataset(
-        name=name,
-        source=source,
-        splits=splits,
-        shape=shape,
-        classes=classes,
-        attributes=attributes,
-        fingerprint=entry.key,
-        report=(),
-        preparation=entry.preparation,
-        range=tuple(meta["range"]) if meta.get("range") else None,
-        levels=meta.get("levels"),
-        columns=tuple(meta["columns"]) if meta.get("columns") else None,
-    )
+    try:
+        entry = store.find(run.data["fingerprint"])
+        found = None if entry is None else prepared(name, source, entry)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if found and found.shape == model.shape else None
 
 
 def _calm(function: Callable[..., T], *arguments: Any) -> T:

@@ -60,6 +60,11 @@ def load(path: Path) -> tuple[dict[str, Tensor], Facts]:
         raise UserError(f"{path} is damaged ({error}).") from error
 
 
+def part(moving: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of a part, "model", "window" or "optimizer/PLAYER", by their names in it."""
+    return {place.removeprefix(f"{name}/"): t for place, t in moving.items() if place.startswith(f"{name}/")}
+
+
 def found(folder: Path) -> list[Path]:
     """The checkpoints in a run's folder of them, the newest last."""
     return sorted(folder.glob("step-*.safetensors"))

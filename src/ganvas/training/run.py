@@ -109,10 +109,12 @@ class Run:
             self._place = None
 
     def __repr__(self) -> str:
+        from ganvas.models.base import FAMILIES
+
         recipe, state = self.recipe, self.state
         said = [f"{state['state']} at step {state['step']:,}" + (f" of {state['steps']:,}" if "steps" in state else "")]
         test = state.get("test") or {}
-        said += [f"test {name} {test[name]:.4g}" for name in ("elbo", "loss") if name in test][:1]
+        said += [f"test {name} {test[name]:.4g}" for name in FAMILIES[type(recipe.model)].figures if name in test][:1]
         return f"<Run {self.path}: {recipe.name} on {Path(recipe.data.source).stem}, {', '.join(said)}>"
 
     def _repr_html_(self) -> str:
@@ -180,13 +182,8 @@ class Run:
 
     def dataset(self, binarise: bool = False) -> Dataset:
         """What it was trained on; `binarise`: each pixel drawn once as black or white."""
-        from ganvas.data import load
-
         own = self.recipe.data
-        binarise = binarise or own.binarise
-        how: dict[str, Any] = {"size": own.size, "channels": own.channels, "labels": own.labels}
-        how |= {"range": own.range, "limit": own.limit, "stream": own.stream}
-        return load(own.source, **how, binarise=binarise)
+        return own.load(binarise=binarise or own.binarise)
 
     @property
     def state(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import datetime
 import glob
-import inspect
 import logging
 import math
 import os
@@ -17,27 +16,24 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 import ganvas
 from ganvas import notebook, threads
-from ganvas.arguments import DeviceName, OutFolder, Source, checked
-from ganvas.data import Dataset, load
-from ganvas.data.ranges import Asked
-from ganvas.errors import UserError, unknown
+from ganvas.arguments import OutFolder, Source, checked
+from ganvas.errors import UserError
 from ganvas.files import WriteError, write_text
-from ganvas.models import Model
+from ganvas.models import MODELS, Model
 from ganvas.models import load as load_model
-from ganvas.models.base import FAMILIES
 from ganvas.provenance import machine
-from ganvas.recipe import Facts, Recipe
-from ganvas.recipes import RECIPES
-from ganvas.registry import Count, Positive, Seed, build, parameters
+from ganvas.recipe import Data, Facts, Recipe, Training, make
+from ganvas.registry import Positive, changed, flagged, takes
 from ganvas.training import checkpoint, engine, peers, stored
-from ganvas.training.loop import Game, Report, pictures, play, validate
+from ganvas.training.game import Game, make_model
+from ganvas.training.loop import Report, pictures, play
 from ganvas.training.run import Run, create
 
 TRIAL = 5.0  # seconds of steps by which a training's length is planned
@@ -51,29 +47,14 @@ def quiet(step: int, steps: int, row: dict[str, float]) -> None:
 
 @checked
 @peers.watched
+@takes(Training, unchecked=(Data,))
 def train(
     recipe: str | Recipe,
     *,
     data: Source = None,
-    size: int | tuple[int, int] | None = None,
-    channels: int | None = None,
-    labels: Any = None,
-    range: Asked = None,
-    limit: Count | None = None,
-    binarise: bool | None = None,
-    stream: bool | None = None,
     strict: bool = False,
-    epochs: Count | None = None,
-    batch_size: Count | None = None,
     minutes: Positive | None = None,
     lr: Positive | None = None,
-    schedule: Literal["constant", "cosine"] | None = None,
-    patience: Count | None = None,
-    seed: Seed | None = None,
-    device: DeviceName | None = None,
-    precision: Literal["auto", "float32", "bfloat16"] | None = None,
-    snapshots: Count | None = None,
-    init: str | os.PathLike[str] | None = None,
     tensorboard: bool = False,
     out: OutFolder | None = None,
     report: Report | None = None,
@@ -84,85 +65,55 @@ def train(
     Args:
         recipe: the name of a recipe, see `ganvas recipes`; or a `Recipe`, of which what is not given here is taken.
         data: a named data set, a folder, a file, an array, or what else `ganvas.data.load` takes; "mnist" by default.
-        size: height and width that images are scaled and cropped to.
-        channels: 1 makes images grey, 3 makes them colour, 4 keeps transparency.
-        labels: a file of labels for a folder or zip, see `ganvas.data.load`.
-        range: what is black and what is white, in the data's units; by default as the data says.
-        limit: training images, at most, and the same share of the others.
-        binarise: draw every pixel once as black or white.
-        stream: decode images when they are asked for and keep none; by default where the cache has no room for them.
         strict: stop at a file that can't be read.
-        epochs: passes over the data; the recipe's own by default, as the next ones.
-        batch_size: images a move, over all processes.
         minutes: how long it may take, instead of epochs: the steps that fit are measured before it starts, and the
             rate falls to 0 by their end. Few images take less: see `Training.longest`.
         lr: learning rate of every player.
-        schedule: of the learning rate, "constant" or "cosine".
-        patience: epochs without a better validation loss before it stops.
-        seed: of every draw; 0 by default.
-        device: "auto" (the default), "cpu", "cuda", "mps".
-        precision: "auto" (the default), "float32" or "bfloat16".
-        snapshots: models that are kept on the way, evenly spaced, see `Run.snapshots`.
-        init: a run, or a folder that a model was saved in, whose weights it begins with: another bound, rate or data
-            set, the same nets.
         tensorboard: write TensorBoard's event files into the run, too.
         out: the run's folder; by default runs/DATE-RECIPE-DATA-ID. One that a launcher of several processes began and
             starts anew after a death goes on, if it is the same training.
         report: called with (step, steps, figures) as it goes; in a notebook a bar by default, else nothing.
-        settings: the recipe's own arguments.
+        settings: how the data are prepared, as for `ganvas.data.load`: size, channels, labels, range, limit, binarise,
+            stream; the flags of `ganvas.recipe.Training`, such as epochs, seed or device; the recipe's own arguments,
+            and any other field of its model's settings. A net, likelihood, prior or technique may be an object of
+            settings of one's own: `train("vae", net=MyNet())`.
 
     Raises:
         UserError: before training starts, for a setting that can't work; while it goes, for a loss that is not finite.
     """
-    if minutes is not None and epochs is not None:
-        raise UserError(f"--minutes {minutes:g} and --epochs {epochs} both say how long: leave one of them away.")
+    how, changes = (
+        {name: value for name in flagged(cls) if (value := settings.pop(name, None)) is not None}
+        for cls in (Data, Training)
+    )
+    if minutes is not None and "epochs" in changes:
+        both = f"--minutes {minutes:g} and --epochs {changes['epochs']}"
+        raise UserError(f"{both} both say how long: leave one of them away.")
     made = _made(recipe, settings)  # refuses what can't be before any data is read
-    own = made.data
-    where = engine.choose_device(device or made.training.device)
+    where = engine.choose_device(changes.get("device", made.training.device))
     accelerator = engine.make_accelerator(where)  # before the data, which may take long: a process that dies is missed
     if tensorboard and find_spec("tensorboard") is None:
         raise UserError("--tensorboard needs the extra: pip install 'ganvas[tensorboard]'.")
-    how: dict[str, Any] = {"size": size, "channels": channels, "binarise": binarise, "labels": labels}
-    how |= {"range": range, "limit": limit, "stream": stream}
-    how = {name: getattr(own, name) if value is None else value for name, value in how.items()}
-    dataset = load(own.source if data is None else data, **how, strict=strict)
+    dataset = made.data.load(data, strict, **how)
     facts = Facts.of(dataset)
     if isinstance(recipe, str):
         made = _made(recipe, settings, facts)
-    if batch_size is None and made.training.batch_size > facts.n:
+    if made.training.batch_size > facts.n and "batch_size" not in changes:
         largest = 1 << (facts.n.bit_length() - 1)
-        batch_size = facts.choose("batch_size", None, largest, f"there are {facts.n} training images")
-    changes = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "schedule": schedule,
-        "patience": patience,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "snapshots": snapshots,
-        "init": str(Path(init).absolute()) if init else None,
-    }
-    training = _replace(made.training, {name: value for name, value in changes.items() if value is not None})
+        changes["batch_size"] = facts.choose("batch_size", None, largest, f"there are {facts.n} training images")
     if lr is not None:
-        turns = {
-            name: dataclasses.replace(turn, optimizer=_replace(turn.optimizer, {"lr": lr}))
-            for name, turn in training.turns.items()
+        changes["turns"] = {
+            name: changed(turn, {"optimizer": changed(turn.optimizer, {"lr": lr})})
+            for name, turn in made.training.turns.items()
         }
-        training = dataclasses.replace(training, turns=turns)
-    size, labels = dataset.how["size"], dataset.how["labels"]
-    asked = {
-        **dataset.how,
-        "source": dataset.source,
-        "size": (size, size) if isinstance(size, int) else size,
-        "labels": str(Path(labels).absolute()) if isinstance(labels, str | Path) else None,
-    }
-    made = dataclasses.replace(made, data=_replace(made.data, asked), training=training)
+    file = str(Path(labels).absolute()) if isinstance(labels := dataset.how["labels"], str | Path) else None
+    asked = {**dataset.how, "source": dataset.source, "labels": file}
+    made = dataclasses.replace(made, data=changed(made.data, asked), training=changed(made.training, changes))
     if begun := engine.on_main(accelerator, partial(_begun, made, dataset.name, out, timed=minutes is not None)):
         return resume(begun, report)
     if minutes is not None:
         steps = plan(Game(make_model(made, dataset, where), made, dataset, accelerator), minutes)
-        made = dataclasses.replace(made, training=_replace(made.training, steps | {"schedule": schedule or "cosine"}))
+        schedule = changes.get("schedule", "cosine")
+        made = dataclasses.replace(made, training=changed(made.training, {**steps, "schedule": schedule}))
     game = Game(make_model(made, dataset, where), made, dataset, accelerator)
     _begin_with(game)
     if minutes is not None:
@@ -170,7 +121,7 @@ def train(
         if game.recipe.training.epochs == game.recipe.training.longest:
             why = f"less than {why}: longer would only overfit {facts.n:,} images"
         facts.chosen.append(f"length: {game.steps:,} steps, {game.steps / game.epoch_steps:,.1f} epochs ({why})")
-    elif epochs is None:
+    elif "epochs" not in changes:
         facts.chosen.append(f"length: {game.recipe.training.epochs} epochs ({facts.n:,} training images)")
     if accelerator.is_main_process:
         for line in facts.chosen:
@@ -228,16 +179,14 @@ def _made(recipe: str | Recipe, settings: dict[str, Any], facts: Facts | None = 
     """The recipe of that name with these settings, for data of these facts; or the one that is given.
 
     Raises:
-        UserError: an unknown recipe or setting, a value that is refused, or settings beside a recipe that has its own.
+        UserError: see `make`; a recipe whose model is none, or settings beside a recipe that has its own.
     """
     if isinstance(recipe, Recipe):
+        MODELS.parse(recipe.model)
         if settings:
             raise UserError(f"{', '.join(settings)}: a Recipe has its settings; give the name {recipe.name!r} instead.")
         return recipe
-    function = RECIPES[recipe]
-    given = {"facts": facts} if facts and "facts" in inspect.signature(function).parameters else {}
-    made: Recipe = build(function, {**given, **_known(recipe, settings)})
-    return dataclasses.replace(made, arguments=settings)
+    return make(recipe, settings, facts)
 
 
 def plan(game: Game, minutes: float) -> dict[str, int]:
@@ -307,7 +256,7 @@ def _game(run: Run, where: torch.device, accelerator: Accelerator, epochs: int |
             f"ganvas train {recipe.name} --init {run.path}"
         )
     if epochs is not None:
-        recipe = dataclasses.replace(recipe, training=_replace(recipe.training, {"epochs": epochs, "steps": None}))
+        recipe = dataclasses.replace(recipe, training=changed(recipe.training, {"epochs": epochs, "steps": None}))
     # Sums over other numbers of threads differ in their last digits; more threads than cores only slow each other.
     if began_with := run.data.get("machine", {}).get("threads"):
         torch.set_num_threads(min(began_with, threads.granted()))
@@ -320,24 +269,6 @@ def _game(run: Run, where: torch.device, accelerator: Accelerator, epochs: int |
     else:
         _begin_with(game)
     return game
-
-
-def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
-    """The recipe's model with its first weights, which depend on the seed alone.
-
-    Raises:
-        UserError: it does not fit the data.
-    """
-    if recipe.data.labelled and dataset.splits["train"].labels is None:
-        raise UserError(
-            f"the recipe {recipe.name} needs labels and {dataset.source!r} has none: sort the images into a "
-            "subfolder for each class, or give --labels FILE with lines file,label."
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.training.seed)
-        model = FAMILIES[type(recipe.model)](recipe.model, dataset.shape)
-        model.prepare(dataset, recipe.training.seed)
-    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _begin_with(game: Game) -> None:
@@ -423,7 +354,7 @@ def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool, prol
         model = kept.finished(game.data, game.recipe.training.seed)
         if main and model is not kept:  # the last pictures are of what is stored
             pictures(game, run, math.ceil(game.step / game.epoch_steps), model)
-        figures = validate(game, "test", model)
+        figures = game.averages("test", model)
         if main:
             model.save(run.folder("model"))
             write_text(run.path / "model" / "README.md", _card(game, figures))
@@ -456,21 +387,8 @@ def _kept(game: Game, best: Path) -> Model:
 
 def _card(game: Game, figures: dict[str, float]) -> str:
     lines = [f"# {game.recipe.name} on {game.data.name}", "", f"{type(game.model).__name__}, {game.step} steps.", ""]
-    units = {"elbo": "nats per image", "loss": "squared error per image", "error": "share of the images"}
-    unit = next((unit for name, unit in units.items() if name in figures), "")
-    lines += [f"- test {name}: {value:.3f} ({unit})" for name, value in figures.items()]
+    for name, value in figures.items():
+        unit = game.model.figures.get(name, "")
+        lines.append(f"- test {name}: {value:.3f}" + f" ({unit})" * bool(unit))
     lines += ["", "```python", "import ganvas", 'model = ganvas.load("this folder")', "```", ""]
     return "\n".join(lines)
-
-
-def _known(recipe: str, settings: dict[str, Any]) -> dict[str, Any]:
-    own = parameters(RECIPES[recipe])
-    for name in settings:
-        if name not in own:
-            raise unknown(f"setting of {recipe}", name, own)
-    return settings
-
-
-def _replace(value: Any, changes: dict[str, Any]) -> Any:
-    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return build(type(value), fields | changes)

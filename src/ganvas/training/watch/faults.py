@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganvas.errors import UserError
-from ganvas.recipe import Facts, Recipe
+from ganvas.recipe import Data, Facts, Recipe, Training, make
 from ganvas.recipes import RECIPES
-from ganvas.registry import Registry, build, parameters
+from ganvas.registry import Registry, flagged, parameters
 
 FAULTS = Registry("fault")
-DATA = ("size", "channels", "labels", "range", "limit", "binarise")
-TRAINING = ("epochs", "batch_size", "schedule", "patience", "seed", "device", "precision")
 # Every model begins with faults that pass: nothing is named in this share of the steps, at least and at most these.
 WARM_UP, FEWEST, MOST = 0.2, 200, 3000
 HELD = 0.2  # share of the steps so far over which a fault must have held without a break, in two rows at least
@@ -374,10 +372,8 @@ def findings(
 def too_short(row: Row, recipe: Recipe, shape: Sequence[int]) -> list[Finding]:
     """The finding that a finished run is under a twentieth of what its recipe trains by itself, or `FEWEST` steps."""
     epoch_steps = row["step"] / row["epoch"]
-    function = RECIPES[recipe.name]
     facts = Facts(tuple(shape), max(1, round(epoch_steps * recipe.training.batch_size)))
-    given = {"facts": facts} if "facts" in inspect.signature(function).parameters else {}
-    own: Recipe = build(function, {**given, **recipe.arguments})
+    own = _plain(recipe, facts)
     enough = max(FEWEST, math.ceil(own.training.epochs * epoch_steps / TOO_SHORT))
     if row["step"] >= enough:
         return []
@@ -390,6 +386,8 @@ def remedy(recipe: Recipe, shape: Sequence[int], remedies: Sequence[Changes]) ->
     """The run's arguments after the first remedy that can be taken and that it has not taken already."""
     from ganvas.techniques import in_order
 
+    if recipe.name not in RECIPES:  # made by hand: what fits is not known
+        return changed(recipe, remedies[0])
     for changes in remedies:
         name = changes.get("recipe", recipe.name)
         now = _flags(recipe) if name == recipe.name else {}
@@ -397,7 +395,8 @@ def remedy(recipe: Recipe, shape: Sequence[int], remedies: Sequence[Changes]) ->
         fits = changes.keys() <= {"recipe", "lr", "epochs", "patience", *own}
         new = any(now.get(flag) != value for flag, value in changes.items() if flag != "recipe")
         if fits and new and ("augment" not in changes or len(shape) == 3):
-            made = build(RECIPES[name], {flag: value for flag, value in {**now, **changes}.items() if flag in own})
+            known = {*own, *recipe.arguments}
+            made = make(name, {flag: value for flag, value in {**now, **changes}.items() if flag in known})
             with suppress(UserError):  # techniques that can't stand together
                 in_order(getattr(made.model, "techniques", ()))
                 return changed(recipe, changes)
@@ -413,7 +412,7 @@ def changed(recipe: Recipe, changes: Changes) -> dict[str, Any]:
     name = changes.get("recipe", recipe.name)
     flags = {**_flags(recipe), **changes}
     if name != recipe.name:
-        kept = {*changes, "data", "stream", *DATA, "seed", "device"}
+        kept = {*changes, "data", *flagged(Data), "seed", "device"}
         flags = {flag: value for flag, value in flags.items() if flag in kept}
     return {**flags, "recipe": name}
 
@@ -441,15 +440,23 @@ def _flags(recipe: Recipe) -> dict[str, Any]:
 
     Not --init: a remedy begins anew, for other nets may not fit those weights, and what is wrong may be in them.
     """
-    known = parameters(RECIPES[recipe.name])
-    made: Recipe = build(RECIPES[recipe.name], recipe.arguments)
-    flags = {flag: value for flag, value in recipe.arguments.items() if value != known[flag].default}
+    known = parameters(RECIPES[recipe.name]) if recipe.name in RECIPES else {}
+    made = _plain(recipe)
+    flags = {
+        flag: value for flag, value in recipe.arguments.items() if flag not in known or value != known[flag].default
+    }
     flags["data"] = recipe.data.source
-    if recipe.data.stream:  # if it is False there was room, and there will be
-        flags["stream"] = True
-    for now, before, names in ((recipe.data, made.data, DATA), (recipe.training, made.training, TRAINING)):
-        flags |= {name: getattr(now, name) for name in names if getattr(now, name) != getattr(before, name)}
+    for cls, now, before in ((Data, recipe.data, made.data), (Training, recipe.training, made.training)):
+        values = {name: getattr(now, name) for name in flagged(cls)}
+        flags |= {name: value for name, value in values.items() if name != "init" and value != getattr(before, name)}
+    if not recipe.data.stream:  # there was room, and there will be
+        flags.pop("stream", None)
     rates = {turn.optimizer.lr for turn in recipe.training.turns.values()}
     if rates != {turn.optimizer.lr for turn in made.training.turns.values()}:
         flags["lr"] = max(rates)
     return flags
+
+
+def _plain(recipe: Recipe, facts: Facts | None = None) -> Recipe:
+    """The run's recipe as its function makes it by itself; one that was made by hand is that itself."""
+    return make(recipe.name, recipe.arguments, facts) if recipe.name in RECIPES else recipe

@@ -18,7 +18,7 @@ from ganvas.training.watch.faults import Finding, Row, findings, looks
 from ganvas.training.watch.measure import LOOK, Probe, probe, vitals
 
 if TYPE_CHECKING:
-    from ganvas.training.loop import Game
+    from ganvas.training.game import Game
 
 SHARE = 0.025  # of the training's time that looks may take
 FIRST, GROWTH, MOST = 100, 1.25, 20  # first look's step; each next one so much later, but at least so many in a run

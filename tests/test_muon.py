@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas.training.muon import Muon
+from ganvas.muon import Muon
 
 
 def net() -> nn.Sequential:
@@ -93,3 +93,15 @@ def test_either_kind_alone(shapes: list[tuple[int, ...]]) -> None:
         p.grad = torch.ones_like(p)
     Muon(parameters, lr=0.1, betas=(0.9, 0.999), eps=1e-8).step()
     assert all((p < 1).all() for p in parameters)
+
+
+def test_weights_decay_beside_their_moves() -> None:
+    """Decoupled: of matrix and bias alike 1 - lr weight_decay is left, and the same move is added."""
+    lr, decay, moved = 0.1, 0.5, []
+    for weight_decay in (0.0, decay):
+        model = net()
+        before = [p.detach().clone() for p in model.parameters()]
+        move(model, Muon(model.parameters(), lr, (0.9, 0.999), 1e-8, weight_decay), seed=0)
+        moved.append([p.detach().clone() for p in model.parameters()])
+    for start, plain, decayed in zip(before, *moved, strict=True):
+        torch.testing.assert_close(plain - decayed, lr * decay * start)

@@ -18,8 +18,8 @@ LONG = 3.0  # a gradient so many times as long as they were is shortened to that
 class Muon(torch.optim.Optimizer):
     """A matrix (m, n) moves by 0.2 sqrt(max(m, n)) lr times the orthogonal matrix nearest to its momentum.
 
-    A kernel (o, i, h, w) is seen as a matrix (o, i h w), as Jordan et al. do. All else moves by torch's Adam. With that
-    factor a move's root mean square is Adam's, and so is the rate (Liu et al. 2025, *Muon is scalable for LLM
+    A kernel (o, i, h, w) is seen as a matrix (o, i h w), as Jordan et al. do. All else moves by torch's AdamW. With
+    that factor a move's root mean square is Adam's, and so is the rate (Liu et al. 2025, *Muon is scalable for LLM
     training*, section 2.2).
 
     A move has one length whatever the gradient's. So one very long gradient, which fills the momentum for hundreds of
@@ -30,17 +30,26 @@ class Muon(torch.optim.Optimizer):
         lr: the rate of both.
         betas: of Adam.
         eps: of Adam.
+        weight_decay: lr times this share of a weight is taken away at each move.
         fused: of Adam.
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], lr: float, betas: tuple[float, float], eps: float, fused: bool = False
+        self,
+        parameters: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float = 0.0,
+        fused: bool = False,
     ) -> None:
         super().__init__(parameters, {"lr": lr})
         every = self.param_groups[0]["params"]
         self.matrices = [p for p in every if p.dim() >= 2]
         others = [p for p in every if p.dim() < 2]
-        self.adam = torch.optim.Adam(others, lr, betas=betas, eps=eps, fused=fused) if others else None
+        how: dict[str, Any] = {"betas": betas, "eps": eps, "weight_decay": weight_decay, "fused": fused}
+        self.adam = torch.optim.AdamW(others, lr, **how) if others else None
+        self.weight_decay = weight_decay
         self._share()
 
     def _share(self) -> None:
@@ -56,6 +65,8 @@ class Muon(torch.optim.Optimizer):
             self.adam.step()
         for p in self.matrices:
             if p.grad is not None:
+                if self.weight_decay:
+                    p.mul_(1 - lr * self.weight_decay)
                 move = orthogonal(self._momentum(p, p.grad).flatten(1))
                 p.add_(move.view(p.shape), alpha=-0.2 * max(move.shape) ** 0.5 * lr)
 
