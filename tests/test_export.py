@@ -51,6 +51,7 @@ CASES: dict[str, tuple[Any, tuple[int, ...], set[str]]] = {
     "vae of rows": (VAE(latent_dim=2, net=SMALL, likelihood=Gaussian()), (6,), ENCODES | SAMPLES),
     "vae, mixture": (VAE(latent_dim=3, net=SMALL, prior=priors.Mixture(components=5)), GREY, ENCODES | SAMPLES),
     "vae, vamp": (VAE(latent_dim=3, net=SMALL, prior=priors.Vamp(components=5)), GREY, ENCODES | SAMPLES),
+    "vae, flow": (VAE(latent_dim=3, net=SMALL, prior=priors.Flow(layers=3, hidden=8)), GREY, ENCODES | SAMPLES),
     "iwae, two layers": (
         VAE(latent_dim=4, net=SMALL, prior=TWO, bound="iwae", samples=2),
         GREY,

@@ -34,6 +34,12 @@ def test_they_read_back_all_or_a_part(file: Path) -> None:
     assert part.keys() == {"weight", "count"} and facts == FACTS
 
 
+def test_equal_tensors_make_equal_files(file: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        tensors.save(again := tmp_path / str(number), KEPT, dict(reversed(FACTS.items())))
+        assert again.read_bytes() == file.read_bytes()
+
+
 @given(st.data())
 def test_any_flipped_bit_is_found(file: Path, data: st.DataObject) -> None:
     whole = file.read_bytes()

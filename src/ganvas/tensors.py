@@ -31,7 +31,24 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str] | N
     kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     facts = dict(facts or {})
     sums = {name: checksum(name, tensor) for name, tensor in kept.items()} | {"": _text(facts)}
-    replace(path, lambda part: save_file(kept, part, metadata=facts | {FORMAT: OURS, SUMS: json.dumps(sums)}))
+
+    def write(part: Path) -> None:
+        save_file(kept, part, metadata=facts | {FORMAT: OURS, SUMS: json.dumps(sums)})
+        _order(part)
+
+    replace(path, write)
+
+
+def _order(path: Path) -> None:
+    """Put a file's facts in order: safetensors 0.8 writes them in another one each time, and equal models differ."""
+    with path.open("rb+") as file:
+        n = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(n))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= n:
+            file.seek(8)
+            file.write(text.ljust(n))
 
 
 def load(path: Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
