@@ -77,8 +77,13 @@ def test_techniques() -> None:
     assert sorted(said) == sorted(technique_flags()) and len(said) == len(TECHNIQUES)
 
 
+def made() -> list[lab.Row]:
+    """Those of ganvas: other tests make some, too."""
+    return [row for row in lab.rows() if row.make.__module__.startswith("ganvas")]
+
+
 def lab_names() -> set[str]:
-    return {row.name for row in lab.rows()}
+    return {row.name for row in made()}
 
 
 def test_rows_of_the_lecture_and_of_papers() -> None:
@@ -87,7 +92,7 @@ def test_rows_of_the_lecture_and_of_papers() -> None:
         first, *last = re.findall(r"\d+", rows)
         for number in range(int(first), int((last or [first])[0]) + 1):
             found[f"{rows[0]}{number}"] = set(re.findall(r"results/README\.md#([\w-]+)", names))
-    for row in lab.rows():
+    for row in made():
         for place in row.lecture:
             assert row.name in found[place], f"{row.name} is not in the README's row {place}"
     assert set().union(*found.values()) == lab_names()

@@ -248,8 +248,9 @@ def test_an_address_shows_the_same_picture_elsewhere(explore, look, true, visit)
 def test_arithmetic(explore, look, true, decode):
     page = explore("wide")
     for i, key in enumerate("aabc"):
+        before = look.code(page)
         page.keyboard.press("r")
-        look.until(page, lambda: look.code(page), page.url)
+        look.until(page, lambda before=before: look.code(page) not in ([], before), page.url)
         page.keyboard.press(key)
         look.until(page, lambda n=i + 1: sum(map(len, trays(look, page))) == n, page.url)
     a, b, c = trays(look, page)
@@ -359,6 +360,7 @@ def test_noise_is_put_on_and_taken_away(explore, look, model, digits):
     page.locator("#x-file").set_input_files({"name": "7.png", "mimeType": "image/png", "buffer": file.getvalue()})
     noisy, denoised = (page.get_by_role("img", name=name, exact=True) for name in ("With noise", "Denoised"))
     expect(noisy).to_be_visible()
+    expect(denoised).to_be_visible()
     distances = []
     for dial in ("0", "0.5"):
         before = noisy.get_attribute("src")

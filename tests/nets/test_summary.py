@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from ganvas.data.loader import Batch
 from ganvas.models.base import FAMILIES
 from ganvas.nets.layers import BatchNorm
 from ganvas.nets.summary import Layer, summary, table
@@ -66,7 +67,7 @@ def test_every_player_is_told_layer_by_layer(recipe: str, settings: dict[str, An
     config = RECIPES[recipe](**settings).model
     model = FAMILIES[type(config)](config, (1, 16, 16)).eval()
     for player in model.players().values():
-        rows = summary(player, torch.zeros(2, 1, 16, 16), Draw(0))
+        rows = summary(player, Batch(torch.zeros(2, 1, 16, 16)), Draw(0))
         prior = getattr(model, "prior", None)
         learned = list(prior.parameters()) if isinstance(prior, nn.Module) else []  # is no layer
         parameters = sum(weight.numel() for weight in player.parameters()) - sum(weight.numel() for weight in learned)

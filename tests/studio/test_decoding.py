@@ -65,7 +65,7 @@ class Gate:
     """A decoder of one-pixel images, whose grey level is the code, which waits until it is opened."""
 
     def __init__(self, shape: tuple[int, ...] = (1, 1, 1)) -> None:
-        self.config, self.shape = SimpleNamespace(latent_dim=1), shape
+        self.latent_dim, self.shape = 1, shape
         self.opened, self.began = threading.Event(), threading.Event()
         self.batches: list[list[int]] = []
 
@@ -280,7 +280,7 @@ def test_batches_are_about_as_long_as_they_should_be() -> None:
 
 
 def test_codes_are_checked() -> None:
-    model = SimpleNamespace(config=SimpleNamespace(latent_dim=3), shape=(1, 4, 4))
+    model = SimpleNamespace(latent_dim=3, shape=(1, 4, 4))
     z = drawn(5, 3)
     assert (decoding.codes(z.tobytes(), model) == z).all()
     for bad in (b"", b"1234", z.tobytes()[:-1], bytes(12 * 1025)):
