@@ -403,11 +403,15 @@ def test_a_picture_is_saved(explore, look, true):
         saved = np.array(image.convert("L"))
     assert (saved.reshape(8, 32, 8, 32) == shown[:, None, :, None]).all()
     page.keyboard.press("a")
-    with page.expect_download() as waited:
-        button(page, "Save A1 as PNG").click()
-    assert waited.value.suggested_filename == "a1.png"
-    with Image.open(waited.value.path()) as image:
-        assert (np.array(image.convert("L")) == saved).all()
+
+    def kept() -> bool:  # its picture comes a moment after it
+        with page.expect_download() as waited:
+            button(page, "Save A1 as PNG").click()
+        assert waited.value.suggested_filename == "a1.png"
+        with Image.open(waited.value.path()) as image:
+            return bool((np.array(image.convert("L")) == saved).all())
+
+    look.until(page, kept, "A1 is another picture")
 
 
 def test_a_gan_of_images_and_one_of_points(explore, look, true, visit):
