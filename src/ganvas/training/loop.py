@@ -111,7 +111,7 @@ class Rows:
 
 
 def row_due(game: Game) -> bool:
-    """At each so manyeth step."""
+    """Every `log_every` steps."""
     return game.step % game.log_every == 0
 
 
