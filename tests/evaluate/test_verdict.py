@@ -35,6 +35,10 @@ def figure(name: str, value: float, error: float | None = None, n: int = 200, **
         ([figure("copies of a training image", 0.015)], "3 of 200 are copies"),
         ([figure("ELBO", -87.34)], "at least -87.3 nats on average (ELBO)"),
         ([figure("ELBO", -87.34), figure("NLL", 85.2)], "at least -85.2 nats on average (NLL)"),
+        (
+            [figure("NLL", 85.2, unit="nats per image", note="few"), figure("NLL", 1.9, unit="bits per dimension")],
+            "at least -85.2 nats on average (NLL)",
+        ),
         ([figure("active units", 12, unit="of 20")], "the codes use 12 of 20 dimensions"),
         (
             [figure("linear probe of codes", 0.93), figure("linear probe of PCA", 0.91)],

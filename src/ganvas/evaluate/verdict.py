@@ -21,7 +21,9 @@ def verdict(records: Sequence[Record]) -> str:
     found: dict[str, Figure] = {}
     for record in records:
         for it in record.figures:
-            if it.name not in found or (found[it.name].note and not it.note):
+            # The NLL in bits is the one in nats again, without its note.
+            known = found.setdefault(it.name, it)
+            if known.note and not it.note and known.unit == it.unit:
                 found[it.name] = it
     said = [*_samples(found), *_likelihood(found), *_codes(found)]
     return f"In short: {'; '.join(said)}." if said else ""
