@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from ganvas.nets.registry import BaseNet
 from ganvas.randomness import Draw
+from ganvas.recipe import EDGE
 from ganvas.registry import Positive, Registry, settings
 
 Array = NDArray[np.float64]
-EDGE = 0.05  # from black or white, within which a value is about that
 LARGEST = 5.0  # of a log scale, either way: below exp(-5) a single flat pixel could win any number of nats
 
 

@@ -18,11 +18,6 @@ def kl_by_dimension(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean * mean + log_variance.exp() - 1 - log_variance)
 
 
-def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(0, I)) in nats: (N, d) -> (N,). Kingma & Welling 2013, appendix B."""
-    return kl_by_dimension(mean, log_variance).sum(-1)
-
-
 def normal_log_prob(z: Tensor, mean: Tensor | float = 0.0, log_variance: Tensor | float = 0.0) -> Tensor:
     """log N(z; mean, variance) in nats: (..., d) -> (...,)."""
     if not isinstance(log_variance, Tensor):
