@@ -85,8 +85,7 @@ def speed(
 ) -> dict[str, Any]:
     """Images per second from the first row of metrics to the last, a row every WARM moves of the discriminator."""
     from ganvas import train
-    from ganvas.recipe import RECIPES, Recipe
-    from ganvas.recipes import dcgan, wgan
+    from ganvas.recipes import RECIPES, Recipe, dcgan, wgan
 
     @RECIPES.register
     def timed(filters: int, kernel: Any) -> Recipe:

@@ -17,8 +17,7 @@ from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.optimizers import Adam
 from ganvas.randomness import Draw
-from ganvas.recipe import Recipe, Training, Turn
-from ganvas.recipes import RECIPES
+from ganvas.recipes import RECIPES, Recipe, Training, Turn
 from ganvas.registry import Count, settings
 
 

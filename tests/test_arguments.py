@@ -21,7 +21,7 @@ from ganvas.data import Dataset, Split
 from ganvas.errors import UserError
 from ganvas.models import Model, fitted
 from ganvas.models.base import FAMILIES, VERBS
-from ganvas.recipe import Facts
+from ganvas.recipes import Facts
 from ganvas.registry import Count, Fraction, Positive, Seed, build
 from ganvas.training.train import train
 

@@ -8,18 +8,18 @@ import pytest
 
 from ganvas.cli import HELP, VERBS
 from ganvas.cli import explore as exploring
+from ganvas.cli.flags import Command, Flag, choices, flags
 from ganvas.evaluate import features
 from ganvas.evaluate.compare import FORMATS
 from ganvas.evaluate.features import FEATURES
 from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.record import ASKED
-from ganvas.flags import Command, Flag, choices, flags
 from ganvas.likelihoods import LIKELIHOODS
 from ganvas.losses import GAN_LOSSES
 from ganvas.nets import NETS
 from ganvas.plots import FILMS
 from ganvas.priors import PRIORS
-from ganvas.recipe import RECIPES
+from ganvas.recipes import RECIPES
 from ganvas.registry import parameters
 from ganvas.reproduce import lab
 from ganvas.techniques import TECHNIQUES

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from ganvas.arguments import checked
+from ganvas.cli.flags import choices, flags
 from ganvas.errors import UserError
-from ganvas.flags import choices, flags
 from ganvas.registry import (
     Count,
     Positive,

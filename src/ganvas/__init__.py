@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ganvas.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from ganvas import data, explore
     from ganvas.notebook import show
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from ganvas.training.stored import load
     from ganvas.training.train import resume, train
 
-__version__ = "0.1.0"
 __all__ = ["Run", "data", "explore", "load", "resume", "show", "train"]
 
 _HOMES = {

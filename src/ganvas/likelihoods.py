@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from ganvas.data.ranges import EDGE
 from ganvas.nets.registry import BaseNet
 from ganvas.randomness import Draw
-from ganvas.recipe import EDGE
 from ganvas.registry import Positive, Registry, settings
 
 Array = NDArray[np.float64]

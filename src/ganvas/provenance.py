@@ -8,12 +8,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import ganvas
-
 
 def commit() -> str | None:
     """The checkout's commit, with "+changes" if the package's files differ from it; None outside of one."""
-    folder = Path(ganvas.__file__).parent
+    folder = Path(__file__).parent
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)

@@ -13,8 +13,8 @@ import pytest
 
 import ganvas
 from ganvas.cli import VERBS, main, training
+from ganvas.cli.flags import Command, flags
 from ganvas.errors import UserError
-from ganvas.flags import Command, flags
 from ganvas.recipes import RECIPES
 
 Said = Callable[..., str]

@@ -21,7 +21,7 @@ from ganvas.nets.mlp import MLP
 from ganvas.optimizers import SGD, Adam, RMSprop
 from ganvas.priors import Normal, StochasticLayer, Uniform, Vamp
 from ganvas.randomness import Draw
-from ganvas.recipe import RECIPES, Facts
+from ganvas.recipes import RECIPES, Facts
 from ganvas.registry import build, kind, parameters
 from ganvas.techniques import TECHNIQUES, Clip, MinibatchDiscrimination
 

@@ -22,8 +22,7 @@ from ganvas.models import Model
 from ganvas.models.autoencoder import corrupt
 from ganvas.models.base import FAMILIES
 from ganvas.randomness import Draw
-from ganvas.recipe import Data
-from ganvas.recipes import RECIPES
+from ganvas.recipes import RECIPES, Data
 from ganvas.studio import asks
 from ganvas.studio.app import make_app
 

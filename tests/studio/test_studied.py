@@ -21,8 +21,7 @@ from starlette.applications import Starlette
 from ganvas.data import Dataset, load
 from ganvas.models import Model
 from ganvas.models.base import FAMILIES
-from ganvas.recipe import Data
-from ganvas.recipes import RECIPES
+from ganvas.recipes import RECIPES, Data
 from ganvas.studio import safety, studied
 from ganvas.studio.studied import CannotError, Held, Studied
 from ganvas.studio.workers import SlowError

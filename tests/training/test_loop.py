@@ -25,7 +25,7 @@ from ganvas.models.gan import GAN
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
 from ganvas.optimizers import SGD, Adam, Optimizer, RMSprop
-from ganvas.recipe import RECIPES, Recipe, Training, Turn
+from ganvas.recipes import RECIPES, Recipe, Training, Turn
 from ganvas.registry import kind
 from ganvas.techniques import (
     EMA,

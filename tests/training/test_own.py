@@ -13,7 +13,7 @@ from ganvas.errors import UserError
 from ganvas.models import MODELS
 from ganvas.nets import NETS
 from ganvas.optimizers import OPTIMIZERS, Adam
-from ganvas.recipe import Recipe, Training, Turn
+from ganvas.recipes import Recipe, Training, Turn
 from ganvas.training.run import Run
 
 FAST: dict[str, Any] = {"data": "digits", "epochs": 1, "batch_size": 64, "device": "cpu", "precision": "float32"}

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import ganvas
 from ganvas.errors import UserError
-from ganvas.recipe import RECIPES, Data, Recipe
+from ganvas.recipes import RECIPES, Data, Recipe
 from ganvas.training.game import Game
 from ganvas.training.run import Run
 

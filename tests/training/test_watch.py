@@ -21,10 +21,10 @@ from sklearn.decomposition import PCA
 
 import ganvas
 from ganvas.cli import training as cli
+from ganvas.cli.flags import Command
 from ganvas.data import Dataset, Split, load
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
-from ganvas.flags import Command
 from ganvas.losses import PROBABILISTIC
 from ganvas.models.base import FAMILIES
 from ganvas.models.gan import GAN, GANModel
@@ -34,8 +34,7 @@ from ganvas.nets.mlp import MLP
 from ganvas.optimizers import Adam
 from ganvas.priors import Normal
 from ganvas.randomness import Draw
-from ganvas.recipe import Data, Recipe, Turn
-from ganvas.recipes import RECIPES
+from ganvas.recipes import RECIPES, Data, Recipe, Turn
 from ganvas.registry import build, parameters
 from ganvas.techniques import Clip, MinibatchDiscrimination
 from ganvas.training.watch import FAULTS, VITALS, Watch, examine, findings, measure, watch

@@ -1,6 +1,6 @@
 """The command line: parse, call, print. torch is imported when a verb needs it, not before.
 
-A verb is a function, see `ganvas.flags`: its signature gives the flags, its docstring what it does and an example.
+A verb is a function, see `ganvas.cli.flags`: its signature gives the flags, its docstring what it does and an example.
 Each file here names its own in `VERBS`, and says in `HELP` what they are for.
 """
 
@@ -13,9 +13,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ganvas import __version__, threads
+from ganvas import threads
 from ganvas.cli import completion, data, diagnose, evaluate, explore, export, models, reproduce, studio, training
 from ganvas.errors import UserError, unknown
+from ganvas.version import __version__
 
 LIGHT = ("recipes", "data list", "data show")  # verbs that compute nothing
 _FILES = (training, diagnose, evaluate, data, models, explore, export, studio, reproduce)
@@ -120,7 +121,7 @@ def _dispatch(words: list[str]) -> int:
         return training.train(rest)
     if verb not in VERBS:
         raise unknown("verb", verb, ["train", *VERBS])
-    from ganvas.flags import Command, wants_help
+    from ganvas.cli.flags import Command, wants_help
 
     command = Command(verb, VERBS[verb])
     if wants_help(rest):

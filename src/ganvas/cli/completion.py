@@ -75,7 +75,7 @@ def _known(before: Sequence[str], begun: str, verbs: Mapping[str, Callable[..., 
     if before == ["data"]:
         return [verb.split()[1] for verb in verbs if verb.startswith("data ")]
     from ganvas.cli import training
-    from ganvas.flags import Command, choices
+    from ganvas.cli.flags import Command, choices
 
     verb, *rest = [" ".join(before[:2]), *before[2:]] if before[0] == "data" else before
     if verb == "train":

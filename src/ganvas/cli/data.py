@@ -48,7 +48,7 @@ def data_show(
     """
     from ganvas.data import describe, names
     from ganvas.data.look import look, refusal
-    from ganvas.recipe import Data
+    from ganvas.recipes.base import Data
 
     try:
         found = Data(source=data).load(strict=strict, **how)
@@ -69,8 +69,8 @@ def data_show(
 
 def _chosen(dataset: Dataset) -> list[tuple[str, str]]:
     """What the recipe `vae` would choose, and why."""
-    from ganvas.recipe import Facts
     from ganvas.recipes import RECIPES
+    from ganvas.recipes.facts import Facts
 
     facts = Facts.of(dataset)
     RECIPES["vae"](facts=facts)

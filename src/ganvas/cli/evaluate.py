@@ -112,7 +112,7 @@ def compare(
 
 def typed(verb: Callable[..., None], values: Mapping[str, Any]) -> str:
     """The command that calls a verb with these values: the flags that differ from their defaults."""
-    from ganvas.flags import flags
+    from ganvas.cli.flags import flags
 
     words = ["ganvas", verb.__name__]
     for flag in flags(verb):

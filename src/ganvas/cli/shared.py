@@ -18,7 +18,7 @@ ModelData = Annotated[str | None, "DATA", f"{DATA} (default: the run's)"]
 
 
 def takes(*names: str) -> Callable[[F], F]:
-    """Decorator: a verb has the flags of these settings of `ganvas.recipe` too, which `ganvas.flags` imports."""
+    """Decorator: a verb has the flags of these settings of `ganvas.recipes` too, which `ganvas.cli.flags` imports."""
 
     def decorate(function: F) -> F:
         function.takes = names  # type: ignore[attr-defined]

@@ -51,7 +51,7 @@ def _resuming(
 
 def train(words: list[str]) -> int:
     """Train a recipe, or continue a run."""
-    from ganvas.flags import Command, wants_help
+    from ganvas.cli.flags import Command, wants_help
     from ganvas.recipes import RECIPES
 
     if any(word.split("=")[0] == "--resume" for word in words) and not wants_help(words):
@@ -154,7 +154,7 @@ def show(
     Example:
         ganvas show runs/first --nets
     """
-    from ganvas.recipe import Data
+    from ganvas.recipes.base import Data
     from ganvas.registry import dump, flagged
     from ganvas.training.run import Run
 

@@ -14,6 +14,7 @@ from ganvas.errors import UserError
 
 Array = NDArray[Any]
 Range = tuple[float, float]
+EDGE = 0.05  # of a range: levels so near to its ends are black or white
 ROUNDING = 1e-4  # floats that rounding put this far outside 0 to 1
 DARK = 64  # bytes that are nowhere above it are levels of their own, such as 0 to 16
 DEPTHS = (255, 1023, 4095, 16383, 65535)  # tops of 8, 10, 12, 14 and 16 bits

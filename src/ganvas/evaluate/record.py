@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-import ganvas
 from ganvas.errors import UserError
 from ganvas.evaluate.checks import Array
 from ganvas.evaluate.figures import Figure, NotApplicableError
@@ -27,6 +26,7 @@ from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.subject import Subject
 from ganvas.files import read_json, replace, sweep, write_text
 from ganvas.provenance import commit, machine
+from ganvas.version import __version__
 
 FILE = "figures.json"
 log = logging.getLogger("ganvas")
@@ -103,7 +103,7 @@ def facts_of(subject: Subject, command: str, seconds: float) -> dict[str, Any]:
     return {
         "seed": subject.seed,
         "command": command,
-        "ganvas": ganvas.__version__,
+        "ganvas": __version__,
         "commit": commit(),
         "machine": machine(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),

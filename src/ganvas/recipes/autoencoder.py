@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ganvas.recipe import RECIPES, Facts, Recipe
+from ganvas.recipes.base import RECIPES, Recipe
+from ganvas.recipes.facts import Facts
 from ganvas.recipes.nets import latent_dim_for, net_for, training
 
 Net = Literal["mlp", "dcgan", "residual"]

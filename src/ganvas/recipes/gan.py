@@ -6,7 +6,8 @@ from typing import Literal, Unpack
 
 from ganvas.optimizers import SGD, Adam
 from ganvas.optimizers import chosen as by
-from ganvas.recipe import RECIPES, Facts, Recipe, Training, Turn
+from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
+from ganvas.recipes.facts import Facts
 from ganvas.recipes.steady import IMAGES, LATENT_DIM, LOSS, MOST, betas, steadied
 from ganvas.recipes.techniques import Techniques, chosen
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from ganvas.errors import UserError
 from ganvas.optimizers import Adam, Muon, chosen
-from ganvas.recipe import RECIPES, Facts, Recipe, Training, Turn
+from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
+from ganvas.recipes.facts import Facts
 from ganvas.recipes.nets import Kind, likelihood_for, prior_for
 
 

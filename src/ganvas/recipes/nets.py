@@ -9,7 +9,8 @@ from ganvas.errors import UserError
 if TYPE_CHECKING:
     from ganvas.likelihoods import BaseLikelihood
     from ganvas.nets.registry import BaseNet
-    from ganvas.recipe import Facts, Training
+    from ganvas.recipes.base import Training
+    from ganvas.recipes.facts import Facts
 
 Kind = Literal["bernoulli", "gaussian", "discretised-logistic"]
 
@@ -83,7 +84,7 @@ def training(facts: Facts, player: str, net: BaseNet, optimizer: Literal["adam",
     made. Of few images, longer trainings than `longest` only overfit.
     """
     from ganvas.optimizers import Adam, Muon, chosen
-    from ganvas.recipe import Training, Turn
+    from ganvas.recipes.base import Training, Turn
 
     if net.optimizer != "adam":
         optimizer = facts.choose("optimizer", optimizer, net.optimizer, "convolutions")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ganvas.optimizers import Adam
-from ganvas.recipe import RECIPES, Data, Recipe, Training, Turn
+from ganvas.recipes.base import RECIPES, Data, Recipe, Training, Turn
 
 
 @RECIPES.register

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganvas.recipe import Facts
+    from ganvas.recipes.facts import Facts
     from ganvas.recipes.techniques import Techniques
 
 FEW = 10_000  # training images from which on a discriminator has enough of them without augmentation

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ganvas.recipe import RECIPES, Facts, Recipe
+from ganvas.recipes.base import RECIPES, Recipe
+from ganvas.recipes.facts import Facts
 from ganvas.recipes.nets import Kind, latent_dim_for, likelihood_for, net_for, training
 
 

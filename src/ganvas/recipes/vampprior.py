@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from ganvas.optimizers import Adam
-from ganvas.recipe import RECIPES, Facts, Recipe, Training, Turn
+from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
+from ganvas.recipes.facts import Facts
 from ganvas.recipes.nets import Kind, likelihood_for, prior_for
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Unpack
 
 from ganvas.optimizers import Adam, RMSprop
-from ganvas.recipe import RECIPES, Recipe, Training, Turn
+from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
 from ganvas.recipes.techniques import Techniques, chosen
 
 

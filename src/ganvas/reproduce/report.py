@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import ganvas
 from ganvas.errors import UserError
 from ganvas.files import read_json, write_text
 from ganvas.provenance import commit, machine
 from ganvas.reproduce import drawing
 from ganvas.reproduce.lab import Lab, Measure, Outcome, Row
+from ganvas.version import __version__
 
 NEEDS = {
     "matplotlib": "matplotlib",
@@ -92,7 +92,7 @@ def record(it: Row, lab: Lab, outcome: Outcome, seconds: float, out: Path = OUT)
         "quick": lab.quick,
         "seeds": lab.seeds,
         "command": " ".join(words),
-        "ganvas": ganvas.__version__,
+        "ganvas": __version__,
         "commit": commit(),
         "machine": machine(),
         "trained": _machines(lab),

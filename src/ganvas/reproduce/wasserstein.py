@@ -16,7 +16,7 @@ from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganvas.recipe import Recipe
+    from ganvas.recipes.base import Recipe
     from ganvas.training.run import Run
 
 REAL, FAKE = -5.0, 5.0

@@ -24,7 +24,7 @@ from ganvas.models.gan import GAN, GANModel
 from ganvas.nets.mlp import MLP
 from ganvas.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, RMSprop
 from ganvas.priors import Normal
-from ganvas.recipe import Recipe, Training, Turn
+from ganvas.recipes.base import Recipe, Training, Turn
 from ganvas.registry import Fraction, Registry, build, dump, settings
 from ganvas.techniques import TECHNIQUES, Clip, GradientPenalty, MinibatchDiscrimination, input_gradient
 from ganvas.training.engine import make_accelerator

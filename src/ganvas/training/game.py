@@ -20,7 +20,7 @@ from ganvas.models import Model
 from ganvas.models.base import FAMILIES
 from ganvas.nets.layers import BatchNorm
 from ganvas.randomness import Draw, key
-from ganvas.recipe import Recipe
+from ganvas.recipes.base import Recipe
 from ganvas.training import checkpoint, engine
 
 VALIDATED = 100  # steps between two validations, at least, in a run of 20 epochs or more

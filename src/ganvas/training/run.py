@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from ganvas.errors import UserError
 from ganvas.files import existing, read_json, write_text, writing
 from ganvas.models import MODELS, Model
-from ganvas.recipe import Recipe, from_json
+from ganvas.recipes.base import Recipe, from_json
 from ganvas.registry import explain
 from ganvas.training import checkpoint, stored
 from ganvas.training.place import Place, held

@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-import ganvas
 from ganvas import notebook, threads
 from ganvas.arguments import OutFolder, Source, checked
 from ganvas.errors import UserError
@@ -29,12 +28,14 @@ from ganvas.files import WriteError, write_text
 from ganvas.models import MODELS, Model
 from ganvas.models import load as load_model
 from ganvas.provenance import machine
-from ganvas.recipe import Data, Facts, Recipe, Training, make
+from ganvas.recipes.base import Data, Recipe, Training, make
+from ganvas.recipes.facts import Facts
 from ganvas.registry import Positive, changed, flagged, takes
 from ganvas.training import checkpoint, engine, peers, stored
 from ganvas.training.game import Game, make_model
 from ganvas.training.loop import Report, pictures, play
 from ganvas.training.run import Run, create
+from ganvas.version import __version__
 
 TRIAL = 5.0  # seconds of steps by which a training's length is planned
 TRAINING_SHARE = 0.92  # of the time, beside validation, pictures, checkpoints and the watch
@@ -74,7 +75,7 @@ def train(
             starts anew after a death goes on, if it is the same training.
         report: called with (step, steps, figures) as it goes; in a notebook a bar by default, else nothing.
         settings: how the data are prepared, as for `ganvas.data.load`: size, channels, labels, range, limit, binarise,
-            stream; the flags of `ganvas.recipe.Training`, such as epochs, seed or device; the recipe's own arguments,
+            stream; the flags of `ganvas.recipes.Training`, such as epochs, seed or device; the recipe's own arguments,
             and any other field of its model's settings. A net, likelihood, prior or technique may be an object of
             settings of one's own: `train("vae", net=MyNet())`.
 
@@ -172,7 +173,7 @@ def _begun(made: Recipe, data: str, out: str | os.PathLike[str] | None, *, timed
 
 
 def _versions() -> dict[str, str]:
-    return {"ganvas": ganvas.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"ganvas": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def _made(recipe: str | Recipe, settings: dict[str, Any], facts: Facts | None = None) -> Recipe:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganvas.errors import UserError
-from ganvas.recipe import Data, Facts, Recipe, Training, make
 from ganvas.recipes import RECIPES
+from ganvas.recipes.base import Data, Recipe, Training, make
+from ganvas.recipes.facts import Facts
 from ganvas.registry import Registry, flagged, parameters
 
 FAULTS = Registry("fault")

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import ganvas
 from ganvas import atlas, plots
 from ganvas.arguments import checked
 from ganvas.data import Dataset
@@ -40,6 +39,7 @@ from ganvas.nets.layers import Maxout, VirtualNorm, WithReference
 from ganvas.randomness import Draw
 from ganvas.registry import dump
 from ganvas.techniques import replace_modules
+from ganvas.version import __version__
 
 OPSET = 18
 TOLERANCE = 1e-4  # of images; of what is not in [0, 1], a share of the largest value
@@ -111,7 +111,7 @@ def write_onnx(
     with _aside(out) as folder:
         parts = _parts(model, dataset)
         written = [_write(model, part, folder, facts or {}) for part in parts if part.name != "prior"]
-        shutil.copyfile(Path(__file__).with_name("_example.py"), folder / "example.py")
+        shutil.copyfile(Path(__file__).with_name("example.py"), folder / "example.py")
         return [*written, Written("example.py", (folder / "example.py").stat().st_size)]
 
 
@@ -338,7 +338,7 @@ def _write(model: Model, part: Part, folder: Path, facts: Mapping[str, str]) -> 
         item.doc_string = None
     whole.metadata_props.update(
         {
-            "ganvas": ganvas.__version__,
+            "ganvas": __version__,
             **facts,
             "model": json.dumps(dump(model.config)),
             "shape": json.dumps(model.shape),

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from ganvas import recipe
 from ganvas.errors import UserError
+from ganvas.recipes import base
 from ganvas.registry import parameters, takes
 
 METAVARS = {int: "INT", float: "FLOAT", str: "NAME", Path: "PATH", tuple[int, ...]: "INT..."}
@@ -76,7 +76,7 @@ def flags(function: Callable[..., Any]) -> list[Flag]:
     """A function's parameters, and the flags of the settings that it takes; `Annotated[type, metavar, help]` says more,
     or else the docstring's Args do."""
     if (names := getattr(function, "takes", ())) and not hasattr(function, "__signature__"):
-        takes(*(getattr(recipe, name) for name in names))(function)
+        takes(*(getattr(base, name) for name in names))(function)
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(function) or "", re.M | re.S)
     entries = re.findall(r"^ {2,4}(\w+)(?: \(.*?\))?:(.*(?:\n {5,}.*)*)", section[1] if section else "", re.M)
     said = {name: " ".join(text.split()) for name, text in entries}

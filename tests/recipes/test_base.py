@@ -19,7 +19,7 @@ from ganvas.nets import NETS
 from ganvas.nets.registry import BaseNet
 from ganvas.optimizers import OPTIMIZERS, SGD, Adam, Muon, RMSprop
 from ganvas.priors import Mixture, Normal
-from ganvas.recipe import RECIPES, Data, Recipe, Training, Turn, from_json, make
+from ganvas.recipes import RECIPES, Data, Recipe, Training, Turn, from_json, make
 from ganvas.registry import build, parameters
 from ganvas.registry import settings as settings_of
 from ganvas.techniques import EMA, R1
