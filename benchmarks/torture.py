@@ -44,8 +44,9 @@ from ganvas import files, tensors
 from ganvas.cli import main
 from ganvas.data import load, store
 from ganvas.errors import UserError
-from ganvas.training import checkpoint, loop, stored
+from ganvas.training import checkpoint, loop
 from ganvas.training.run import Run
+from ganvas.training.run import load as load_model
 
 HERE = Path(__file__).resolve().parent
 RESULTS, DOCS = HERE.parent / "results" / "torture.json", HERE.parent / "docs" / "reliability.md"
@@ -177,7 +178,7 @@ def kills(folder: Path, scale: Scale, moments: random.Random) -> Tries:
                 done += 1
             if done == began:
                 continue
-            wrong = words(partial(stored.load, out)) if (out / "recipe.json").exists() else None
+            wrong = words(partial(load_model, out)) if (out / "recipe.json").exists() else None
             if not wrong and ended(forked(partial(go_on, recipe, out)), PATIENCE) != 0:
                 wrong = "it can't be continued"
             wrong = wrong or different(content(folder / recipe), content(out))

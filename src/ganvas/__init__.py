@@ -10,8 +10,7 @@ from ganvas.version import __version__ as __version__
 if TYPE_CHECKING:
     from ganvas import data, explore
     from ganvas.notebook import show
-    from ganvas.training.run import Run
-    from ganvas.training.stored import load
+    from ganvas.training.run import Run, load
     from ganvas.training.train import resume, train
 
 __all__ = ["Run", "data", "explore", "load", "resume", "show", "train"]
@@ -20,7 +19,7 @@ _HOMES = {
     "train": "ganvas.training.train",
     "resume": "ganvas.training.train",
     "Run": "ganvas.training.run",
-    "load": "ganvas.training.stored",
+    "load": "ganvas.training.run",
     "show": "ganvas.notebook",
 }
 

@@ -20,6 +20,7 @@ from ganvas.models.base import FAMILIES, Model
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.layers import BatchNorm
 from ganvas.nets.mlp import MLP
+from ganvas.studio import decoder as thread
 from ganvas.studio import decoding, quick
 from ganvas.studio.studied import CannotError
 from ganvas.techniques import TECHNIQUES
@@ -156,7 +157,7 @@ def test_other_transposed_convolutions_stay() -> None:
 @pytest.mark.parametrize("n", [1, 70])
 def test_the_pixels_are_those_of_decode(model: Model, n: int) -> None:
     codes = drawn(n, model.config.latent_dim)
-    pixels = run(decoding.Decoder(quick.quicker(model)).decode(codes))
+    pixels = run(thread.Decoder(quick.quicker(model)).decode(codes))
     assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous
     assert pixels.shape == (n, *model.shape[1:], model.shape[0])
     assert np.abs(pixels - bytes_of(model, codes)).max() <= 1
@@ -164,10 +165,10 @@ def test_the_pixels_are_those_of_decode(model: Model, n: int) -> None:
 
 
 def test_requests_that_wait_are_one_batch_and_each_gets_its_own(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "FEWEST", 100)
+    monkeypatch.setattr(thread, "FEWEST", 100)
 
     async def main() -> None:
-        decoder = decoding.Decoder(gate)
+        decoder = thread.Decoder(gate)
         first = asyncio.create_task(decoder.decode(level(7)))
         await until(gate.began.is_set)
         others = [asyncio.create_task(decoder.decode(level(*range(10 * i, 10 * i + i)))) for i in range(1, 6)]
@@ -183,7 +184,7 @@ def test_requests_that_wait_are_one_batch_and_each_gets_its_own(gate: Gate, monk
 
 def test_a_large_request_does_not_keep_a_small_one_waiting(gate: Gate) -> None:
     async def main() -> None:
-        decoder = decoding.Decoder(gate)
+        decoder = thread.Decoder(gate)
         large = asyncio.create_task(decoder.decode(level(*[3] * 1024)))
         await until(gate.began.is_set)
         small = asyncio.create_task(decoder.decode(level(9)))
@@ -199,7 +200,7 @@ def test_a_large_request_does_not_keep_a_small_one_waiting(gate: Gate) -> None:
 
 def test_what_nobody_waits_for_is_not_decoded(gate: Gate) -> None:
     async def main() -> None:
-        decoder = decoding.Decoder(gate)
+        decoder = thread.Decoder(gate)
         first = asyncio.create_task(decoder.decode(level(1)))
         await until(gate.began.is_set)
         gone = asyncio.create_task(decoder.decode(level(*[2] * 1000)))
@@ -226,7 +227,7 @@ def test_a_model_that_fails_fails_those_who_asked_alone(gate: Gate) -> None:
     gate.decoded = fails  # type: ignore[method-assign]
 
     async def main() -> None:
-        decoder = decoding.Decoder(gate)
+        decoder = thread.Decoder(gate)
         for _ in range(2):
             with pytest.raises(RuntimeError, match="no 13"):
                 await decoder.decode(level(*[13] * 50))
@@ -236,11 +237,11 @@ def test_a_model_that_fails_fails_those_who_asked_alone(gate: Gate) -> None:
 
 
 def test_the_thread_ends_without_work_and_begins_with_it(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "IDLE", 0.01)
+    monkeypatch.setattr(thread, "IDLE", 0.01)
     gate.opened.set()
 
     async def main() -> None:
-        decoder = decoding.Decoder(gate)
+        decoder = thread.Decoder(gate)
         for i in range(3):
             assert (await decoder.decode(level(i))).ravel().tolist() == [i]
             await until(lambda: decoder._thread is None)
@@ -249,7 +250,7 @@ def test_the_thread_ends_without_work_and_begins_with_it(gate: Gate, monkeypatch
 
 
 def test_a_loop_that_is_closed_harms_nobody(gate: Gate) -> None:
-    decoder = decoding.Decoder(gate)
+    decoder = thread.Decoder(gate)
 
     async def leave() -> None:
         task = asyncio.create_task(decoder.decode(level(1)))
@@ -271,7 +272,7 @@ def test_batches_are_about_as_long_as_they_should_be() -> None:
             return z[:, :, None, None] / 255
 
     slow = Slow()
-    run(decoding.Decoder(slow).decode(level(*[1] * 150)))
+    run(thread.Decoder(slow).decode(level(*[1] * 150)))
     sizes = [size for (size,) in slow.batches]
     assert sum(sizes) == 150 and max(sizes) <= 21, "a millisecond a code, so at most 20 of them"
 
@@ -301,7 +302,7 @@ class Models:
     """Stands for `Studied`: any run has this model."""
 
     def __init__(self, model: Any) -> None:
-        self.model, self.decoder = model, decoding.Decoder(model)
+        self.model, self.decoder = model, thread.Decoder(model)
 
     async def held(self, run: str) -> Any:
         if run != "it":
@@ -467,19 +468,19 @@ def test_several_connections_share_a_batch(gate: Gate) -> None:
         await until(lambda: all(client.answers for client in clients))
         assert [client.answers[0]["bytes"][4] for client in clients] == list(range(5))
 
-    decoders: list[decoding.Decoder] = []
+    decoders: list[thread.Decoder] = []
 
-    def gate_decoder(_: Gate) -> decoding.Decoder:
+    def gate_decoder(_: Gate) -> thread.Decoder:
         return decoders[0]
 
-    original = decoding.Decoder.__init__
+    original = thread.Decoder.__init__
 
-    def remember(self: decoding.Decoder, model: Any) -> None:
+    def remember(self: thread.Decoder, model: Any) -> None:
         original(self, model)
         decoders.append(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding.Decoder, "__init__", remember)
+        patch.setattr(thread.Decoder, "__init__", remember)
         connected(gate, main)
     assert sorted(itertools.chain(*gate.batches)) == list(range(5)) and len(gate.batches) == 2
 

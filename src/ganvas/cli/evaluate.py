@@ -156,12 +156,12 @@ def _subject(
 
     from ganvas.data import load
     from ganvas.evaluate.subject import Subject
-    from ganvas.training import stored
     from ganvas.training.engine import choose_device
+    from ganvas.training.run import load as load_model
 
     how: dict[str, Any] = {"n": n, "draws": k, "seed": seed, "split": split, "spaces": features}
     if _is_model(path):
-        model = stored.load(path, choose_device(device))
+        model = load_model(path, choose_device(device))
         return Subject(load_data(path, model, data, binarise, range), model, **how)
     if not path.exists():
         raise UserError(f"there is no {str(path)!r}; give a run, a model's folder, or images.")

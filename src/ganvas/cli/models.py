@@ -174,7 +174,7 @@ def load_model(folder: Path, verb: str, n: int = 1) -> Model:
     """The model in a folder, once it is known to have the verb: before any data is read."""
     if n < 1:
         raise UserError(f"-n {n}: it takes at least 1.")
-    from ganvas.training.stored import load
+    from ganvas.training.run import load
 
     model = load(folder)
     getattr(model, verb)

@@ -212,7 +212,7 @@ class Lab:
     def model(self, run: Run, step: int | None = None) -> Any:
         """The model of a run, or of one of its snapshots, on the GPU where there is one."""
         from ganvas.training.engine import choose_device
-        from ganvas.training.stored import load
+        from ganvas.training.run import load
 
         return load(run.path if step is None else run.snapshots[step], choose_device("auto"))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import shutil
 import threading
 import time
@@ -25,6 +24,7 @@ from starlette.applications import Starlette
 
 from ganvas.errors import UserError
 from ganvas.studio import safety
+from ganvas.studio.decoder import THREADS, Decoder
 from ganvas.studio.workers import Workers
 from ganvas.training import stored
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ganvas.atlas import Chart, Encoded
     from ganvas.data import Dataset
     from ganvas.models import Model
-    from ganvas.studio.decoding import Decoder
     from ganvas.training.run import Run
 
 MODELS, BYTES = 8, 2**31  # that are held at most
@@ -41,7 +40,6 @@ LOADING, ASKING = 30.0, 300.0  # seconds after which they are given up
 LOST = 8  # threads that are given up, with which no more is tried
 FRESH = 1.0  # seconds for which a model's file is not looked at again
 # A team of threads on all cores waits for whoever has one of them: beside a training 200 ms where one thread takes 4.
-THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 
 T = TypeVar("T")
 _places: set[str] = set()  # of copies
@@ -245,7 +243,6 @@ def load(run: str, folder: Path) -> Held:
         CannotError: it is damaged, or does not fit its run.
         RefusedError: a file of it is a pipe or a device, or a link that leads out of the run.
     """
-    from ganvas.studio.decoding import Decoder
     from ganvas.studio.quick import quicker
     from ganvas.training.run import Run
 

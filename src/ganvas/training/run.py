@@ -20,12 +20,14 @@ from pydantic.dataclasses import dataclass
 from ganvas.errors import UserError
 from ganvas.files import existing, read_json, write_text, writing
 from ganvas.models import MODELS, Model
+from ganvas.models import load as load_model
 from ganvas.recipes.base import Recipe, from_json
 from ganvas.registry import explain
 from ganvas.training import checkpoint, stored
 from ganvas.training.place import Place, held
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from ganvas.data import Dataset
@@ -137,7 +139,7 @@ class Run:
     @property
     def model(self) -> Model:
         """The trained model; before training ends that of a checkpoint, see `ganvas.load`."""
-        return stored.load(self.path)
+        return stored.of_run(self)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -255,6 +257,20 @@ class Run:
             said = ", ".join(f"{name} {now} (before: {was})" for name, was, now in differs)
             log.warning("%s: what follows agrees with an unbroken run to rounding, not to the last bit.", said)
         write_text(file, "\n".join([*lines, json.dumps({"step": step, **facts})]) + "\n")
+
+
+def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Model:
+    """The model in a run's folder, or in one that `Model.save` wrote; nothing in it is unpickled.
+
+    Of a run that is not finished it is that of its best checkpoint, else of the newest one, see `stored.of_run`.
+
+    Raises:
+        UserError: no such folder, no model or checkpoint in it, or one that does not fit its settings.
+    """
+    folder = existing(folder)
+    if (folder / "recipe.json").is_file():
+        return stored.of_run(Run(folder), device)
+    return load_model(folder, device)
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganvas.errors import UserError
-from ganvas.files import existing
 
 if TYPE_CHECKING:
-    import os
-
     import torch
 
     from ganvas.models import Model
@@ -30,23 +27,17 @@ def files(folder: Path) -> list[Path]:
     return [part / "model.safetensors" for part in whole if (part / "config.json").is_file()] + newest
 
 
-def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Model:
-    """The model in a run's folder, or in one that `Model.save` wrote; nothing in it is unpickled.
+def of_run(run: Run, device: str | torch.device = "cpu") -> Model:
+    """A run's model; without model/ that of the best checkpoint, else of the newest one that can be read.
 
-    Of a run without model/ it is that of the best checkpoint, else of the newest one that can be read. It is said once
-    which one is taken where the run is not finished, and which one is damaged.
+    It is said once which one is taken where the run is not finished, and which one is damaged.
 
     Raises:
-        UserError: no such folder, no model or checkpoint in it, or one that does not fit its settings.
+        UserError: none of them is there, or can be read.
     """
     from ganvas import models
-    from ganvas.training.run import Run
 
-    folder = existing(folder)
-    found = files(folder)
-    if not (folder / "recipe.json").is_file():
-        return models.load(folder, device)
-    run = Run(folder)
+    folder, found = run.path, files(run.path)
     if found and found[0].parent.name == "model":
         with contextlib.suppress(UserError):  # a damaged state.json keeps nobody from the model
             if run.state["state"] not in ("finished", "new"):

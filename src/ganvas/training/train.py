@@ -26,15 +26,14 @@ from ganvas.arguments import OutFolder, Source, checked
 from ganvas.errors import UserError
 from ganvas.files import WriteError, write_text
 from ganvas.models import MODELS, Model
-from ganvas.models import load as load_model
 from ganvas.provenance import machine
 from ganvas.recipes.base import Data, Recipe, Training, make
 from ganvas.recipes.facts import Facts
 from ganvas.registry import Positive, changed, flagged, takes
-from ganvas.training import checkpoint, engine, peers, stored
+from ganvas.training import checkpoint, engine, peers
 from ganvas.training.game import Game, make_model
 from ganvas.training.loop import Report, pictures, play
-from ganvas.training.run import Run, create
+from ganvas.training.run import Run, create, load
 from ganvas.version import __version__
 
 TRIAL = 5.0  # seconds of steps by which a training's length is planned
@@ -281,7 +280,7 @@ def _begin_with(game: Game) -> None:
     init = game.recipe.training.init
     if init is None:
         return
-    theirs, own = stored.load(init), game.model
+    theirs, own = load(init), game.model
     weights, counts = theirs.state_dict(), {name: own.get_buffer(name) for name in own.counters}
     for counter in theirs.counters:
         del weights[counter]
@@ -380,7 +379,7 @@ def _kept(game: Game, best: Path) -> Model:
     game.accelerator.wait_for_everyone()
     if best.is_dir():
         try:
-            return load_model(best, game.model.device)
+            return load(best, game.model.device)
         except UserError as error:
             log.warning("%s The model of the last step is kept instead.", error)
     return game.model

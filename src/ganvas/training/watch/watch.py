@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ganvas.errors import UserError
 from ganvas.files import read_json, write_text
 from ganvas.training import stored
-from ganvas.training.run import Run
 from ganvas.training.watch.faults import Finding, Row, findings, looks
 from ganvas.training.watch.measure import LOOK, Probe, probe, vitals
 
 if TYPE_CHECKING:
     from ganvas.training.game import Game
+    from ganvas.training.run import Run
 
 SHARE = 0.025  # of the training's time that looks may take
 FIRST, GROWTH, MOST = 100, 1.25, 20  # first look's step; each next one so much later, but at least so many in a run
