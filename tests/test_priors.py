@@ -12,11 +12,11 @@ from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from ganvas import priors
 from ganvas.errors import UserError
 from ganvas.losses import normal_log_prob
 from ganvas.nets.mlp import MLP
 from ganvas.priors import PRIORS, Bimodal, Flow, Mixture, Normal, StochasticLayer, Uniform, Vamp, fit_mixture
+from ganvas.priors import mixture as mixtures
 from ganvas.randomness import Draw
 
 FIXED = ("bimodal", "normal", "uniform")
@@ -255,7 +255,7 @@ def mean_log_prob(prior: Any, z: np.ndarray) -> float:
 
 
 def unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priors, "GAIN", -1.0)  # as many steps as are asked for
+    monkeypatch.setattr(mixtures, "GAIN", -1.0)  # as many steps as are asked for
 
 
 @pytest.mark.parametrize("components", [1, 4, 6])
@@ -267,7 +267,7 @@ def test_a_fit_is_scikit_learn_s_from_the_same_start(
     z = clouds()
     scale = z.std(0, ddof=1)
     mean, variance, weight = (
-        part.numpy() for part in priors._apart(torch.from_numpy((z - z.mean(0)) / scale), components, 3)
+        part.numpy() for part in mixtures._apart(torch.from_numpy((z - z.mean(0)) / scale), components, 3)
     )
     theirs = GaussianMixture(
         components, covariance_type="diag", tol=0, reg_covar=0, max_iter=steps,
@@ -288,7 +288,7 @@ def test_the_likelihood_never_falls_and_blocks_change_nothing(monkeypatch: pytes
     z = clouds(150)
     found = [mean_log_prob(fit_mixture(torch.from_numpy(z), 5, 1, steps), z) for steps in range(1, 40)]
     assert (np.diff(found) > -1e-6).all() and found[-1] > found[0] + 0.01
-    monkeypatch.setattr(priors, "BLOCK", 37)
+    monkeypatch.setattr(mixtures, "BLOCK", 37)
     assert mean_log_prob(fit_mixture(torch.from_numpy(z), 5, 1, 20), z) == pytest.approx(found[19], abs=1e-6)
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from ganvas.errors import UserError
 from ganvas.evaluate import checks
 from ganvas.losses import normal_log_prob, reparametrised
-from ganvas.priors import Distribution, Normal, each_log_prob
+from ganvas.priors import Distribution, Normal
+from ganvas.priors.mixture import each_log_prob
 from ganvas.randomness import Draw
 
 BLOCK = 2**20  # log-densities that are in memory at a time: 8 MB

@@ -13,7 +13,7 @@ from ganvas.errors import UserError, unknown
 from ganvas.models.base import MODELS, Encoder, LatentVariable, verb
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
-from ganvas.priors import fixed
+from ganvas.priors.mixture import fixed
 from ganvas.randomness import Draw
 from ganvas.registry import Count, Positive, settings
 

@@ -26,7 +26,8 @@ from ganvas.likelihoods import Bernoulli, Likelihood
 from ganvas.models.base import CHUNK, MODELS, Model, Variational, fast_products, verb
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
-from ganvas.priors import Distribution, Mixture, Normal, Prior, halves
+from ganvas.priors import Distribution, Mixture, Normal, Prior
+from ganvas.priors.base import halves
 from ganvas.randomness import Draw, order
 from ganvas.registry import Count, Fraction, Seed, kind, settings
 

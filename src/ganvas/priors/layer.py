@@ -1,0 +1,75 @@
+"""A layer of latent variables above."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.losses import normal_log_prob, reparametrised
+from ganvas.nets.mlp import MLP
+from ganvas.nets.registry import Net
+from ganvas.priors.base import PRIORS, BasePrior, Distribution, Encode, Prior, halves
+from ganvas.priors.fixed import Normal
+from ganvas.randomness import Draw
+from ganvas.registry import Count, settings
+
+
+@PRIORS.register
+@settings
+class StochasticLayer(BasePrior):
+    """A layer of latent variables above: P(z) = E_P(u)[P(z given u)], with a posterior Q(u given z) of its own.
+
+    Attributes:
+        latent_dim: size of u.
+        net: between z and u, both ways.
+        prior: P(u).
+    """
+
+    latent_dim: Count = 50
+    net: Net = MLP(hidden=(100, 100), activation="tanh")
+    prior: Prior = Normal()
+    exact = False
+
+    def build(self, latent_dim: int, shape: tuple[int, ...], encode: Encode) -> LatentLayer:
+        """Nets of their own."""
+        return LatentLayer(self, latent_dim)
+
+
+class LatentLayer(nn.Module, Distribution):
+    """Q(u given z) and P(z given u), diagonal normals, and P(u)."""
+
+    exact = False
+
+    def __init__(self, config: StochasticLayer, latent_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = config.net.encoder((latent_dim,), 2 * config.latent_dim)
+        self.decoder = config.net.decoder(config.latent_dim, (2 * latent_dim,))
+        self.prior = config.prior.build(config.latent_dim, (latent_dim,), self.posterior)
+
+    def posterior(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of Q(u given z), each (N, latent_dim) from z (N, d)."""
+        return halves(self.encoder(z))
+
+    def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
+        """log P(z, u) - log Q(u given z) at one u from Q, whose exp has the mean P(z); (..., d) -> (...,)."""
+        rows = z.reshape(-1, z.shape[-1])
+        mean, log_variance = self.posterior(rows)
+        u = reparametrised(mean, log_variance, draw.normal("posterior of u", tuple(mean.shape), z.device))
+        log_p = normal_log_prob(rows, *halves(self.decoder(u))) + self.prior.log_prob(u, draw.above())
+        log_weight: Tensor = log_p - normal_log_prob(u, mean, log_variance)
+        return log_weight.reshape(z.shape[:-1])
+
+    def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+        """z (N, d)."""
+        with torch.no_grad():
+            where = next(self.parameters()).device
+            u = self.prior.sample(draw.above(), (shape[0], self.config.latent_dim), where)
+            return reparametrised(*halves(self.decoder(u)), draw.normal("prior", shape, where)).to(device)
+
+    def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """Those of u, and d more."""
+        k, above = self.prior.held().from_noise(self.config.latent_dim)
+        return k + d, lambda noise: reparametrised(*halves(self.decoder(above(noise[:, :k]))), noise[:, k:])
