@@ -140,3 +140,33 @@ def test_certain_discriminators_leave_losses_and_gradients_finite(name: str, log
 def test_an_unknown_loss_is_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"unknown GAN loss 'minmax'\. Did you mean 'minimax'"):
         GAN_LOSSES["minmax"]
+
+
+def test_a_loss_with_other_parameters() -> None:
+    """Pearson's divergence: with the best D, twice G's cost is the integral of (2 fake - (real + fake))^2 over
+    real + fake (Mao et al. 2017, section 3.2.2)."""
+    real, fake = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.2, 0.6])
+    best = torch.from_numpy((real - fake) / (real + fake))
+    loss = GAN_LOSSES["least-squares(a=-1, b=1, c=0)"]
+    logits = [best.repeat_interleave(torch.tensor(np.rint(share * 10).astype(int))) for share in (real, fake)]
+    _, cost = loss(*logits)
+    _, other = loss(logits[1], logits[0])  # both expectations of the divergence, of which G moves one
+    chi = (((2 * fake - (real + fake)) ** 2) / (real + fake)).sum()
+    assert float(2 * (cost + other)) == pytest.approx(chi, rel=1e-12)
+    assert float(GAN_LOSSES["hinge(margin=2)"](double(1.5).detach(), double(-3.0).detach())[0]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("hinge(margin=wide)", r'write "hinge\(margin=1\)" with other numbers'),
+        ("hinge(slope=1)", r'write "hinge\(margin=1\)"'),
+        ("hinge()", "is not how the loss hinge is written"),
+        ("hinge(margin=1", "is not how the loss hinge is written"),
+        ("minimax(a=1)", "it has no parameters"),
+        ("hing(margin=1)", "unknown GAN loss 'hing'. Did you mean 'hinge'"),
+    ],
+)
+def test_what_is_no_parameter_of_a_loss_is_refused(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        GAN_LOSSES[name]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas.errors import UserError
 from ganvas.processes import mean_over_processes
 from ganvas.registry import Registry
 
@@ -38,7 +40,27 @@ def squared_error(x: Tensor, y: Tensor) -> Tensor:
 # A GAN loss: from the logits of real images (N,) and of fake ones (M,) to what each player descends, (the
 # discriminator's cost, the generator's cost), scalars.
 GanLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-GAN_LOSSES = Registry("GAN loss")
+
+
+class GanLosses(Registry):
+    """The losses by name, and where a loss has keyword arguments, with others than its defaults: "hinge(margin=2)"."""
+
+    def __missing__(self, name: str) -> GanLoss:
+        word, bracket, rest = name.partition("(")
+        loss = super().__missing__(name) if not bracket else self[word.strip()]
+        known = loss.__kwdefaults__ or {}
+        try:
+            given = {key.strip(): float(value) for key, value in (part.split("=") for part in rest[:-1].split(","))}
+        except ValueError:
+            given = {}
+        if not given or not rest.endswith(")") or not given.keys() <= known.keys():
+            takes = ", ".join(f"{key}={value:g}" for key, value in known.items())
+            remedy = f'write "{word}({takes})" with other numbers.' if takes else "it has no parameters."
+            raise UserError(f"{name!r} is not how the loss {word} is written: {remedy}")
+        return partial(loss, **given)
+
+
+GAN_LOSSES = GanLosses("GAN loss")
 # The losses under which sigmoid(logit) is D(x), the probability that x is real.
 PROBABILISTIC = ("minimax", "non-saturating")
 
@@ -62,15 +84,20 @@ def wasserstein(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @GAN_LOSSES.register
-def hinge(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """D is content beyond a margin of 1. Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17."""
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean(), -fake.mean()
+def hinge(real: Tensor, fake: Tensor, *, margin: float = 1.0) -> tuple[Tensor, Tensor]:
+    """D is content beyond a margin. Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17."""
+    return F.relu(margin - real).mean() + F.relu(margin + fake).mean(), -fake.mean()
 
 
 @GAN_LOSSES.register
-def least_squares(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Targets 1 and 0 for D, 1 for G. Mao et al. 2017, equation 9."""
-    return 0.5 * ((real - 1) ** 2).mean() + 0.5 * (fake**2).mean(), 0.5 * ((fake - 1) ** 2).mean()
+def least_squares(
+    real: Tensor, fake: Tensor, *, a: float = 0.0, b: float = 1.0, c: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Targets b of real images and a of fake ones for D, c of fake ones for G. Mao et al. 2017, equation 2.
+
+    The defaults are their equation 9; a = -1, b = 1, c = 0, their equation 8, is Pearson's chi-squared divergence.
+    """
+    return 0.5 * ((real - b) ** 2).mean() + 0.5 * ((fake - a) ** 2).mean(), 0.5 * ((fake - c) ** 2).mean()
 
 
 @GAN_LOSSES.register
