@@ -59,16 +59,21 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
-        lr = self.param_groups[0]["lr"]
+        group = self.param_groups[0]
+        lr = group["lr"]
         if self.adam:
-            self.adam.param_groups[0]["lr"] = lr
+            self.adam.param_groups[0] |= {"lr": lr, "capturable": group.get("capturable", False)}
             self.adam.step()
         for p in self.matrices:
             if p.grad is not None:
                 if self.weight_decay:
                     p.mul_(1 - lr * self.weight_decay)
-                move = orthogonal(self._momentum(p, p.grad).flatten(1))
-                p.add_(move.view(p.shape), alpha=-0.2 * max(move.shape) ** 0.5 * lr)
+                move = orthogonal(self._momentum(p, p.grad).flatten(1)).view(p.shape)
+                rate = 0.2 * max(len(p), p[0].numel()) ** 0.5 * lr
+                if isinstance(rate, Tensor):  # read where it lies, see `ganvas.training.recorded`
+                    p.addcmul_(move, rate, value=-1)
+                else:
+                    p.add_(move, alpha=-rate)
 
     def _momentum(self, p: Tensor, gradient: Tensor) -> Tensor:
         """Nesterov's, of gradients that are not much longer than those before."""

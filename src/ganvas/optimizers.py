@@ -52,6 +52,11 @@ class Optimizer:
         """Whether it keeps something of the gradients, which a checkpoint then has."""
         return True
 
+    @property
+    def steady(self) -> bool:
+        """Whether nothing but its rate ever changes."""
+        return True
+
 
 OPTIMIZERS = Registry("optimizer", Optimizer)
 
@@ -139,6 +144,11 @@ class SGD(Optimizer):
     def moments(self) -> bool:
         """With momentum."""
         return self.momentum > 0
+
+    @property
+    def steady(self) -> bool:
+        """With one momentum."""
+        return self.last_momentum is None
 
 
 def chosen(given: Any, **known: Optimizer) -> Optimizer:

@@ -42,6 +42,9 @@ class Draw:
         self.seed, self.position, self.rank, self.world = seed, position, rank, world
 
     def _rows(self, distribution: str, purpose: str, shape: tuple[int, ...], device: torch.device | str) -> Tensor:
+        if distribution == "order":
+            rows = order(self.seed, purpose, *self.position, n=shape[0])
+            return torch.from_numpy(rows).to(device, non_blocking=True)
         seed = key(self.seed, purpose, *self.position)
         n = shape[0]
         total = (n * self.world, *shape[1:])
@@ -72,6 +75,42 @@ class Draw:
     def uniform(self, purpose: str, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
         """U[0, 1), float32, of `shape`: its first dimension is this process's share of the batch."""
         return self._rows("uniform", purpose, shape, device)
+
+    def order(self, purpose: str, n: int, device: torch.device | str = "cpu") -> Tensor:
+        """A permutation of 0 ... n-1, int64 (n,), the same one for every process."""
+        return self._rows("order", purpose, (n,), device)
+
+
+class Held(Draw):
+    """Draws whose numbers stay where they are in memory, and become another draw's by `renew`: for what is recorded.
+
+    Args:
+        draw: what they are at first.
+    """
+
+    def __init__(self, draw: Draw) -> None:
+        super().__init__(draw.seed, *draw.position, rank=draw.rank, world=draw.world)
+        self._held: dict[tuple[str, str, tuple[int, ...], torch.device | str], Tensor] = {}
+        self._above: Held | None = None
+
+    def _rows(self, distribution: str, purpose: str, shape: tuple[int, ...], device: torch.device | str) -> Tensor:
+        asked = (distribution, purpose, shape, device)
+        if asked not in self._held:
+            self._held[asked] = super()._rows(*asked)
+        return self._held[asked]
+
+    def renew(self, draw: Draw) -> None:
+        """What was asked for until now, of another draw."""
+        self.seed, self.position = draw.seed, draw.position
+        for asked, tensor in self._held.items():
+            tensor.copy_(super()._rows(*asked), non_blocking=True)
+        if self._above:
+            self._above.renew(draw.above())
+
+    def above(self) -> Held:
+        """That of a layer above, held too."""
+        self._above = self._above or Held(super().above())
+        return self._above
 
 
 class Stream(Draw):

@@ -171,8 +171,7 @@ class Discriminator(nn.Module):
         with torch.no_grad():
             fake = model.generator.fake(len(images), draw, images.device)
         # The same for all processes, as many as in the global batch.
-        rows = order(draw.seed, "labelled", *draw.position, n=len(model.labels))[: draw.world * len(images)]
-        chosen = torch.from_numpy(rows).to(images.device, non_blocking=True)
+        chosen = draw.order("labelled", len(model.labels), images.device)[: draw.world * len(images)]
         labelled, labels = model.labelled[chosen], model.labels[chosen]
         logits = self.net(torch.cat([labelled, images, fake])).split([len(labels), len(images), len(fake)])
         supervised, unsupervised = discriminator_cost(logits[0], labels, *logits[1:])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from ganvas.nets.layers import BatchNorm
 from ganvas.randomness import Draw, key
 from ganvas.recipes.base import Recipe
 from ganvas.training import checkpoint, engine
+from ganvas.training.recorded import CudaGraphs, Recorded, Recorder
 
 VALIDATED = 100  # steps between two validations, at least, in a run of 20 epochs or more
 TIDY_STEPS = 100  # a moment that keeps 0.9 a step takes 173 from NEGLIGIBLE to the subnormal numbers
@@ -62,6 +65,9 @@ class Game:
         self.players, self.turns = model.players(), training.turns
         self.forwards = {name: accelerator.prepare_model(self.players[name]) for name in self.turns}
         self.optimizers = {name: turn.optimizer.make(self.players[name]) for name, turn in self.turns.items()}
+        self.moves: dict[str, Callable[..., dict[str, Tensor]]] = {n: partial(self.move, n) for n in self.turns}
+        if model.device.type == "cuda" and self.world == 1:
+            self.record(CudaGraphs(model.device))
         # The turn of most moves decides which batches a step sees.
         self.longest = max(self.turns.values(), key=lambda turn: (turn.moves, turn.long or 0))
         self.epoch_steps = max(1, len(self.batches) // self.longest.moves)
@@ -85,6 +91,13 @@ class Game:
         cosine = self.recipe.training.schedule == "cosine"
         return 0.5 * (1 + math.cos(math.pi * self.step / self.steps)) if cosine else 1.0
 
+    def record(self, recorder: Recorder) -> None:
+        """From its fourth on, the moves of each player are replayed, where only their rate changes."""
+        for name, turn in self.turns.items():
+            if turn.optimizer.steady:
+                rate_as_tensor(self.optimizers[name], self.model.device)
+                self.moves[name] = Recorded(f"the move of the player {name!r}", self.moves[name], recorder)
+
     def play(self) -> dict[str, Tensor]:
         """One step: every player's moves. Returns the parts of their losses, by player where there are several."""
         parts: dict[str, Tensor] = {}
@@ -93,28 +106,36 @@ class Game:
             if len(self.players) > 1:
                 for other, player in self.players.items():
                     player.requires_grad_(other == name)
-            optimizer = self.optimizers[name]
-            optimizer.param_groups[0].update(turn.optimizer.pace(share, self.step, self.step / self.epoch_steps))
+            set_pace(self.optimizers[name], turn.optimizer.pace(share, self.step, self.step / self.epoch_steps))
+            outcome: dict[str, Tensor] = {}
             for move in range(turn.moves_at(self.step)):
-                batch = self.batches[self.longest.moves_before(self.step) + move]
                 draw = Draw(seed, self.step, place, move, rank=self.rank, world=self.world)
                 # Dropout draws from torch's own generator: it too is made a function of the move.
                 torch.manual_seed(key(seed, "layers", self.step, place, move, self.rank))
-                with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.bfloat16):
-                    outcome = self.forwards[name](batch, draw)
-                self.accelerator.backward(outcome["loss"])
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                self.model.moved(name)
+                fetched = self.batches.fetched(self.longest.moves_before(self.step) + move)
+                outcome = self.moves[name](*fetched, draw=draw)
             if self.step % TIDY_STEPS == 0:
-                tidy(optimizer)
+                tidy(self.optimizers[name])
             prefix = f"{name}/" if len(self.turns) > 1 else ""
-            parts |= {prefix + part: value.detach() for part, value in outcome.items()}
+            parts |= {prefix + part: value for part, value in outcome.items()}
         self.step += 1
         parts = engine.mean(self.accelerator, parts)
-        for part, value in parts.items():
-            self.window[part] = self.window[part] + value if part in self.window else value.clone()
+        if self.window:
+            torch._foreach_add_([self.window[part] for part in parts], list(parts.values()))
+        else:
+            self.window = {part: value.clone() for part, value in parts.items()}
         return parts
+
+    def move(self, name: str, *fetched: Tensor, draw: Draw) -> dict[str, Tensor]:
+        """A move of one player on a batch. Returns the parts of its loss."""
+        batch = self.batches.made(*fetched)
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.bfloat16):
+            outcome = self.forwards[name](batch, draw)
+        self.accelerator.backward(outcome["loss"])
+        self.optimizers[name].step()
+        self.optimizers[name].zero_grad(set_to_none=True)
+        self.model.moved(name)
+        return {part: value.detach() for part, value in outcome.items()}
 
     def means(self) -> dict[str, float]:
         """The means of the parts since the last call."""
@@ -189,6 +210,23 @@ def make_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> Model:
         model = FAMILIES[type(recipe.model)](recipe.model, dataset.shape)
         model.prepare(dataset, recipe.training.seed)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def rate_as_tensor(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Let an optimiser read its rate from memory, where it can change without another launch."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(group["lr"], device=device)
+        group["capturable"] = device.type == "cuda"
+
+
+def set_pace(optimizer: torch.optim.Optimizer, pace: dict[str, float]) -> None:
+    """Set an optimiser's rate, and what else changes."""
+    (group,) = optimizer.param_groups
+    for name, value in pace.items():
+        if isinstance(group[name], Tensor):
+            group[name].fill_(value)
+        else:
+            group[name] = value
 
 
 def tidy(optimizer: torch.optim.Optimizer) -> None:
