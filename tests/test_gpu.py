@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from safetensors.torch import load_file
 import ganvas
 from ganvas.data import load
 from ganvas.data.loader import to_tensor
-from ganvas.recipes import RECIPES
+from ganvas.recipes import RECIPES, Facts, make
+from ganvas.training import engine
+from ganvas.training.game import Game, make_model
+from ganvas.training.recorded import WARM
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 DEVICE = "cuda"
@@ -20,8 +24,11 @@ DEVICE = "cuda"
 
 def settings(name: str) -> dict[str, Any]:
     data = "grid" if name == "clustered-gan" else "digits"
-    size = {"size": 16} if name in ("dcgan", "wgan") else {}
-    return {"data": data, "epochs": 1, "batch_size": 64, "device": DEVICE, **size}
+    return {"data": data, "epochs": 1, "batch_size": 64, "device": DEVICE, **size(name)}
+
+
+def size(name: str) -> dict[str, int]:
+    return {"size": 16} if name in ("dcgan", "wgan") else {}
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -66,14 +73,29 @@ def test_a_run_that_was_stopped_there_ends_as_an_unbroken_one(name: str, tmp_pat
     assert all(torch.equal(weights[key], again[key]) for key in weights)
 
 
-def test_a_step_makes_the_host_wait_for_nothing() -> None:
-    from ganvas.training import engine
-    from ganvas.training.game import Game, make_model
+def new_game(recipe: Any, data: Any) -> Any:
+    device = engine.choose_device(DEVICE)
+    return Game(make_model(recipe, data, device), recipe, data, engine.make_accelerator(device))
 
-    recipe = RECIPES["iwae"](layers=2)
-    data, device = load("digits"), engine.choose_device(DEVICE)
-    game = Game(make_model(recipe, data, device), recipe, data, engine.make_accelerator(device))
-    game.play()
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_replayed_moves_are_called_ones_bit_for_bit(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    data = load("grid") if name == "clustered-gan" else load("digits", **size(name))
+    recipe = make(name, {}, Facts.of(data))
+    replayed, called = new_game(recipe, data), new_game(recipe, data)
+    called.moves = {player: partial(called.move, player) for player in called.turns}
+    for _ in range(WARM + 5):
+        replayed.play(), called.play()
+    assert not caplog.records, caplog.records[0].message
+    theirs = called.state()[0]
+    for key, tensor in replayed.state()[0].items():
+        assert torch.equal(tensor, theirs[key]), key
+
+
+def test_a_step_makes_the_host_wait_for_nothing() -> None:
+    game = new_game(RECIPES["iwae"](layers=2), load("digits"))
+    for _ in range(WARM + 1):
+        game.play()
     torch.cuda.set_sync_debug_mode("error")
     try:
         game.play()
