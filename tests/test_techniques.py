@@ -23,6 +23,7 @@ from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.layers import BatchNorm, MinibatchLayer, VirtualNorm
 from ganvas.nets.mlp import MLP
 from ganvas.randomness import Draw
+from ganvas.registry import kind
 from ganvas.techniques import (
     AUGMENTATIONS,
     EMA,
@@ -232,6 +233,22 @@ def test_r1_is_at_real_images_by_finite_differences() -> None:
     slopes = slopes_by_differences(model, 2 * IMAGES - 1)
     ours = model.discriminator(Batch(IMAGES), Draw(0, 1))["r1"].item()
     assert ours == pytest.approx(2.0 * (slopes**2).mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize("technique", [GradientPenalty, R1], ids=["gradient-penalty", "r1"])
+def test_a_lazy_penalty_costs_as_much_on_average(technique: Any) -> None:
+    """At every third move, by the number of the step and of the move in it, and three times as heavy."""
+    (usual, lazy), name = (make(technique(weight=2.0, every=k)) for k in (1, 3)), kind(technique)
+    for step, move in ((0, 0), (0, 1), (1, 2), (2, 0), (3, 0)):
+        draw = Draw(0, step, 0, move)
+        both = (model.discriminator(Batch(IMAGES), draw) for model in (usual, lazy))
+        whole, part = ({term: value.item() for term, value in parts.items()} for parts in both)
+        without = whole["loss"] - whole[name]
+        if (step + move) % 3:
+            assert name not in part and part["loss"] == pytest.approx(without, rel=1e-5)
+        else:
+            assert part[name] == pytest.approx(3 * whole[name], rel=1e-5)
+            assert part["loss"] == pytest.approx(without + part[name], rel=1e-5)
 
 
 @pytest.mark.parametrize("technique", [GradientPenalty(), R1()], ids=["gradient-penalty", "r1"])

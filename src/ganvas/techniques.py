@@ -32,10 +32,12 @@ class Technique:
     Attributes:
         order: when it is built: 0 changes layers, 1 parametrises the weights of all layers, 2 copies them.
         clashes: the techniques that it can't stand beside, and what is wrong with the pair.
+        every: at each how manieth move its term is in the cost, as many times as heavy.
     """
 
     order: ClassVar[int] = 0
     clashes: ClassVar[dict[str, str]] = {}
+    every: int = 1
 
     def build(self, model: GANModel) -> None:
         """Change the nets of a new model.
@@ -51,6 +53,10 @@ class Technique:
     def term(self, player: str, seen: Seen) -> Tensor | None:
         """A scalar that is summed into the cost of "discriminator" or "generator"."""
         return None
+
+    def due(self, count: int) -> bool:
+        """Whether its term is in the cost of a move, by the number of its step and its own in it, added."""
+        return count % self.every == 0
 
     def moved(self, model: GANModel, player: str) -> None:
         """After each move of a player."""
@@ -258,9 +264,14 @@ class GradientPenalty(Technique):
 
     One norm and one place between for each *sample*. Batch norm in the critic, which would make its gradient one of
     the batch, becomes layer norm (the same, section 4).
+
+    Attributes:
+        weight: of the penalty.
+        every: lazy regularisation (Karras et al. 2020, appendix B): at each how manieth move, as many times as heavy.
     """
 
     weight: Positive = 10.0
+    every: Count = 1
     clashes: ClassVar[dict[str, str]] = {
         "r1": "pull the critic's slope to 1 and to 0",
         "minibatch-discrimination": ALONE,
@@ -285,9 +296,15 @@ class GradientPenalty(Technique):
 @TECHNIQUES.register
 @settings
 class R1(Technique):
-    """weight / 2 * E || grad D(x) ||^2 at real images (Mescheder et al. 2018, equation 9)."""
+    """weight / 2 * E || grad D(x) ||^2 at real images (Mescheder et al. 2018, equation 9).
+
+    Attributes:
+        weight: of the penalty.
+        every: lazy regularisation (Karras et al. 2020, appendix B): at each how manieth move, as many times as heavy.
+    """
 
     weight: Positive = 10.0
+    every: Count = 1
     clashes: ClassVar[dict[str, str]] = {"minibatch-discrimination": ALONE}
 
     def build(self, model: GANModel) -> None:

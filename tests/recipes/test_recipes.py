@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-import ganvas.recipes  # noqa: F401  (fills the registry)
 from ganvas.data import load
 from ganvas.data.loader import Batch
 from ganvas.errors import UserError
@@ -21,7 +20,7 @@ from ganvas.nets.mlp import MLP
 from ganvas.optimizers import SGD, Adam, RMSprop
 from ganvas.priors import Normal, StochasticLayer, Uniform, Vamp
 from ganvas.randomness import Draw
-from ganvas.recipes import RECIPES, Facts
+from ganvas.recipes import RECIPES, Facts, make
 from ganvas.registry import build, kind, parameters
 from ganvas.techniques import TECHNIQUES, Clip, MinibatchDiscrimination
 
@@ -299,3 +298,13 @@ def test_facts_count_the_levels_of_the_data(tmp_path: Path, monkeypatch: pytest.
         ((random.random((20, 8, 8)) < 0.5).astype(np.uint8), 2),
     ):
         assert Facts.of(load(values)).levels == levels
+
+
+def test_lazy_is_of_the_penalties_alone() -> None:
+    for asked in ({"r1": 0.5}, {"gradient_penalty": 10.0, "ema": 0.9}):
+        techniques = make("gan", {**asked, "loss": "hinge", "lazy": 4}).model.techniques
+        assert [technique.every for technique in techniques] == [4, 1][: len(techniques)]
+    with pytest.raises(UserError, match="--lazy 4: it is of --r1 or --gradient-penalty, and there is neither"):
+        make("gan", {"loss": "hinge", "lazy": 4})
+    with pytest.raises(UserError, match="every: 0 is refused"):
+        make("gan", {"loss": "hinge", "r1": 1.0, "lazy": 0})

@@ -21,13 +21,13 @@ from ganvas.priors import Normal
 from ganvas.randomness import Draw, Held
 from ganvas.recipes import RECIPES, Facts, Recipe, Training, Turn
 from ganvas.recipes.base import make
-from ganvas.techniques import TECHNIQUES
+from ganvas.techniques import EMA, R1, TECHNIQUES
 from ganvas.training import engine
 from ganvas.training.game import Game, make_model
 from ganvas.training.recorded import WARM, Recorded, Results
 
 CPU = torch.device("cpu")
-STEPS = WARM + 5
+STEPS = WARM + 9
 
 
 class Tape(TorchDispatchMode):
@@ -157,6 +157,11 @@ def test_every_technique(name: str, digits: Dataset) -> None:
     assert_alike(game_of((TECHNIQUES[name](),), Adam()), digits)
 
 
+def test_a_penalty_at_every_third_move(digits: Dataset) -> None:
+    """Moves with it and without it are recorded apart."""
+    assert_alike(game_of((R1(every=3), EMA()), Adam()), digits)
+
+
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_every_optimizer(name: str, digits: Dataset) -> None:
     assert_alike(game_of((), OPTIMIZERS[name](lr=1e-3, decay=1.01, weight_decay=0.1)), digits)
@@ -166,7 +171,9 @@ def test_what_changes_beside_the_rate_is_not_recorded(digits: Dataset) -> None:
     recipe = game_of((), SGD(momentum=0.5, last_momentum=0.9))
     game = Game(make_model(recipe, digits, CPU), recipe, digits, engine.make_accelerator(CPU))
     game.record(Tape())
-    assert not any(isinstance(move, Recorded) for move in game.moves.values())
+    for _ in range(WARM + 2):
+        game.play()
+    assert not game._recorded
 
 
 def test_a_number_of_the_host_that_changes_would_be_seen() -> None:

@@ -150,6 +150,10 @@ class Model(nn.Module):
     def moved(self, player: str) -> None:
         """What a family does after each move of a player: nothing, unless it says otherwise."""
 
+    def phase(self, count: int) -> tuple[bool, ...]:
+        """What moves with that number, of the step and in it, do that others don't: what is recorded once for each."""
+        return ()
+
     def measure(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Figures of a batch, its means: a single player's own loss and its parts; of several: none."""
         return self(batch, draw) if list(self.players().values()) == [self] else {}

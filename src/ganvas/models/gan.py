@@ -183,9 +183,14 @@ class GANModel(LatentVariable):
 
     def cost(self, player: str, cost: Tensor, seen: Seen) -> dict[str, Tensor]:
         """{"loss": the cost and the techniques' terms, each term by its technique's name}."""
-        found = ((kind(type(t)), t.term(player, seen)) for t in self.techniques)
-        terms = {name: term for name, term in found if term is not None}
+        count = sum(seen.draw.position[::2])  # of the step, and of the move in it
+        found = ((t, t.term(player, seen)) for t in self.techniques if t.due(count))
+        terms = {kind(type(t)): t.every * term for t, term in found if term is not None}
         return {"loss": cost + sum(terms.values()), **terms}
+
+    def phase(self, count: int) -> tuple[bool, ...]:
+        """Which techniques' terms are in a cost."""
+        return tuple(technique.due(count) for technique in self.techniques)
 
     def scores(self, seen: Seen) -> dict[str, Tensor]:
         """Mean D(x) and D(G(z)); of a critic its means, and their difference: the Wasserstein estimate."""

@@ -19,6 +19,7 @@ class Techniques(TypedDict, total=False):
     clip: Annotated[float | None, "C", "D's weights stay in [-C, C] (0.01)"]
     gradient_penalty: Annotated[float | None, "W", "weight of (|| grad D || - 1)^2 (10)"]
     r1: Annotated[float | None, "W", "weight of || grad D ||^2 / 2 at real images (10)"]
+    lazy: Annotated[int | None, "K", "R1 or gradient penalty at every K-th move, K times as heavy"]
     spectral_norm: Annotated[bool, "", "D's weights over their largest singular value"]
     augment: Annotated[bool, "", "change real and fake images alike before D"]
     ema: Annotated[float | None, "D", "samples from a moving average of G (0.999)"]
@@ -35,10 +36,11 @@ def chosen(techniques: Techniques, **defaults: Any) -> tuple[Technique, ...]:
     import dataclasses
 
     from ganvas.errors import UserError
-    from ganvas.registry import build
+    from ganvas.registry import build, changed
     from ganvas.techniques import TECHNIQUES
 
     asked = {name: value for name, value in techniques.items() if value is not None}
+    lazy = asked.pop("lazy", None)
     made = [TECHNIQUES.parse(one) for one in cast(Any, asked.pop("techniques", ()))]
     for flag, value in {**defaults, **asked}.items():
         if value is None or value is False or value == 0:
@@ -52,4 +54,8 @@ def chosen(techniques: Techniques, **defaults: Any) -> tuple[Technique, ...]:
             made.append(build(technique, value))
         except UserError as error:
             raise UserError(f"--{flag.replace('_', '-')}: {error}") from error
-    return tuple(made)
+    if lazy is None:
+        return tuple(made)
+    if not any("every" in one.__dataclass_fields__ for one in made):
+        raise UserError(f"--lazy {lazy}: it is of --r1 or --gradient-penalty, and there is neither.")
+    return tuple(changed(one, {"every": lazy}) if "every" in one.__dataclass_fields__ else one for one in made)

@@ -65,7 +65,8 @@ class Game:
         self.players, self.turns = model.players(), training.turns
         self.forwards = {name: accelerator.prepare_model(self.players[name]) for name in self.turns}
         self.optimizers = {name: turn.optimizer.make(self.players[name]) for name, turn in self.turns.items()}
-        self.moves: dict[str, Callable[..., dict[str, Tensor]]] = {n: partial(self.move, n) for n in self.turns}
+        self.recorder: Recorder | None = None
+        self._recorded: dict[tuple[object, ...], Recorded] = {}
         if model.device.type == "cuda" and self.world == 1:
             self.record(CudaGraphs(model.device))
         # The turn of most moves decides which batches a step sees.
@@ -92,11 +93,11 @@ class Game:
         return 0.5 * (1 + math.cos(math.pi * self.step / self.steps)) if cosine else 1.0
 
     def record(self, recorder: Recorder) -> None:
-        """From its fourth on, the moves of each player are replayed, where only their rate changes."""
+        """From its fourth on, replay the moves of each player of whom nothing but the rate changes."""
+        self.recorder = recorder
         for name, turn in self.turns.items():
             if turn.optimizer.steady:
                 rate_as_tensor(self.optimizers[name], self.model.device)
-                self.moves[name] = Recorded(f"the move of the player {name!r}", self.moves[name], recorder)
 
     def play(self) -> dict[str, Tensor]:
         """One step: every player's moves. Returns the parts of their losses, by player where there are several."""
@@ -113,18 +114,28 @@ class Game:
                 # Dropout draws from torch's own generator: it too is made a function of the move.
                 torch.manual_seed(key(seed, "layers", self.step, place, move, self.rank))
                 fetched = self.batches.fetched(self.longest.moves_before(self.step) + move)
-                outcome = self.moves[name](*fetched, draw=draw)
+                outcome = self._mover(name, self.step + move)(*fetched, draw=draw)
             if self.step % TIDY_STEPS == 0:
                 tidy(self.optimizers[name])
             prefix = f"{name}/" if len(self.turns) > 1 else ""
             parts |= {prefix + part: value for part, value in outcome.items()}
         self.step += 1
         parts = engine.mean(self.accelerator, parts)
-        if self.window:
-            torch._foreach_add_([self.window[part] for part in parts], list(parts.values()))
-        else:
-            self.window = {part: value.clone() for part, value in parts.items()}
+        seen = [part for part in parts if part in self.window]
+        if seen:
+            torch._foreach_add_([self.window[part] for part in seen], [parts[part] for part in seen])
+        self.window |= {part: value.clone() for part, value in parts.items() if part not in self.window}
         return parts
+
+    def _mover(self, name: str, count: int) -> Callable[..., dict[str, Tensor]]:
+        """`move` of a player, or what was recorded of moves that are alike."""
+        move = partial(self.move, name)
+        if self.recorder is None or not self.turns[name].optimizer.steady:
+            return move
+        alike = (name, self.model.phase(count))
+        if alike not in self._recorded:
+            self._recorded[alike] = Recorded(f"the move of the player {name!r}", move, self.recorder)
+        return self._recorded[alike]
 
     def move(self, name: str, *fetched: Tensor, draw: Draw) -> dict[str, Tensor]:
         """A move of one player on a batch. Returns the parts of its loss."""
