@@ -1,7 +1,9 @@
-"""The verb that makes the lecture's figures."""
+"""The verbs that make the lecture's figures, and that race to one."""
 
 from __future__ import annotations
 
+import shlex
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +46,35 @@ def reproduce(
         raise UserError(f"{len(failed)} of {len(chosen)} figures failed: {said}")
 
 
+def speedrun(
+    track: Annotated[str | None, "TRACK", "vae or dcgan"] = None,
+    /,
+    *,
+    flags: Annotated[str | None, "FLAGS", "of `ganvas train`: --flags='--lr 1e-3'"] = None,
+    seeds: Annotated[int, "INT", "how many to train with"] = 3,
+    by: Annotated[str | None, "NAME", "whose entry it is"] = None,
+    out: Annotated[Path, "DIR", "for speedrun.md, and speedrun.json, to which the entry is added"] = Path(),
+) -> None:
+    """Seconds that a net takes to a figure, from an empty process on: MNIST's VAE to a test ELBO, a DCGAN to a kernel
+    distance. The nets stay as they are; how they are trained is the entry's. Without a track it lists them.
+
+    Example:
+        ganvas speedrun vae --flags="--epochs 20"
+    """
+    from ganvas import speedrun as runs
+
+    if not track:
+        for name, one in runs.TRACKS.items():
+            print(f"{name:<6} {one.title}, to a {one.figure} of {one.target:g}: ganvas train {' '.join(one.words)}")
+        return
+    entry = runs.enter(track, shlex.split(flags or ""), seeds, by or "")
+    median = statistics.median(entry.seconds)
+    print(f"{track}: {median:.1f} s, " + ("the target is reached" if entry.reached else "the target is NOT reached"))
+    print(runs.record(entry, out))
+
+
 HELP = """\
   reproduce NAME                a figure of the lecture or a paper; or the list
+  speedrun TRACK                seconds to a figure, from an empty process on
 """
-VERBS: dict[str, Callable[..., None]] = {"reproduce": reproduce}
+VERBS: dict[str, Callable[..., None]] = {"reproduce": reproduce, "speedrun": speedrun}
