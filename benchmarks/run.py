@@ -23,6 +23,7 @@ NAMES = [
     *("startup", "vae", "beside", "durability", "nll", "distances"),
     *("dcgan", "folder", "precision", "studio", "machines"),
 ]
+ALONE = ["gpu"]  # run by its name only, and without peers
 HEADER = ["what", "ganvas", "peer", "ratio (smallest to largest)", "of the rate of matrix products", "aim"]
 ABOUT = (
     "Median (smallest to largest). A ratio is taken within a repeat, of two figures measured one right after the "
@@ -37,13 +38,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run? The figures mean nothing")
     parser.add_argument("--against", metavar="COMMIT", help="measure the source of an earlier commit too, in turn")
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(NAMES):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    if not Path(PEERS).exists():
+    if unknown := set(arguments.names) - {*NAMES, *ALONE}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join([*NAMES, *ALONE])}")
+    if arguments.names != ALONE and not Path(PEERS).exists():
         parser.error("the peers' environment is missing: start this by `make bench`")
     CACHE.mkdir(exist_ok=True)
     if arguments.against:
-        EARLIER.append(_output(["git", "rev-parse", "--short=12", f"{arguments.against}^{{commit}}"]))
+        EARLIER.append(_git("rev-parse", "--short=12", f"{arguments.against}^{{commit}}") or arguments.against)
     folder = CACHE if arguments.quick else HERE
     file = folder / "results.json"
     results: dict[str, Any] = json.loads(file.read_text()) if file.exists() and not arguments.quick else {}
@@ -85,8 +86,8 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "ours": {name: version(name) for name in ("ganvas", "torch", "numpy", "pillow")},
-        "peers": json.loads(_output([PEERS, "-c", _VERSIONS])),
-        "commit": _output(["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]),
+        "peers": json.loads(_output([PEERS, "-c", _VERSIONS])) if Path(PEERS).exists() else {},
+        "commit": _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or "not known",
         "command": " ".join(["python", "benchmarks/run.py", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
     }
@@ -98,13 +99,21 @@ print(json.dumps({n: version(n) for n in ("pythae", "torch", "numpy", "pillow")}
 """
 
 
+def _git(*words: str) -> str:
+    """What git says; nothing where this is no checkout."""
+    try:
+        return _output(["git", *words])
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
 def _output(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
 
 
 def table(results: dict[str, Any], quick: bool) -> str:
     """The Markdown table, and under it what its figures are."""
-    found = {name: results[name] for name in NAMES if name in results}
+    found = {name: results[name] for name in [*NAMES, *ALONE] if name in results}
     rated = [(_row(row), one["matrix_product_flops_per_second"]) for one in found.values() for row in one["rows"]]
     lines = [HEADER, ["---"] * len(HEADER), *(row.cells(rates) for row, rates in rated)]
     spans = {kind: [rates[kind] / 1e9 for _, rates in rated] for kind in rated[0][1]}
