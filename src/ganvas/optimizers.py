@@ -71,9 +71,9 @@ class Adam(Optimizer):
 
     def make(self, player: nn.Module) -> torch.optim.Optimizer:
         """torch's AdamW, which without decay is its Adam."""
-        import torch
+        from ganvas.adam import AdamW
 
-        return torch.optim.AdamW(player.parameters(), self.lr, **self._settings(), fused=_fused(player))
+        return AdamW(player.parameters(), self.lr, **self._settings(), fused=_fused(player))
 
     def _settings(self) -> dict[str, Any]:
         return {"betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}

@@ -11,7 +11,7 @@ from typing import Literal
 from torch import nn
 
 from ganvas.errors import UserError
-from ganvas.nets.layers import BatchNorm, Maxout
+from ganvas.nets.layers import BatchNorm, Maxout, Perceptron
 from ganvas.nets.registry import NETS, BaseNet
 from ganvas.registry import Count, Fraction, Positive, settings
 
@@ -73,11 +73,11 @@ class MLP(BaseNet):
     def encoder(self, shape: tuple[int, ...], out: int) -> nn.Sequential:
         """(N, *shape) -> (N, out)."""
         layers = self._layers([math.prod(shape), *self.hidden, out], self.dropout)
-        return nn.Sequential(nn.Flatten(), *_dropout(self.input_dropout), *layers)
+        return Perceptron(nn.Flatten(), *_dropout(self.input_dropout), *layers)
 
     def decoder(self, latent: int, shape: tuple[int, ...]) -> nn.Module:
         """(N, latent) -> (N, *shape), with no activation at the end."""
-        return nn.Sequential(*self._layers([latent, *reversed(self.hidden), math.prod(shape)]), nn.Unflatten(1, shape))
+        return Perceptron(*self._layers([latent, *reversed(self.hidden), math.prod(shape)]), nn.Unflatten(1, shape))
 
 
 def _dropout(share: float) -> list[nn.Module]:

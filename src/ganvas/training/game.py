@@ -19,7 +19,7 @@ from ganvas.evaluate import average
 from ganvas.models import Model
 from ganvas.models.base import FAMILIES
 from ganvas.nets.layers import BatchNorm
-from ganvas.randomness import Draw, key
+from ganvas.randomness import Draw, key, reseed
 from ganvas.recipe import Recipe
 from ganvas.training import checkpoint, engine
 
@@ -99,7 +99,7 @@ class Game:
                 batch = self.batches[self.longest.moves_before(self.step) + move]
                 draw = Draw(seed, self.step, place, move, rank=self.rank, world=self.world)
                 # Dropout draws from torch's own generator: it too is made a function of the move.
-                torch.manual_seed(key(seed, "layers", self.step, place, move, self.rank))
+                reseed(key(seed, "layers", self.step, place, move, self.rank), self.model.device)
                 with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.bfloat16):
                     outcome = self.forwards[name](batch, draw)
                 self.accelerator.backward(outcome["loss"])
