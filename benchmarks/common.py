@@ -10,18 +10,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import floor, log10
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE / ".cache"
 OURS = sys.executable
 PEERS = str(HERE / ".peers" / "bin" / "python")
 ENVIRONMENT = os.environ | {"GANVAS_CACHE": str(CACHE / "ganvas")}
+EARLIER: list[str] = []  # the commit that `run.py --against` names, if it does
 
 Call = Callable[[], Any]
+T = TypeVar("T")
 
 
 def child(python: str, task: str, **arguments: Any) -> dict[str, Any]:
@@ -49,6 +51,31 @@ def interleave(repeats: int, *sides: Callable[[int], Any]) -> list[list[Any]]:
         for place, side in order if repeat % 2 == 0 else reversed(order):
             answers[place][repeat] = side(repeat)
     return answers
+
+
+def earlier(side: Callable[[int], T]) -> list[Callable[[int], T]]:
+    """A side of `interleave` once more, whose children run the source of the commit of `--against`; none without it."""
+
+    def once_more(repeat: int) -> T:
+        with _source_of(EARLIER[0]):
+            return side(repeat)
+
+    return [once_more for _ in EARLIER]
+
+
+@contextmanager
+def _source_of(commit: str) -> Iterator[None]:
+    """Children import ganvas as it was then; the benchmarks are today's."""
+    tree, before = CACHE / "against" / commit, ENVIRONMENT.get("PYTHONPATH")
+    if not tree.exists():
+        subprocess.run(["git", "worktree", "prune"], cwd=HERE, check=True)
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(tree), commit], cwd=HERE, check=True)
+    ENVIRONMENT["PYTHONPATH"] = str(tree / "src")
+    try:
+        yield
+    finally:
+        ENVIRONMENT.pop("PYTHONPATH")
+        ENVIRONMENT.update({"PYTHONPATH": before} if before else {})
 
 
 @dataclass(frozen=True)
@@ -86,6 +113,16 @@ class Row:
             "difference": lambda a, b: a - b,
         }
         object.__setattr__(self, "ratio", [combine[self.compare](a, b) for a, b in pairs])
+
+    def and_earlier(self, *figures: list[float]) -> list[Row]:
+        """Itself, and a row that has those of the `earlier` side, where there is one, for its peer."""
+        return [
+            self,
+            *(
+                replace(self, what=f"{self.what}: against {commit}", peer=peer, against=commit, aim="", note="")
+                for commit, peer in zip(EARLIER, figures, strict=True)
+            ),
+        ]
 
     def cells(self, rates: dict[str, float]) -> list[str]:
         """The table's cells; `rates`: name -> FLOP/s of matrix products."""

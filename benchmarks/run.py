@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from common import CACHE, HERE, OURS, PEERS, Row, child
+from common import CACHE, EARLIER, HERE, OURS, PEERS, Row, child
 
 NAMES = [
     *("startup", "vae", "beside", "durability", "nll", "distances"),
@@ -35,12 +35,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(NAMES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run? The figures mean nothing")
+    parser.add_argument("--against", metavar="COMMIT", help="measure the source of an earlier commit too, in turn")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     if not Path(PEERS).exists():
         parser.error("the peers' environment is missing: start this by `make bench`")
     CACHE.mkdir(exist_ok=True)
+    if arguments.against:
+        EARLIER.append(_output(["git", "rev-parse", "--short=12", f"{arguments.against}^{{commit}}"]))
     folder = CACHE if arguments.quick else HERE
     file = folder / "results.json"
     results: dict[str, Any] = json.loads(file.read_text()) if file.exists() and not arguments.quick else {}
@@ -49,6 +52,8 @@ def main() -> None:
         sizes, budget = ([512], 0.1) if arguments.quick else ([2048, 4096], 2.0)
         rates = child(OURS, "matmul.rate", sizes=sizes, seconds=budget)
         rows: list[Row] = importlib.import_module(name).compare(arguments.quick)
+        if EARLIER and not any(row.against == EARLIER[0] for row in rows):
+            parser.error(f"{name} has no side that could run earlier source: leave --against away")
         seconds = round(time.perf_counter() - began, 1)
         print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
         results[name] = {

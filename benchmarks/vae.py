@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import CACHE, OURS, PEERS, Row, child, interleave, serve
+from common import CACHE, OURS, PEERS, Row, child, earlier, interleave, serve
 
 BATCH = 128
 MARGIN = 0.5  # nats that our validation ELBO has to be above both of the peer's, so that the test ELBO holds
@@ -33,22 +33,24 @@ def compare(quick: bool) -> list[Row]:
             OURS, "vae.quality", data=data, seed=seed, target=max(peer["validation"], peer["test"]) + MARGIN
         )
 
-    speeds, pairs = interleave(1 if quick else 3, ours, theirs)
+    speeds, pairs, *before = interleave(1 if quick else 3, ours, theirs, *earlier(ours))
     peers, reached = zip(*pairs, strict=True)
     there = sum(run["reached"] for run in reached)
     held = sum(run["test"] >= peer["test"] for run, peer in zip(reached, peers, strict=True))
     missed = "" if there == held == len(reached) else " (MISSED, see the note)"
     schedule = ", ".join(f"{name} {value}" for name, value in QUALITY.items())
+    rates, *before_rates = [[run["images_per_second"] for run in runs] for runs in (speeds, *before)]
+    steady = Row(
+        "VAE 784-500-500-2, batch 128: a steady epoch",
+        "images/s",
+        rates,
+        [peer["images_per_second"] for peer in peers],
+        flops=FLOPS,
+        against="pythae",
+        aim="2.5 x",
+    )
     return [
-        Row(
-            "VAE 784-500-500-2, batch 128: a steady epoch",
-            "images/s",
-            [run["images_per_second"] for run in speeds],
-            [peer["images_per_second"] for peer in peers],
-            flops=FLOPS,
-            against="pythae",
-            aim="2.5 x",
-        ),
+        *steady.and_earlier(*before_rates),
         Row(
             f"the same VAE: to the test ELBO of pythae after {peer_epochs} epochs{missed}",
             "s",
