@@ -216,7 +216,7 @@ class Bernoulli(BaseLikelihood):
 
 
 class _LogBernoulli(torch.autograd.Function):
-    """x log p + (1 - x) log(1 - p) summed over the last dimension, p = sigmoid(output), whose gradient is x - p."""
+    """Sum over the last dimension of x log p + (1 - x) log(1 - p), p = sigmoid(output): its gradient is x - p."""
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, x: Tensor) -> Tensor:
@@ -228,8 +228,8 @@ class _LogBernoulli(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
         """By output and x."""
         output, x = ctx.saved_tensors
-        gradient = gradient[..., None]
-        return (x - output.sigmoid()) * gradient, gradient * output if ctx.needs_input_grad[1] else None
+        gradient, asked = gradient[..., None], ctx.needs_input_grad[1]
+        return (x - output.sigmoid()) * gradient, (gradient * output).view_as(x) if asked else None
 
 
 @LIKELIHOODS.register

@@ -28,9 +28,7 @@ def net_for(facts: Facts, name: Any, hidden: tuple[int, ...] | None = None) -> B
 
     name = facts.choose("net", name, "mlp" if facts.small or min(facts.shape[1:]) < 8 else "residual", facts.size)
     if name == "mlp":
-        if hidden:
-            return MLP(hidden=hidden)
-        return MLP() if facts.images else MLP(hidden=(128, 128))
+        return MLP(hidden=hidden or ((500, 500) if facts.images else (128, 128)), he=facts.images)
     return Residual(filters=32) if name == "residual" else NETS.parse(name)
 
 
