@@ -43,11 +43,11 @@ def test_listing_the_recipes_imports_no_torch() -> None:
     ("name", "settings", "expected"),
     [
         ("autoencoder", {"latent_dim": 7, "net": "dcgan"}, {"latent_dim": 7, "net": DCGAN()}),
-        ("denoising-autoencoder", {"noise": "masking", "level": 0.2}, {"noise": "masking", "level": 0.2, "net": MLP()}),
+        ("denoising-autoencoder", {"noise": "masking", "level": 0.2}, {"noise": "masking", "level": 0.2, "net": MLP(he=True)}),
         ("vae", {"likelihood": "gaussian", "beta": 4.0}, {"likelihood": Gaussian(scale="shared"), "beta": 4.0}),
         ("vae", {"likelihood": "gaussian", "scale": 0.0}, {"likelihood": Gaussian()}),
         ("vae", {"elbo": "sampled", "net": "dcgan"}, {"elbo": "sampled", "net": DCGAN()}),
-        ("vae", {"hidden": (9, 7)}, {"net": MLP(hidden=(9, 7))}),
+        ("vae", {"hidden": (9, 7)}, {"net": MLP(hidden=(9, 7), he=True)}),
         ("vae", {"likelihood": "gaussian", "scale": 0.1}, {"likelihood": Gaussian(scale=0.1)}),
         ("vae", {"scale": 0.1}, {"likelihood": Gaussian(scale=0.1)}),
         ("gan", {"hidden": (9, 7)}, {"generator": MLP(hidden=(9, 7), norm="batch")}),
