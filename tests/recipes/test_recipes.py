@@ -43,7 +43,11 @@ def test_listing_the_recipes_imports_no_torch() -> None:
     ("name", "settings", "expected"),
     [
         ("autoencoder", {"latent_dim": 7, "net": "dcgan"}, {"latent_dim": 7, "net": DCGAN()}),
-        ("denoising-autoencoder", {"noise": "masking", "level": 0.2}, {"noise": "masking", "level": 0.2, "net": MLP(he=True)}),
+        (
+            "denoising-autoencoder",
+            {"noise": "masking", "level": 0.2},
+            {"noise": "masking", "level": 0.2, "net": MLP(he=True)},
+        ),
         ("vae", {"likelihood": "gaussian", "beta": 4.0}, {"likelihood": Gaussian(scale="shared"), "beta": 4.0}),
         ("vae", {"likelihood": "gaussian", "scale": 0.0}, {"likelihood": Gaussian()}),
         ("vae", {"elbo": "sampled", "net": "dcgan"}, {"elbo": "sampled", "net": DCGAN()}),
@@ -299,3 +303,14 @@ def test_facts_count_the_levels_of_the_data(tmp_path: Path, monkeypatch: pytest.
         ((random.random((20, 8, 8)) < 0.5).astype(np.uint8), 2),
     ):
         assert Facts.of(load(values)).levels == levels
+
+
+def test_black_and_white_images_are_learned_by_large_batches_where_there_are_many() -> None:
+    for n, likelihood, expected in (
+        (50_000, None, (256, Adam(lr=3e-3, rise=200, betas=(0.9, 0.99)))),
+        (19_999, None, (128, Adam())),
+        (50_000, "gaussian", (128, Adam())),
+    ):
+        made = RECIPES["vae"](likelihood=likelihood, facts=Facts((1, 28, 28), n, black_and_white=True)).training
+        assert (made.batch_size, made.turns["vae"].optimizer) == expected
+    assert RECIPES["vae"](facts=Facts((1, 28, 28), 50_000)).training.epochs == 15

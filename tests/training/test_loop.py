@@ -245,6 +245,9 @@ def test_moments_without_a_gradient_do_not_stay_subnormal(monkeypatch: pytest.Mo
     [
         (Adam(lr=0.5), 1000, {"lr": 0.5}),
         (Adam(lr=0.1, decay=1.000004), 100_000, {"lr": 0.0670320}),
+        (Adam(lr=0.4, rise=200), 0, {"lr": 0.002}),
+        (Adam(lr=0.4, rise=200), 49, {"lr": 0.1}),
+        (Adam(lr=0.4, rise=200), 300, {"lr": 0.4}),
         (RMSprop(lr=0.1, decay=2.0), 10_000, {"lr": 1e-6}),
         (Adam(lr=1e-7, decay=2.0), 10_000, {"lr": 1e-7}),
         (SGD(lr=0.1), 1000, {"lr": 0.1, "momentum": 0.5}),
