@@ -15,7 +15,7 @@ from common import CACHE, OURS, Row, child, interleave, serve
 if TYPE_CHECKING:
     from ganvas import Run
 
-VAE = {"recipe": "vae", "latent_dim": 2, "batch_size": 128}
+VAE = {"recipe": "vae", "latent_dim": 2, "batch_size": 128, "lr": 1e-3}
 DCGAN = {"recipe": "dcgan", "loss": "non-saturating", "data": "mnist", "filters": 16, "batch_size": 64}
 SAMPLES = 10_000
 

@@ -293,3 +293,12 @@ def test_what_the_watch_looks_at() -> None:
     assert Bernoulli().vitals(x, x) == {"black_and_white": pytest.approx(edges)}
     assert Gaussian(scale=0.6).vitals(x, x + 0.2) == {"scale_over_error": pytest.approx(3, rel=1e-5)}
     assert Gaussian(scale="shared").vitals(x, x) == Gaussian().vitals(x, x) == DiscretisedLogistic().vitals(x, x) == {}
+
+
+@pytest.mark.parametrize("leading", [(), (1,), (3,)])
+def test_the_gradient_of_a_bernoulli(leading: tuple[int, ...]) -> None:
+    """By finite differences, by the output and by x, and of the gradient too."""
+    x, output = torch.rand(2, 1, 2, 2, dtype=torch.float64), normal(*leading, 2, 1, 2, 2)
+    given = (x.requires_grad_(), output.requires_grad_())
+    assert torch.autograd.gradcheck(Bernoulli().log_prob, given)
+    assert torch.autograd.gradgradcheck(Bernoulli().log_prob, given)

@@ -46,3 +46,25 @@ def test_a_stream_goes_on_where_it_was(sizes: tuple[int, ...]) -> None:
     above = [stream.above().normal("a", (n, 2)) for n in sizes]
     assert torch.equal(torch.cat(above), whole.above().normal("a", (sum(sizes), 2)))
     assert torch.equal(whole.above().normal("a", (4,)), Draw(3, 8, 1).normal("a", (4,)))
+
+
+def test_black_and_white_by_their_probabilities() -> None:
+    """Binomial tests, false alarm 1e-6; 0 and 1 are sure, and an image may have any number of values."""
+    p = torch.tensor([0.0, 1e-3, 0.3, 0.5, 0.999, 1.0]).repeat(1, 5)[:, :29].expand(4000, -1)
+    drawn = Draw(0, 1).binary("a", p)
+    assert drawn.shape == p.shape and drawn.dtype == p.dtype and set(drawn.unique().tolist()) == {0.0, 1.0}
+    for chance in (1e-3, 0.3, 0.5, 0.999):
+        of = drawn[p == chance]
+        assert stats.binomtest(int(of.sum()), len(of), chance).pvalue > 1e-6
+    assert bool((drawn[p == 0] == 0).all()) and bool((drawn[p == 1] == 1).all())
+    sure = torch.tensor([0.0, 1.0]).repeat(50_000, 5)
+    assert torch.equal(Draw(0, 2).binary("a", sure), sure)
+
+
+def test_processes_and_streams_share_black_and_white() -> None:
+    p = torch.rand(6, 3, 3, 1, generator=torch.Generator().manual_seed(0))
+    whole, stream = Draw(0, 5).binary("a", p), Stream(0, 5)
+    assert torch.equal(
+        torch.cat([Draw(0, 5, rank=r, world=3).binary("a", p[2 * r : 2 * r + 2]) for r in range(3)]), whole
+    )
+    assert torch.equal(torch.cat([stream.binary("a", part) for part in p.split([1, 2, 3])]), whole)

@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -183,7 +183,7 @@ class Bernoulli(BaseLikelihood):
 
     def observe(self, x: Tensor, draw: Draw) -> Tensor:
         """The data as the model sees it, in {0, 1} or [0, 1]; x (N, ...) in [0, 1]."""
-        return (draw.uniform("binarise", tuple(x.shape), x.device) < x).to(x.dtype) if self.binarise != "none" else x
+        return draw.binary("binarise", x) if self.binarise != "none" else x
 
     def protocol(self, x: Tensor, levels: int | None) -> str:
         """How grey levels become black or white, if there are any."""
@@ -199,7 +199,8 @@ class Bernoulli(BaseLikelihood):
         """Sum over pixels of x log p + (1 - x) log(1 - p)."""
         x, output = x.flatten(1), output.flatten(output.dim() - x.dim() + 1)
         if output.numel() == x.numel():
-            return (x * output - F.softplus(output)).sum(-1)
+            found: Tensor = _LogBernoulli.apply(output, x)  # type: ignore[no-untyped-call]
+            return found
         # Of several z for each image: products of matrices, which need no room for x times the output.
         with torch.autocast(output.device.type, enabled=False):
             return torch.einsum("...nd,nd->...n", output, x) - F.softplus(output).sum(-1)
@@ -212,6 +213,23 @@ class Bernoulli(BaseLikelihood):
         """x from P(x given z), of the mean's shape."""
         mean = self.mean(output)
         return (draw.uniform("x", tuple(mean.shape), mean.device) < mean).to(mean.dtype)
+
+
+class _LogBernoulli(torch.autograd.Function):
+    """Sum over the last dimension of x log p + (1 - x) log(1 - p), p = sigmoid(output): its gradient is x - p."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, x: Tensor) -> Tensor:
+        """Both (..., d)."""
+        ctx.save_for_backward(output, x)
+        return torch.addcmul(F.softplus(output), x, output, value=-1).sum(-1).neg_()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        """By output and x."""
+        output, x = ctx.saved_tensors
+        gradient, asked = gradient[..., None], ctx.needs_input_grad[1]
+        return (x - output.sigmoid()) * gradient, (gradient * output).view_as(x) if asked else None
 
 
 @LIKELIHOODS.register

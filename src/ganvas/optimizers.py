@@ -24,11 +24,13 @@ class Optimizer:
 
     Attributes:
         lr: its learning rate.
+        rise: steps of the game over which the rate rises to that (Goyal et al. 2017, section 2.2).
         decay: what the rate is divided by after each step of the game; it stays above a millionth.
         weight_decay: what becomes of a weight, beside its move.
     """
 
     lr: Positive = 1e-3
+    rise: Annotated[int, Field(ge=0)] = 0
     decay: Annotated[float, Field(ge=1)] = 1.0
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
@@ -44,7 +46,7 @@ class Optimizer:
             step: of the game.
             epoch: passes over the data until then.
         """
-        rate = self.lr * share
+        rate = self.lr * share * min(1.0, (step + 1) / max(1, self.rise))
         return {"lr": max(rate * self.decay**-step, min(rate, LEAST))}
 
     @property
@@ -76,9 +78,9 @@ class Adam(Optimizer):
 
     def make(self, player: nn.Module) -> torch.optim.Optimizer:
         """torch's AdamW, which without decay is its Adam."""
-        import torch
+        from ganvas.adam import AdamW
 
-        return torch.optim.AdamW(player.parameters(), self.lr, **self._settings(), fused=_fused(player))
+        return AdamW(player.parameters(), self.lr, **self._settings(), fused=_fused(player))
 
     def _settings(self) -> dict[str, Any]:
         return {"betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas.nets.layers import BatchNorm, Maxout, MinibatchLayer, VirtualNorm, WithReference
+from ganvas.nets.layers import BatchNorm, Maxout, MinibatchLayer, Perceptron, VirtualNorm, WithReference
 
 RANDOM = np.random.default_rng(0)
 
@@ -97,3 +97,26 @@ def test_behind_a_reference_batch_no_example_depends_on_another() -> None:
     assert not torch.allclose(net(z), y)
     net(z).sum().backward()
     assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize("frozen", [(), (0,), (0, 1), (2, 5), (0, 1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_a_perceptron_in_bfloat16_is_torch_s_layers(frozen: tuple[int, ...], dropout: bool) -> None:
+    """Values and gradients, whichever weights learn: the same products of the same rounded numbers."""
+    torch.manual_seed(0)
+    off = [nn.Dropout(0.0)] * dropout
+    layers = [nn.Flatten(), nn.Linear(12, 30), nn.ReLU(), *off, nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 6)]
+    plain, ours = nn.Sequential(*layers, nn.Unflatten(1, (1, 2, 3))), Perceptron(*layers, nn.Unflatten(1, (1, 2, 3)))
+    for i, weight in enumerate(plain.parameters()):
+        weight.requires_grad_(i not in frozen)
+    learn = [weight for weight in plain.parameters() if weight.requires_grad]
+    x, pull = normal(16, 3, 4).requires_grad_(), normal(16, 1, 2, 3)
+    assert torch.equal(plain(x), ours(x))
+    found = []
+    for net in (plain, ours):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = net(x)
+        found.append([y.detach(), *torch.autograd.grad((y * pull).sum(), [x, *learn])])
+    for a, b in zip(*found, strict=True):
+        assert a.dtype == b.dtype
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2 * float(a.abs().max()))

@@ -49,7 +49,8 @@ def test_the_decoder_mirrors_the_encoder(shape: tuple[int, ...]) -> None:
         ({"hidden": [10, 0]}, "hidden.1: 0 is refused"),
         ({"activation": "elu"}, "activation: 'elu' is refused: should be 'relu', 'tanh', .* or 'gated'"),
         ({"dropout": 1}, "dropout: 1 is refused: should be less than 1"),
-        ({"init": 0.1, "glorot": True}, "both are asked for"),
+        ({"init": 0.1, "glorot": True}, "ask for one of them"),
+        ({"he": True, "glorot": True}, "ask for one of them"),
         ({"init": 0}, "init: 0 is refused: should be greater than 0"),
     ],
 )
@@ -109,3 +110,14 @@ def test_glorot_s_first_weights() -> None:
             uniform = stats.uniform(-bound, 2 * bound).cdf
             assert stats.kstest(layer.weight.detach().flatten().numpy(), uniform).pvalue > 1e-8
             assert not layer.bias.any()
+
+
+def test_he_s_first_weights() -> None:
+    """U(-a, a) with a^2 = 6 / inputs before a rectifier (He et al. 2015, equation 10), torch's 1 / n at the end."""
+    torch.manual_seed(0)
+    layers = [layer for layer in MLP(hidden=(50, 40), he=True).decoder(30, (1, 5, 5)) if isinstance(layer, nn.Linear)]
+    for layer, square in zip(layers, (6, 6, 1), strict=True):
+        bound = (square / layer.in_features) ** 0.5
+        uniform = stats.uniform(-bound, 2 * bound).cdf
+        assert stats.kstest(layer.weight.detach().flatten().numpy(), uniform).pvalue > 1e-8
+        assert layer.bias.any() == (square == 1)

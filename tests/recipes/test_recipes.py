@@ -42,11 +42,15 @@ def test_listing_the_recipes_imports_no_torch() -> None:
     ("name", "settings", "expected"),
     [
         ("autoencoder", {"latent_dim": 7, "net": "dcgan"}, {"latent_dim": 7, "net": DCGAN()}),
-        ("denoising-autoencoder", {"noise": "masking", "level": 0.2}, {"noise": "masking", "level": 0.2, "net": MLP()}),
+        (
+            "denoising-autoencoder",
+            {"noise": "masking", "level": 0.2},
+            {"noise": "masking", "level": 0.2, "net": MLP(he=True)},
+        ),
         ("vae", {"likelihood": "gaussian", "beta": 4.0}, {"likelihood": Gaussian(scale="shared"), "beta": 4.0}),
         ("vae", {"likelihood": "gaussian", "scale": 0.0}, {"likelihood": Gaussian()}),
         ("vae", {"elbo": "sampled", "net": "dcgan"}, {"elbo": "sampled", "net": DCGAN()}),
-        ("vae", {"hidden": (9, 7)}, {"net": MLP(hidden=(9, 7))}),
+        ("vae", {"hidden": (9, 7)}, {"net": MLP(hidden=(9, 7), he=True)}),
         ("vae", {"likelihood": "gaussian", "scale": 0.1}, {"likelihood": Gaussian(scale=0.1)}),
         ("vae", {"scale": 0.1}, {"likelihood": Gaussian(scale=0.1)}),
         ("gan", {"hidden": (9, 7)}, {"generator": MLP(hidden=(9, 7), norm="batch")}),
@@ -308,3 +312,14 @@ def test_lazy_is_of_the_penalties_alone() -> None:
         make("gan", {"loss": "hinge", "lazy": 4})
     with pytest.raises(UserError, match="every: 0 is refused"):
         make("gan", {"loss": "hinge", "r1": 1.0, "lazy": 0})
+
+
+def test_black_and_white_images_are_learned_by_large_batches_where_there_are_many() -> None:
+    for n, likelihood, expected in (
+        (50_000, None, (256, Adam(lr=3e-3, rise=200, betas=(0.9, 0.99)))),
+        (19_999, None, (128, Adam())),
+        (50_000, "gaussian", (128, Adam())),
+    ):
+        made = RECIPES["vae"](likelihood=likelihood, facts=Facts((1, 28, 28), n, black_and_white=True)).training
+        assert (made.batch_size, made.turns["vae"].optimizer) == expected
+    assert RECIPES["vae"](facts=Facts((1, 28, 28), 50_000)).training.epochs == 20

@@ -25,7 +25,7 @@ from ganvas.models.gan import GAN
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
 from ganvas.optimizers import SGD, Adam, Optimizer, RMSprop
-from ganvas.recipes import RECIPES, Recipe, Training, Turn
+from ganvas.recipes import RECIPES, Facts, Recipe, Training, Turn
 from ganvas.registry import kind
 from ganvas.techniques import (
     EMA,
@@ -223,7 +223,8 @@ def test_moments_without_a_gradient_do_not_stay_subnormal(monkeypatch: pytest.Mo
 
     def moments() -> tuple[Tensor, list[Tensor]]:
         """Of the weights of that row of pixels, and all weights, after 101 steps."""
-        game = new_game(RECIPES["vae"](hidden=(12,)), load(dark))
+        data = load(dark)
+        game = new_game(RECIPES["vae"](hidden=(12,), facts=Facts.of(data)), data)
         game.play()
         (optimizer,) = game.optimizers.values()
         moment = optimizer.state[game.model.get_parameter("encoder.1.weight")]["exp_avg"]
@@ -245,6 +246,9 @@ def test_moments_without_a_gradient_do_not_stay_subnormal(monkeypatch: pytest.Mo
     [
         (Adam(lr=0.5), 1000, {"lr": 0.5}),
         (Adam(lr=0.1, decay=1.000004), 100_000, {"lr": 0.0670320}),
+        (Adam(lr=0.4, rise=200), 0, {"lr": 0.002}),
+        (Adam(lr=0.4, rise=200), 49, {"lr": 0.1}),
+        (Adam(lr=0.4, rise=200), 300, {"lr": 0.4}),
         (RMSprop(lr=0.1, decay=2.0), 10_000, {"lr": 1e-6}),
         (Adam(lr=1e-7, decay=2.0), 10_000, {"lr": 1e-7}),
         (SGD(lr=0.1), 1000, {"lr": 0.1, "momentum": 0.5}),

@@ -298,11 +298,11 @@ def test_a_batch_size_that_is_given_stays(tmp_path: Path) -> None:
 
 def test_the_prior_is_fitted_at_the_end(tmp_path: Path) -> None:
     """What is stored is the model with the mixture; the rows of validation are of N(0, I), the test figures its own."""
-    run = ganvas.train("vae", data="digits", fit=7, epochs=20, out=tmp_path / "run")
-    assert run.recipe.model.fit == 7
+    run = ganvas.train("vae", data="digits", fit=20, epochs=40, out=tmp_path / "run")
+    assert run.recipe.model.fit == 20
     model = run.model
-    assert len(model.prior.mean) == 7 and model.config.fit == 0
+    assert len(model.prior.mean) == 20 and model.config.fit == 0
     assert model.sample(5).shape == (5, 1, 8, 8)
-    plain = ganvas.train("vae", data="digits", epochs=20, out=tmp_path / "plain")
+    plain = ganvas.train("vae", data="digits", epochs=40, out=tmp_path / "plain")
     assert run.state["test"]["kl"] < plain.state["test"]["kl"]
     assert run.state["test"]["reconstruction"] == pytest.approx(plain.state["test"]["reconstruction"], abs=2.0)

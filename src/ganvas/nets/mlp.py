@@ -11,7 +11,7 @@ from typing import Literal
 from torch import nn
 
 from ganvas.errors import UserError
-from ganvas.nets.layers import BatchNorm, Maxout
+from ganvas.nets.layers import BatchNorm, Maxout, Perceptron
 from ganvas.nets.registry import NETS, BaseNet
 from ganvas.registry import Count, Fraction, Positive, settings
 
@@ -40,6 +40,8 @@ class MLP(BaseNet):
         input_dropout: share of the encoder's inputs.
         init: weights from U(-init, init) and biases 0, instead of torch's own.
         glorot: weights from U with a variance of 2 / (inputs + outputs) and biases 0 (Glorot & Bengio 2010).
+        he: weights before an activation from U with a variance of 2 / inputs, which rectifiers keep the size of what
+            they pass on by, and biases 0 (He et al. 2015).
     """
 
     hidden: tuple[Count, ...] = (500, 500)
@@ -49,11 +51,12 @@ class MLP(BaseNet):
     input_dropout: Fraction = 0.0
     init: Positive | None = None
     glorot: bool = False
+    he: bool = False
     dense = True
 
     def __post_init__(self) -> None:
-        if self.init and self.glorot:
-            raise UserError("a net's first weights are either from U(-init, init) or Glorot's: both are asked for.")
+        if bool(self.init) + self.glorot + self.he > 1:
+            raise UserError("a net's first weights are from U(-init, init), Glorot's or He's: ask for one of them.")
 
     def _layers(self, sizes: list[int], dropout: float = 0.0) -> list[nn.Module]:
         *hidden, last = itertools.pairwise(sizes)
@@ -63,9 +66,10 @@ class MLP(BaseNet):
             norm = [BatchNorm(units)] if self.norm == "batch" else []
             layers += [nn.Linear(n, units), *norm, ACTIVATIONS[self.activation](), *_dropout(dropout)]
         layers.append(nn.Linear(*last))
-        for layer in layers if self.init or self.glorot else []:
+        for layer in layers[:-1] if self.he else layers if self.init or self.glorot else []:
             if isinstance(layer, nn.Linear):
-                bound = self.init or math.sqrt(6 / (layer.in_features + layer.out_features))
+                inputs = layer.in_features
+                bound = self.init or math.sqrt(6 / (inputs if self.he else inputs + layer.out_features))
                 nn.init.uniform_(layer.weight, -bound, bound)
                 nn.init.zeros_(layer.bias)
         return layers
@@ -73,11 +77,11 @@ class MLP(BaseNet):
     def encoder(self, shape: tuple[int, ...], out: int) -> nn.Sequential:
         """(N, *shape) -> (N, out)."""
         layers = self._layers([math.prod(shape), *self.hidden, out], self.dropout)
-        return nn.Sequential(nn.Flatten(), *_dropout(self.input_dropout), *layers)
+        return Perceptron(nn.Flatten(), *_dropout(self.input_dropout), *layers)
 
     def decoder(self, latent: int, shape: tuple[int, ...]) -> nn.Module:
         """(N, latent) -> (N, *shape), with no activation at the end."""
-        return nn.Sequential(*self._layers([latent, *reversed(self.hidden), math.prod(shape)]), nn.Unflatten(1, shape))
+        return Perceptron(*self._layers([latent, *reversed(self.hidden), math.prod(shape)]), nn.Unflatten(1, shape))
 
 
 def _dropout(share: float) -> list[nn.Module]:

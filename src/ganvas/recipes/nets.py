@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ganvas.recipes.base import Training
     from ganvas.recipes.facts import Facts
 
+MANY = 20_000  # images, of which an epoch of large batches still is some hundred steps
 Kind = Literal["bernoulli", "gaussian", "discretised-logistic"]
 
 
@@ -29,9 +30,7 @@ def net_for(facts: Facts, name: Any, hidden: tuple[int, ...] | None = None) -> B
 
     name = facts.choose("net", name, "mlp" if facts.small or min(facts.shape[1:]) < 8 else "residual", facts.size)
     if name == "mlp":
-        if hidden:
-            return MLP(hidden=hidden)
-        return MLP() if facts.images else MLP(hidden=(128, 128))
+        return MLP(hidden=hidden or ((500, 500) if facts.images else (128, 128)), he=facts.images)
     return Residual(filters=32) if name == "residual" else NETS.parse(name)
 
 
@@ -77,11 +76,14 @@ def prior_for(name: Any, components: int) -> Any:
     return PRIORS[name](components=components) if name in ("mixture", "vamp") else PRIORS.parse(name)
 
 
-def training(facts: Facts, player: str, net: BaseNet, optimizer: Literal["adam", "muon"] | None) -> Training:
+def training(
+    facts: Facts, player: str, net: BaseNet, optimizer: Literal["adam", "muon"] | None, *, quick: bool = False
+) -> Training:
     """How a player that encodes is trained: residual nets by Muon, which takes a third of Adam's time.
 
     30 epochs of 50,000 images with an MLP and 5 with convolutions, and of fewer images more, so that enough steps are
-    made. Of few images, longer trainings than `longest` only overfit.
+    made. Of few images, longer trainings than `longest` only overfit. `quick`: an MLP learns from many images in 20
+    epochs, by larger batches at a higher rate, which has to rise at first (docs/log.md, 2026-11-29).
     """
     from ganvas.optimizers import Adam, Muon, chosen
     from ganvas.recipes.base import Training, Turn
@@ -93,7 +95,10 @@ def training(facts: Facts, player: str, net: BaseNet, optimizer: Literal["adam",
     else:
         epochs = facts.epochs(max(100_000, min(20 * facts.n, 250_000)), 150)
         batch_size, longest = facts.batch_size(64, 32), 20
-    turn = Turn(optimizer=chosen(optimizer or "adam", adam=Adam(), muon=Muon(lr=2e-3)))
+    adam = Adam()
+    if quick and net.dense and facts.n >= MANY:
+        epochs, batch_size, adam = facts.epochs(1_000_000, 300), 256, Adam(lr=3e-3, rise=200, betas=(0.9, 0.99))
+    turn = Turn(optimizer=chosen(optimizer or "adam", adam=adam, muon=Muon(lr=2e-3)))
     return Training(
         turns={player: turn},
         epochs=epochs,

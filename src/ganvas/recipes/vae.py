@@ -66,4 +66,6 @@ def vae(
         net=made,
         fit=fit,
     )
-    return Recipe(name="vae", model=model, training=training(facts, "vae", made, optimizer))
+    return Recipe(
+        name="vae", model=model, training=training(facts, "vae", made, optimizer, quick=chosen == Bernoulli())
+    )

@@ -21,7 +21,7 @@ from ganvas.evaluate import average
 from ganvas.models import Model
 from ganvas.models.base import FAMILIES
 from ganvas.nets.layers import BatchNorm
-from ganvas.randomness import Draw, key
+from ganvas.randomness import Draw, key, reseed
 from ganvas.recipes.base import Recipe
 from ganvas.training import checkpoint, engine
 from ganvas.training.recorded import CudaGraphs, Recorded, Recorder
@@ -112,7 +112,7 @@ class Game:
             for move in range(turn.moves_at(self.step)):
                 draw = Draw(seed, self.step, place, move, rank=self.rank, world=self.world)
                 # Dropout draws from torch's own generator: it too is made a function of the move.
-                torch.manual_seed(key(seed, "layers", self.step, place, move, self.rank))
+                reseed(key(seed, "layers", self.step, place, move, self.rank), self.model.device)
                 fetched = self.batches.fetched(self.longest.moves_before(self.step) + move)
                 outcome = self._mover(name, self.step + move)(*fetched, draw=draw)
             if self.step % TIDY_STEPS == 0:
