@@ -395,7 +395,9 @@ def _stream(plan: _Plan, manifest: str, why: str) -> streamed.Entry:
     laid.meta["report"].append(f"streamed, which means decoded when they are asked for: {why}")
     form = dataclasses.replace(plan.form, size=plan.shape[:2])
     images = streamed.Images(plan.files, form, np.array(rows.file), np.array(rows.number), table)
-    key = store.key_of(store.digest("streamed", manifest), laid.preparation)
+    jpegs = any(name.lower().endswith((".jpg", ".jpeg")) for name in plan.files.names)
+    made = [fitted] if jpegs and (fitted := pixels.made(pixels.JPEG_MAGIC, plan.form)) else []
+    key = store.key_of(store.digest("streamed", manifest, *made), laid.preparation)
     return streamed.Entry(key, laid.preparation, laid.meta, images, laid.splits, laid.labels, np.array(rows.names))
 
 

@@ -23,7 +23,8 @@ WHITE = "transparency laid on white"
 EMPTY = "it holds no images"
 TOPS = {8: 255, 16: 65535}
 JPEG = ("JPEG", "MPO")
-MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
+JPEG_MAGIC = b"\xff\xd8\xff"
+MAGIC = {JPEG_MAGIC: "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
 KINDS = {1: "grey", 3: "colour", 4: "colour with transparency"}
 _PHOTOMETRIC, _BITS, _ORIENTATION = 262, 258, 0x0112
 
@@ -111,7 +112,7 @@ def _has_lanczos() -> bool:
 
 def made(data: bytes, form: Form) -> bytes:
     """What tells an image of this file from what earlier releases made of it, in that form: nothing, if they agree."""
-    fitted = form.size is not None and data.startswith(b"\xff\xd8") and _has_lanczos()
+    fitted = form.size is not None and data.startswith(JPEG_MAGIC) and _has_lanczos()
     return b"JPEG fitted by PyTorch" if fitted else b""
 
 
