@@ -318,3 +318,45 @@ def test_metadata_beside_the_images(pictures):
     (where / "metadata.jsonl").write_text("\n".join(f'{{"file_name": "{i:04d}.png", "label": {i}}}' for i in range(3)))
     with pytest.raises(UserError, match=r"metadata\.jsonl has no label for '0003\.png'"):
         load(where)
+
+
+def grey(n: int) -> Image.Image:
+    return Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) + np.uint8(n))
+
+
+ODD = {
+    "grey before": ("0000a.png", lambda file: grey(0).save(file)),
+    "grey among": ("0007a.png", lambda file: grey(0).save(file)),
+    "no image": ("0007a.png", lambda file: file.write_text("words")),
+    "no image first": ("0.png", lambda file: file.write_text("words")),
+    "another size": ("0007a.png", lambda file: Image.new("RGB", (9, 5), "red").save(file)),
+    "16 bits": ("0007a.png", lambda file: Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(file)),
+    "pages": ("0007a.tif", lambda file: grey(0).save(file, save_all=True, append_images=[grey(1), grey(2)])),
+    "cut": ("0007a.jpg", lambda file: (Image.effect_noise((300, 200), 99).save(file), os.truncate(file, 2000))),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("size", [None, 6])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_to_decode_while_looking_changes_nothing(pictures, monkeypatch, tmp_path, odd, size, suffix):
+    where = pictures(20, (8, 8, 3), suffix=suffix)
+    name, write = ODD[odd]
+    write(where / name)
+    found = load(where, size=size)
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr(folder._Ahead, "begin", lambda self: None)
+    apart = load(where, size=size)
+    assert (found.fingerprint, found.report, found.range) == (apart.fingerprint, apart.report, apart.range)
+    for split, part in found.splits.items():
+        np.testing.assert_array_equal(part.images, apart.splits[split].images)
+        assert list(part.names) == list(apart.splits[split].names)
+
+
+def test_each_file_is_opened_once(pictures, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        folder.pixels, "_opened", lambda data, real=folder.pixels._opened: opened.append(1) or real(data)
+    )
+    load(pictures(20), size=4)
+    assert len(opened) == 20 + 1  # the first one says what all become

@@ -89,3 +89,8 @@ def test_images_become_what_a_model_takes(random: np.random.Generator) -> None:
 def test_points_stay_as_they_are(random: np.random.Generator) -> None:
     points = random.normal(size=(4, 2)).astype(np.float32)
     np.testing.assert_array_equal(to_tensor(points), points)
+
+
+def test_each_level_is_divided_exactly() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    np.testing.assert_array_equal(to_tensor(levels).numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))

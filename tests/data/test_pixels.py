@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganvas.data import pixels
+from ganvas.data import pixels, ranges
 from ganvas.errors import UserError
 
 
@@ -191,3 +191,75 @@ def test_transparency_is_kept_on_request():
     assert (
         pixels.convert(rgba[None], None, 3).min() == 255 and pixels.convert(rgba[None, ..., :3], None, 4).max() == 255
     )
+
+
+def photo(h: int, w: int, low: int = 60, high: int = 195) -> Image.Image:
+    """Smooth noise, colour."""
+    coarse = np.random.default_rng(h).integers(low, high, (h // 4 + 1, w // 4 + 1, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((w, h), Image.Resampling.BICUBIC)
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+JPEGS = {
+    "plain": encoded(photo(128, 128), "jpeg"),
+    "progressive": encoded(photo(128, 128), "jpeg", progressive=True),
+    "grey": encoded(photo(128, 128).convert("L"), "jpeg"),
+    "cmyk": encoded(photo(128, 128).convert("CMYK"), "jpeg"),
+    "turned": encoded(photo(100, 150), "jpeg", exif=TURNED),
+    "wide": encoded(photo(101, 203), "jpeg"),
+    "tall": encoded(photo(203, 101), "jpeg"),
+    "large": encoded(photo(700, 701), "jpeg"),
+    "small": encoded(photo(30, 31), "jpeg"),
+    "tiny": encoded(photo(8, 8), "jpeg"),
+    "one row": encoded(photo(1, 300), "jpeg"),
+}
+
+
+@pytest.mark.skipif(not pixels._has_lanczos(), reason="this PyTorch has no Lanczos' filter")
+@pytest.mark.parametrize("kind", JPEGS)
+@pytest.mark.parametrize("size", [(64, 64), (32, 48), (48, 32)])
+@pytest.mark.parametrize("channels", [None, 1, 3, 4])
+def test_a_jpeg_is_fitted_as_pillow_would(kind, size, channels, monkeypatch):
+    found = pixels.decode(JPEGS[kind], size, channels)
+    monkeypatch.setattr(pixels, "_has_lanczos", lambda: False)
+    by_pillow = pixels.decode(JPEGS[kind], size, channels)
+    assert found.shape == by_pillow.shape and found.dtype == np.uint8
+    assert np.abs(found.astype(int) - by_pillow).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 48)])
+def test_where_overshoot_is_cut_a_fitted_jpeg_is_much_as_by_pillow(size, monkeypatch):
+    text = Image.fromarray(np.where(np.random.default_rng(0).random((20, 30)) < 0.3, 0, 255).astype(np.uint8))
+    data = encoded(text.resize((180, 120), Image.Resampling.NEAREST), "jpeg", quality=95)
+    found = pixels.decode(data, size)
+    monkeypatch.setattr(pixels, "_has_lanczos", lambda: False)
+    assert np.abs(found.astype(int) - pixels.decode(data, size)).mean() < 1.5
+
+
+@pytest.mark.parametrize("kind", ["png", "bmp", "tiff"])
+@pytest.mark.parametrize("shape", [(128, 128), (101, 203)])
+def test_other_formats_are_fitted_by_pillow(kind, shape):
+    image = photo(*shape, low=0, high=256)
+    expected = np.asarray(pixels.fit(image, (64, 64)))
+    np.testing.assert_array_equal(pixels.decode(encoded(image, kind), (64, 64)), expected)
+    assert pixels.made(encoded(image, kind), pixels.Form((64, 64), 3, ranges.Scale())) == b""
+
+
+def test_only_a_fitted_jpeg_is_told_from_what_it_was():
+    assert pixels.made(JPEGS["plain"], pixels.Form(None, 3, ranges.Scale())) == b""
+    assert bool(pixels.made(JPEGS["plain"], pixels.Form((64, 64), 3, ranges.Scale()))) == pixels._has_lanczos()
+
+
+@pytest.mark.parametrize("form", [(None, 3), ((16, 24), 1)])
+def test_looking_and_decoding_at_once_is_both(form):
+    whole = pixels.Form(*form, ranges.Scale())
+    for data in (*JPEGS.values(), encoded(Image.fromarray(colour)), encoded(Image.fromarray(ramp), "gif")):
+        pages, row = pixels.look(data, whole)
+        assert pages == pixels.survey(data)
+        np.testing.assert_array_equal(row, pixels.decode_all(data, whole)[0])
+    wide = encoded(Image.fromarray(ramp.astype(np.uint16) * 257))
+    assert pixels.look(wide, whole) == (pixels.survey(wide), None)
+    cut = JPEGS["large"][:3000]
+    pages, why = pixels.look(cut, whole)
+    assert pages[0].size == (700, 701) and "truncated" in why

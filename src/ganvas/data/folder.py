@@ -25,8 +25,10 @@ LARGEST = 64  # side that is chosen for images of different sizes, at most, and 
 LARGE = 128  # the longer side above which images are made smaller, unless a size is given
 APART = "images of one file are all in one split"
 
-# The file's digest, and its images' pixels by their number in it, or why there are none.
-Decoded = tuple[bytes, dict[int, pixels.Pixels] | str]
+TOGETHER = 4  # files that a thread is given at a time: to hand over each alone costs a tenth of decoding it
+HANDED = 2**18  # bytes of their images, from which on it is given fewer
+
+Images = dict[int, pixels.Pixels] | str  # a file's, by their number in it, or why there are none
 Pages = list[pixels.Page]
 Found = tuple[pixels.Page, ...] | str  # the images of a file, or why it has none
 T = TypeVar("T")
@@ -90,19 +92,23 @@ def from_files(
     given = "" if values is None else store.digest(values if values.dtype.kind != "U" else "\n".join(values.tolist()))
     manifest = store.digest("folder", what, files.manifest, repr((size, channels, asked)), given, *unpacking.meant())
 
-    def plan() -> _Plan:
+    def plan(ahead: _Ahead | None = None) -> _Plan:
         own = labels_of(files.labels) if values is None else values
-        found = survey(files, what, progress)
+        found = survey(files, what, progress, ahead)
         pages = [page for each in found if not isinstance(each, str) for page in each]
         form, chosen = _form(pages, what, size, channels, asked)
         return _Plan(files, what, own, strict, asked, found, pages, form, chosen)
 
+    def build(writer: store.Writer) -> str:
+        def form_of(pages: Pages) -> Form:
+            return _form(pages, what, size, channels, asked)[0]
+
+        ahead = _Ahead(files, writer, strict, stream is None, form_of)
+        return _build(writer, plan(ahead), ahead, progress, stream is None)
+
     entry: store.Prepared
     try:
-        if stream:
-            entry = _stream(plan(), manifest, "as asked")
-        else:
-            entry = store.entry(manifest, lambda writer: _build(writer, plan(), progress, stream is None))
+        entry = _stream(plan(), manifest, "as asked") if stream else store.entry(manifest, build)
     except store.NoRoomError as full:
         why = f"kept, they would take {full.size / 1e9:,.3g} GB, and {full.free / 1e9:,.3g} GB are free in the cache"
         entry = _stream(plan(), manifest, why)
@@ -246,10 +252,10 @@ class _Plan:
 
 
 class _Rows:
-    """The images of a plan that can be read, in order, and the files that can't."""
+    """The images that can be read, in order, and the files that can't."""
 
-    def __init__(self, plan: _Plan) -> None:
-        self.plan = plan
+    def __init__(self, files: Files, strict: bool) -> None:
+        self.files, self.strict = files, strict
         self.file: list[int] = []
         self.number: list[int] = []
         self.names: list[str] = []
@@ -257,16 +263,94 @@ class _Rows:
 
     def add(self, file: int, found: Iterable[int] | str) -> None:
         """Takes a file's images, by their numbers in it, or why it has none."""
-        name = self.plan.files.names[file]
+        name = self.files.names[file]
         if isinstance(found, str):
             self.unreadable.append((name, found))
-            if self.plan.strict:
+            if self.strict:
                 raise _strict(name, found)
             return
         numbers = list(found)
         self.file += [file] * len(numbers)
         self.number += numbers
         self.names += [f"{name}#{i}" if len(numbers) > 1 else name for i in numbers]
+
+
+class _Written(_Rows):
+    """The same, written into the cache as they come; what a writer had before is gone.
+
+    Attributes:
+        count: files that came.
+        content: the digest of their names and contents.
+        top: the largest byte.
+    """
+
+    def __init__(self, files: Files, writer: store.Writer, strict: bool) -> None:
+        super().__init__(files, strict)
+        self.writer, self.count, self.top, self.content = writer, 0, 0, hashlib.sha256()
+        writer.clear()
+
+    def take(self, sha: bytes, found: Images) -> None:
+        """Takes the next file's digest and images."""
+        self.content.update(store.digest(self.files.names[self.count], sha).encode())
+        self.add(self.count, found)
+        for row in () if isinstance(found, str) else found.values():
+            self.top = max(self.top, int(row.max()))
+            self.writer.append(row[None])
+        self.count += 1
+
+
+class _Ahead:
+    """Decodes images in the same reading in which their files are looked at, in the form that the first one says.
+
+    It ends with the first file that can't have that form: one of several images or of wide ones, of colour among grey
+    ones, of another size where none was asked for. All are decoded after the looking, then.
+
+    Attributes:
+        form: what images become; None: nothing is decoded.
+    """
+
+    def __init__(
+        self, files: Files, writer: store.Writer, strict: bool, check: bool, form_of: Callable[[Pages], Form]
+    ) -> None:
+        self.files, self.writer, self.strict, self.check, self.form_of = files, writer, strict, check, form_of
+        self.form: Form | None = None
+        self.allowed: set[pixels.Page] = set()
+
+    def begin(self) -> None:
+        """Looks at the first file."""
+        with closing(_surveyed(self.files, self.files.names[:1])) as seen:
+            ((_, pages),) = seen
+        if isinstance(pages, str) or len(pages) > 1 or _any_wide(pages):
+            return
+        self.first, self.written = pages[0], _Written(self.files, self.writer, self.strict)
+        try:
+            form = self.form_of(pages)
+            size = form.size or self.first.size
+            if self.check:
+                store.check_room(len(self.files.names) * size[0] * size[1] * form.channels * form.scale.bits // 8)
+        except (UserError, store.NoRoomError):  # of all files it may not be so
+            return
+        self.form = form
+
+    def look(self, data: bytes) -> tuple[Pages, pixels.Pixels | str | None]:
+        """As `pixels.look`, in a thread."""
+        return pixels.look(data, form) if (form := self.form) else (pixels.survey(data), None)
+
+    def take(self, sha: bytes, pages: Pages | str, row: pixels.Pixels | str | None) -> None:
+        """Takes the next file's digest, what it is, and what was decoded."""
+        if self.form is None:
+            return
+        if isinstance(pages, str):
+            self.written.take(sha, pages)
+        elif row is None or not self._allows(pages[0]):
+            self.form = None
+        else:
+            self.written.take(sha, row if isinstance(row, str) else {0: row})
+
+    def _allows(self, page: pixels.Page) -> bool:
+        if page not in self.allowed and self.form_of([self.first, page]) == self.form:
+            self.allowed.add(page)
+        return page in self.allowed
 
 
 @dataclass(frozen=True)
@@ -279,34 +363,30 @@ class _Laid:
     meta: dict[str, Any]
 
 
-def _build(writer: store.Writer, plan: _Plan, progress: bool, check: bool) -> str:
-    """Decodes all images into the cache; with `check` only if there is room for them."""
-    files, rows, n = plan.files, _Rows(plan), len(plan.files.names)
-    if check and plan.pages:
-        store.check_room(len(plan.pages) * int(np.prod(plan.shape)) * plan.form.scale.bits // 8)
-    content = hashlib.sha256()
-    top = 0
-    with closing(_decoded(files, plan.form)) as decoded:
-        for index, (sha, found) in enumerate(store.tracked(decoded, n, f"decoding {plan.what}", progress)):
-            content.update(store.digest(files.names[index], sha).encode())
-            if isinstance(refused := plan.found[index], str) and not isinstance(found, str):
-                found = refused  # when it was looked at
-            rows.add(index, found)
-            for row in () if isinstance(found, str) else found.values():
-                top = max(top, int(row.max()))
-                writer.append(row[None])
-    scale, table = plan.scale(top)
+def _build(writer: store.Writer, plan: _Plan, ahead: _Ahead, progress: bool, check: bool) -> str:
+    """Decodes all images into the cache, unless that was done `ahead`; with `check` only if there is room for them."""
+    files, n = plan.files, len(plan.files.names)
+    if n and ahead.form == plan.form and ahead.written.count == n:
+        rows = ahead.written
+    else:
+        rows = _Written(files, writer, plan.strict)
+        if check and plan.pages:
+            store.check_room(len(plan.pages) * int(np.prod(plan.shape)) * plan.form.scale.bits // 8)
+        with closing(_decoded(files, plan.form)) as decoded:
+            tracked = store.tracked(decoded, n, f"decoding {plan.what}", progress)
+            for seen, (sha, found) in zip(plan.found, tracked, strict=True):
+                rows.take(sha, seen if isinstance(seen, str) and not isinstance(found, str) else found)
+    scale, table = plan.scale(rows.top)
     laid = _lay_out(plan, rows, scale)
     if laid.labels is not None:
-        content.update(store.digest(laid.labels, *laid.meta["classes"]).encode())
-    names = np.array(rows.names)
-    how = laid.preparation
-    return writer.finish(content.hexdigest(), how, laid.splits, laid.labels, names=names, table=table, **laid.meta)
+        rows.content.update(store.digest(laid.labels, *laid.meta["classes"]).encode())
+    content, how, names = rows.content.hexdigest(), laid.preparation, np.array(rows.names)
+    return writer.finish(content, how, laid.splits, laid.labels, names=names, table=table, **laid.meta)
 
 
 def _stream(plan: _Plan, manifest: str, why: str) -> streamed.Entry:
     """The entry of images that are decoded when they are asked for."""
-    rows = _Rows(plan)
+    rows = _Rows(plan.files, plan.strict)
     for index, found in enumerate(plan.found):
         rows.add(index, found if isinstance(found, str) else [page.number for page in found])
     top = max((page.high for page in plan.pages), default=255)  # bytes are not read before: 255
@@ -315,7 +395,9 @@ def _stream(plan: _Plan, manifest: str, why: str) -> streamed.Entry:
     laid.meta["report"].append(f"streamed, which means decoded when they are asked for: {why}")
     form = dataclasses.replace(plan.form, size=plan.shape[:2])
     images = streamed.Images(plan.files, form, np.array(rows.file), np.array(rows.number), table)
-    key = store.key_of(store.digest("streamed", manifest), laid.preparation)
+    jpegs = any(name.lower().endswith((".jpg", ".jpeg")) for name in plan.files.names)
+    made = [fitted] if jpegs and (fitted := pixels.made(pixels.JPEG_MAGIC, plan.form)) else []
+    key = store.key_of(store.digest("streamed", manifest, *made), laid.preparation)
     return streamed.Entry(key, laid.preparation, laid.meta, images, laid.splits, laid.labels, np.array(rows.names))
 
 
@@ -389,16 +471,28 @@ def _kinds(ignored: dict[str, int]) -> str:
     return ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
 
 
-def survey(files: Files, what: str, progress: bool) -> list[Found]:
+def survey(files: Files, what: str, progress: bool, ahead: _Ahead | None = None) -> list[Found]:
     """Each file's images, or why it has none, in order: looked at now unless it is noted in the cache.
 
     Equal ones are one object, and most of a million files are equal.
     """
 
+    def looked() -> Generator[Found, None, None]:
+        if ahead:
+            ahead.begin()
+        if not (ahead and ahead.form):
+            with closing(_surveyed(files)) as seen:
+                yield from (each if isinstance(each, str) else tuple(each) for _, each in seen)
+            return
+        with closing(_in_threads(files, ahead.look, ahead.form)) as both:
+            for sha, each in both:
+                pages, row = (each, None) if isinstance(each, str) else each
+                ahead.take(sha, pages, row)
+                yield pages if isinstance(pages, str) else tuple(pages)
+
     def look() -> dict[str, Any]:
         kinds: dict[Found, int] = {}
-        with closing(_surveyed(files)) as seen:
-            found = (each if isinstance(each, str) else tuple(each) for _, each in seen)
+        with closing(looked()) as found:
             tracked = store.tracked(found, len(files.names), f"looking at {what}", progress)
             kind_of = [kinds.setdefault(each, len(kinds)) for each in tracked]
         plain = [kind if isinstance(kind, str) else [dataclasses.astuple(page) for page in kind] for kind in kinds]
@@ -412,19 +506,28 @@ def survey(files: Files, what: str, progress: bool) -> list[Found]:
     return [kinds[kind] for kind in noted["kind_of"]]
 
 
-def _surveyed(files: Files) -> Generator[tuple[bytes, Pages | str], None, None]:
-    return _in_threads(files, pixels.survey)
+def _surveyed(files: Files, names: Sequence[str] | None = None) -> Generator[tuple[bytes, Pages | str], None, None]:
+    return _in_threads(files, pixels.survey, names=names)
 
 
-def _decoded(files: Files, form: Form) -> Generator[Decoded, None, None]:
-    return _in_threads(files, lambda data: pixels.decode_all(data, form))
+def _decoded(files: Files, form: Form) -> Generator[tuple[bytes, Images], None, None]:
+    return _in_threads(files, lambda data: pixels.decode_all(data, form), form)
 
 
-def _in_threads(files: Files, ask: Callable[[bytes], T]) -> Generator[tuple[bytes, T | str], None, None]:
-    """Asks in threads, in order, a few files ahead of the reader."""
+def _in_threads(
+    files: Files, ask: Callable[[bytes], T], form: Form | None = None, names: Sequence[str] | None = None
+) -> Generator[tuple[bytes, T | str], None, None]:
+    """Asks in threads, in order, a few files ahead of the reader: their digests, and the answers or why there are none.
+
+    Args:
+        files: all.
+        ask: gets the bytes of a file.
+        form: of the images in the answers; None: there are none.
+        names: of those that are asked for; None: all.
+    """
     from PIL import Image
 
-    def decode(name: str) -> tuple[bytes, T | str]:
+    def answer(name: str) -> tuple[bytes, T | str]:
         data = b""
         result: T | str
         try:
@@ -434,20 +537,25 @@ def _in_threads(files: Files, ask: Callable[[bytes], T]) -> Generator[tuple[byte
             raise
         except Exception as error:  # Pillow's decoders raise SyntaxError, struct.error, IndexError and others
             result = pixels.reason(error)
-        return hashlib.sha256(data).digest(), result
+        sha = hashlib.sha256(data)
+        sha.update(pixels.made(data, form) if form else b"")
+        return sha.digest(), result
 
-    workers = streamed.workers()
+    together = TOGETHER
+    if form:  # of one that is not asked for, images of 128 x 128 or less, or files of several, which may be large
+        together = max(1, min(TOGETHER, HANDED // (int(np.prod(form.size)) * form.channels))) if form.size else 1
+    names, workers = files.names if names is None else names, streamed.workers()
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")  # odd metadata is no reason to leave an image out, or to write over the bar
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        ahead: deque[Future[tuple[bytes, T | str]]] = deque()
+        ahead: deque[Future[list[tuple[bytes, T | str]]]] = deque()
         try:
-            for name in files.names:
-                ahead.append(pool.submit(decode, name))
-                if len(ahead) > 4 * workers:
-                    yield ahead.popleft().result()
+            for start in range(0, len(names), together):
+                ahead.append(pool.submit(lambda part: [answer(name) for name in part], names[start : start + together]))
+                if len(ahead) > 2 * workers:
+                    yield from ahead.popleft().result()
             while ahead:
-                yield ahead.popleft().result()
+                yield from ahead.popleft().result()
         finally:
             for future in ahead:
                 future.cancel()

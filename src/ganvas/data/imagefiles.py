@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -76,7 +77,7 @@ def suffixes() -> frozenset[str]:
 
 def is_image(path: Path) -> bool:
     """Whether a file is one of images, by its name; or by its first bytes, where it has no suffix."""
-    return _is_image(path.name, Counter(), path)
+    return _is_image(path.name, Counter(), str(path))
 
 
 def in_place(path: Path) -> Files:
@@ -92,7 +93,7 @@ def holds_images(path: Path) -> bool:
     """Whether a folder holds an image file, at any depth."""
     nothing: Counter[str] = Counter()
     return any(
-        _is_image(name, nothing, Path(place, name))
+        _is_image(name, nothing, f"{place}/{name}")
         for place, _, names in os.walk(path)
         if not _hidden(Path(place).name)
         for name in names
@@ -135,13 +136,23 @@ def _in_folder(path: Path) -> Files:
     ignored: Counter[str] = Counter()
     for folder, subfolders, names in os.walk(path):
         subfolders[:] = [name for name in subfolders if not _hidden(name)]
-        for name in names:
-            file = Path(folder, name)
-            if _is_image(name, ignored, file) and file.is_file():
-                status = file.stat()
-                found.append((file.relative_to(path).as_posix(), status.st_size, status.st_mtime_ns))
+        within = Path(folder).relative_to(path).as_posix() + "/"
+        for name in names:  # strings: a Path costs as much as all else that is done with a file here
+            file = f"{folder}/{name}"
+            if _is_image(name, ignored, file):
+                try:
+                    status = os.stat(file)  # noqa: PTH116
+                except OSError:  # a link to nothing
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    found.append((within.removeprefix("./") + name, status.st_size, status.st_mtime_ns))
     found.sort()
-    return Files(tuple(name for name, _, _ in found), repr(found), ignored, lambda name: (path / name).read_bytes())
+
+    def read(name: str) -> bytes:
+        with open(f"{path}/{name}", "rb", 0) as file:  # noqa: PTH123
+            return file.read()
+
+    return Files(tuple(name for name, _, _ in found), repr(found), ignored, read)
 
 
 def _zipped(path: Path) -> Files:
@@ -173,7 +184,7 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _is_image(name: str, ignored: Counter[str], file: Path | None = None) -> bool:
+def _is_image(name: str, ignored: Counter[str], file: str | None = None) -> bool:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each of a million files is slow
     if _hidden(name) or suffix in suffixes() or name.lower().endswith(".nii.gz"):
         return not _hidden(name)
@@ -183,9 +194,9 @@ def _is_image(name: str, ignored: Counter[str], file: Path | None = None) -> boo
     return False
 
 
-def _begins_as_dicom(file: Path) -> bool:
+def _begins_as_dicom(file: str) -> bool:
     try:
-        with file.open("rb") as data:
+        with Path(file).open("rb") as data:
             return medical.is_dicom(data.read(132))
     except OSError:
         return False
