@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ganvas import tensors
 from ganvas.errors import UserError
@@ -112,6 +114,30 @@ def test_a_disk_without_room_is_said_whoever_writes(tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines() == [said, said]
     assert (tmp_path / "file").read_text() == "old" and names(tmp_path) == ["file"]
+
+
+FULL_CACHE = """
+import resource, sys
+from ganvas.data import load
+from ganvas.files import WriteError
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    load(sys.argv[1])
+except WriteError as error:
+    print(error)
+"""
+
+
+def test_a_folder_s_pixels_that_find_no_room_are_said(tmp_path: Path) -> None:
+    """They are written while the files are looked at."""
+    for name in map(str, range(30)):
+        path = tmp_path / "photos" / f"{name}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((32, 32, 3), int(name), np.uint8)).save(path)
+    environment = {**os.environ, "GANVAS_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", FULL_CACHE, str(tmp_path / "photos")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.startswith(f"there is no room for {tmp_path / 'cache'}") and "free some space" in done.stdout
 
 
 def test_an_error_about_another_file_stays_what_it_is(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganvas.errors import UserError
-from ganvas.files import replace
+from ganvas.files import replace, writing
 
 FORMAT = 2  # counted up when the meaning of an entry changes: old entries are then no longer found
 ORDER_SEED = 20140610
@@ -211,7 +211,8 @@ class Writer:
     def append(self, rows: Array) -> None:
         """Takes `rows` (n, ...), all calls with the same dtype and the same shape behind n."""
         self._dtype, self._shape = rows.dtype, rows.shape[1:]
-        self._file.write(np.ascontiguousarray(rows).data)
+        with writing(self.folder / "rows"):
+            self._file.write(np.ascontiguousarray(rows).data)
         self.count += len(rows)
 
     def clear(self) -> None:
