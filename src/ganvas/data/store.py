@@ -12,6 +12,7 @@ and nothing else; as only the holder of its lock may write there, whoever gets t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -28,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganvas.errors import UserError
-from ganvas.files import replace, writing
+from ganvas.files import NO_ROOM, replace, writing
 
 FORMAT = 2  # counted up when the meaning of an entry changes: old entries are then no longer found
 ORDER_SEED = 20140610
@@ -211,8 +212,7 @@ class Writer:
     def append(self, rows: Array) -> None:
         """Takes `rows` (n, ...), all calls with the same dtype and the same shape behind n."""
         self._dtype, self._shape = rows.dtype, rows.shape[1:]
-        with writing(self.folder / "rows"):
-            self._file.write(np.ascontiguousarray(rows).data)
+        self._file.write(np.ascontiguousarray(rows).data)
         self.count += len(rows)
 
     def clear(self) -> None:
@@ -277,8 +277,9 @@ class Writer:
         return key
 
     def close(self) -> None:
-        """Lets go of the file, also when the build failed."""
-        self._file.close()
+        """Lets go of the file, also when the build failed, whatever of it finds no room then."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def entry(manifest: str, build: Callable[[Writer], str]) -> Entry:
@@ -306,6 +307,11 @@ def entry(manifest: str, build: Callable[[Writer], str]) -> Entry:
         try:
             key = build(writer)
             _publish(folder, base / "sets" / key)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            with writing(folder / "rows"):
+                raise
         finally:
             writer.close()
             shutil.rmtree(folder, ignore_errors=True)
