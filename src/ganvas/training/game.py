@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
+from ganvas import memory
 from ganvas.data import Dataset
 from ganvas.data.loader import Batches
 from ganvas.devices import has_fast_bfloat16
@@ -47,6 +48,7 @@ class Game:
     def __init__(self, model: Model, recipe: Recipe, data: Dataset, accelerator: Accelerator) -> None:
         self.model, self.recipe, self.data, self.accelerator = model, recipe, data, accelerator
         training = recipe.training
+        memory.keep_freed()
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.batches = Batches(
             data.splits["train"],
