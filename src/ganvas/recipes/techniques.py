@@ -39,10 +39,10 @@ def chosen(techniques: Techniques, **defaults: Any) -> tuple[Technique, ...]:
     from ganvas.registry import build, changed
     from ganvas.techniques import TECHNIQUES
 
-    asked = {name: value for name, value in techniques.items() if value is not None}
+    asked = {**defaults, **{name: value for name, value in techniques.items() if value is not None}}
     lazy = asked.pop("lazy", None)
     made = [TECHNIQUES.parse(one) for one in cast(Any, asked.pop("techniques", ()))]
-    for flag, value in {**defaults, **asked}.items():
+    for flag, value in asked.items():
         if value is None or value is False or value == 0:
             continue
         technique = TECHNIQUES[flag.replace("_", "-")]
