@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-import ganvas
+from ganvas import provenance
 from ganvas.provenance import commit
 
 
@@ -12,7 +12,7 @@ def test_the_commit_is_that_of_the_packages_checkout(tmp_path: Path, monkeypatch
     package.mkdir(parents=True)
     file = package / "__init__.py"
     file.write_text("")
-    monkeypatch.setattr(ganvas, "__file__", str(file))
+    monkeypatch.setattr(provenance, "__file__", str(file))
 
     def git(*words: str) -> str:
         names = ["-c", "user.name=a", "-c", "user.email=a@b.c"]

@@ -59,7 +59,7 @@ ASKED = {
     "export": "export {} --onnx",
     "train longer": "train --resume {} --epochs 2",
 }
-OTHER = {"recipes", "data list", "data show", "studio", "reproduce"}  # ask no model, or many
+OTHER = {"recipes", "data list", "data show", "studio", "reproduce", "speedrun"}  # ask no model, or many
 
 
 @pytest.fixture(scope="module", autouse=True)

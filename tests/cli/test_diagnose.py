@@ -22,7 +22,7 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
 
     def make(*looks: dict[str, float], state: str = "finished") -> Path:
         rows = [
-            {"step": step, "epoch": step / 1000, "split": "watch", **LOOK, **look}
+            {"step": step, "epoch": step / 10, "split": "watch", **LOOK, **look}
             for step, look in zip(range(1000, 0, -200), reversed(looks), strict=False)
         ]
         monkeypatch.setattr(Run, "metrics", property(lambda _: rows[::-1]))

@@ -34,7 +34,7 @@ from ganvas.nets.mlp import MLP
 from ganvas.optimizers import Adam
 from ganvas.priors import Normal
 from ganvas.randomness import Draw
-from ganvas.recipes import RECIPES, Data, Recipe, Turn
+from ganvas.recipes import RECIPES, Data, Facts, Recipe, Turn
 from ganvas.registry import build, parameters
 from ganvas.techniques import Clip, MinibatchDiscrimination
 from ganvas.training.watch import FAULTS, VITALS, Watch, examine, findings, measure, watch
@@ -86,7 +86,7 @@ def test_the_posterior_of_one_image_has_no_figures() -> None:
     ("name", "remedy"), [("posterior collapse", "--warmup"), ("reconstruction loss weighted too high", "--prior vamp")]
 )
 def test_a_remedy_fits_a_recipe_without_beta(name: str, remedy: str) -> None:
-    found = FAULTS[name].found(1, {}, made("iwae"), (1, 28, 28))
+    found = FAULTS[name].found(1, {}, made("iwae"), Facts())
     assert found.remedy.startswith("ganvas train iwae ") and remedy in found.remedy
 
 
@@ -439,7 +439,7 @@ def test_every_remedy_can_be_run_and_changes_the_run(name: str, recipe: str, sha
     it, fault = made(recipe, **settings), FAULTS[name]
     figures = hasattr(it.model, NEEDS[name]) if name in NEEDS else True
     if figures and not (name in PROBABILITIES and it.model.loss not in PROBABILISTIC):
-        other, own, shared = parsed(fault.found(10, {}, it, shape).remedy)
+        other, own, shared = parsed(fault.found(10, {}, it, Facts(shape)).remedy)
         again: Recipe = build(RECIPES[other], own)
         if fits(it, shape):
             assert fits(again, shape)
@@ -469,7 +469,7 @@ NEEDS = {
         ("mode collapse", ["--minibatch-discrimination 100"]),
         ("critic weights stuck at the clip", ["--gradient-penalty 10"]),
         ("memorising", ["--patience 3"]),
-        ("divergence", ["--lr 0.0001"]),
+        ("divergence", ["--lr 0.0003"]),
     ],
 )
 def test_the_first_remedy_of_each_fault(name: str, remedies: list[str]) -> None:
@@ -484,9 +484,9 @@ def test_the_first_remedy_of_each_fault(name: str, remedies: list[str]) -> None:
 def test_a_remedy_that_was_taken_gives_way_to_the_next() -> None:
     fault = FAULTS["mode collapse"]
     taken = made("dcgan", minibatch_discrimination=100)
-    assert parsed(fault.found(1, {}, taken, (1, 8, 8)).remedy)[0] == "wgan"
+    assert parsed(fault.found(1, {}, taken, Facts((1, 8, 8))).remedy)[0] == "wgan"
     last = made("wgan", gradient_penalty=10.0)  # beside it minibatch discrimination is refused
-    assert parsed(fault.found(1, {}, last, (1, 8, 8)).remedy)[2]["lr"] == 3e-5
+    assert parsed(fault.found(1, {}, last, Facts((1, 8, 8))).remedy)[2]["lr"] == 3e-5
 
 
 def test_a_command_trains_the_same_again(tmp_path: Path) -> None:

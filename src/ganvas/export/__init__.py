@@ -46,7 +46,7 @@ TOLERANCE = 1e-4  # of images; of what is not in [0, 1], a share of the largest 
 BATCHES = (1, 2, 7)
 PAGE = ("encoder", "decoder", "prior", "denoiser")  # the functions that the page needs
 LARGEST = 32 * 2**20  # bytes of ONNX in a page that is one file
-BUILT = Path(__file__).parent / "studio" / "page" / "exported"
+BUILT = Path(__file__).parents[1] / "studio" / "page" / "exported"
 # What a folder of an export may hold beside *.onnx.
 OWN = {"index.html", "assets", "onnxruntime-license.txt", "example.py", "space.json", "atlas.json", "atlas.png"}
 

@@ -24,7 +24,7 @@ def steadied(facts: Facts, techniques: Techniques) -> dict[str, Any]:
     taken: dict[str, Any] = {}
     if not any(techniques.get(name) for name in INSTEAD_OF_R1):
         taken["r1"] = facts.choose("r1", techniques.get("r1"), weight, "from the variance of the images")
-        if techniques.get("r1") is None:
+        if weight and techniques.get("r1") is None:
             taken["lazy"] = facts.choose("lazy", techniques.get("lazy"), LAZY, "R1 at every fourth move spares a fifth")
     taken["ema"] = facts.choose("ema", techniques.get("ema"), 0.999, "samples come from an average of G")
     if facts.images and facts.n < FEW and not techniques.get("augment"):

@@ -11,7 +11,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ganvas.errors import UserError
@@ -31,6 +31,7 @@ TOO_SHORT = 20  # a run is too short that is so many times shorter than its reci
 SHORT = "Every model is poor at first: nothing else can be said of one that has hardly been trained."
 DIVERGED = "divergence: "  # how the message of a run begins that stopped at a number that is not finite
 
+FAR = -3.0  # below it, what is explained of the images is no longer a collapsed decoder's
 COLLAPSED = {"posterior collapse", "latent loss too high"}
 
 Row = Mapping[str, Any]
@@ -159,19 +160,19 @@ class Fault:
     explanation: str
     remedies: Remedies
 
-    def __call__(self, history: Sequence[Row], recipe: Recipe, shape: Sequence[int]) -> Finding | None:
+    def __call__(self, history: Sequence[Row], recipe: Recipe, facts: Facts) -> Finding | None:
         """The finding, where one of the signs has held."""
         for sign in self.signs:
             since = held(history, sign)
             if since is not None and self.remedies(recipe) is not None:
                 evidence = {key: Evidence(float(history[-1][key]), str(good)) for key, good in sign.items()}
-                return self.found(since, evidence, recipe, shape)
+                return self.found(since, evidence, recipe, facts)
         return None
 
-    def found(self, since: int, evidence: dict[str, Evidence], recipe: Recipe, shape: Sequence[int]) -> Finding:
+    def found(self, since: int, evidence: dict[str, Evidence], recipe: Recipe, facts: Facts) -> Finding:
         """The finding, with a remedy; a smaller learning rate is one for every run."""
         remedies = [*(self.remedies(recipe) or ()), {"lr": _rate(recipe, 3)}]
-        taken = remedy(recipe, shape, remedies)
+        taken = remedy(recipe, facts, remedies)
         return Finding(self.name, since, evidence, self.explanation, command(taken), taken)
 
 
@@ -357,61 +358,67 @@ def findings(
         shape: of one example.
         state: what state.json says: a run that stopped at a number that is not finite says so there.
     """
-    if state and str(state.get("message", "")).startswith(DIVERGED):
-        return [FAULTS["divergence"].found(int(state["step"]), {}, recipe, shape)]
     history = looks(rows, recipe)
-    found = [finding for fault in FAULTS.values() if (finding := fault(history, recipe, shape))]
+    facts = Facts(tuple(shape))
+    if history:  # what an epoch's steps say of the number of images
+        n = history[-1]["step"] / history[-1]["epoch"] * recipe.training.batch_size
+        facts = replace(facts, n=max(1, round(n)))
+    if state and str(state.get("message", "")).startswith(DIVERGED):
+        return [FAULTS["divergence"].found(int(state["step"]), {}, recipe, facts)]
+    found = [finding for fault in FAULTS.values() if (finding := fault(history, recipe, facts))]
     if state and state.get("state") == "finished" and history:
-        found += too_short(history[-1], recipe, shape)
+        found += too_short(history[-1], recipe, facts)
     names = {finding.name for finding in found}
     if names & COLLAPSED:  # such a decoder gives one image, which of course is blurred
         found = [finding for finding in found if finding.name not in ("underfit", "blurred")]
+        # Its images at the codes' mean, where no draw of z lies, may be far from any.
+        if history[-1].get("explained_train", 0.0) > FAR:
+            found = [finding for finding in found if finding.name != "divergence"]
     # Of a model that has diverged nothing else can be said.
     return [finding for finding in found if finding.name == "divergence"] or found
 
 
-def too_short(row: Row, recipe: Recipe, shape: Sequence[int]) -> list[Finding]:
+def too_short(row: Row, recipe: Recipe, facts: Facts) -> list[Finding]:
     """The finding that a finished run is under a twentieth of what its recipe trains by itself, or `FEWEST` steps."""
     epoch_steps = row["step"] / row["epoch"]
-    facts = Facts(tuple(shape), max(1, round(epoch_steps * recipe.training.batch_size)))
     own = _plain(recipe, facts)
     enough = max(FEWEST, math.ceil(own.training.epochs * epoch_steps / TOO_SHORT))
     if row["step"] >= enough:
         return []
-    taken = changed(recipe, {"epochs": max(own.training.epochs, math.ceil(5 * enough / epoch_steps))})
+    taken = changed(recipe, {"epochs": max(own.training.epochs, math.ceil(5 * enough / epoch_steps))}, facts)
     evidence = {"steps": Evidence(row["step"], str(at_least(enough)))}
     return [Finding("trained too shortly", 0, evidence, SHORT, command(taken), taken)]
 
 
-def remedy(recipe: Recipe, shape: Sequence[int], remedies: Sequence[Changes]) -> dict[str, Any]:
+def remedy(recipe: Recipe, facts: Facts, remedies: Sequence[Changes]) -> dict[str, Any]:
     """The run's arguments after the first remedy that can be taken and that it has not taken already."""
     from ganvas.techniques import in_order
 
     if recipe.name not in RECIPES:  # made by hand: what fits is not known
-        return changed(recipe, remedies[0])
+        return changed(recipe, remedies[0], facts)
     for changes in remedies:
         name = changes.get("recipe", recipe.name)
-        now = _flags(recipe) if name == recipe.name else {}
+        now = _flags(recipe, facts) if name == recipe.name else {}
         own = parameters(RECIPES[name])
         fits = changes.keys() <= {"recipe", "lr", "epochs", "patience", *own}
         new = any(now.get(flag) != value for flag, value in changes.items() if flag != "recipe")
-        if fits and new and ("augment" not in changes or len(shape) == 3):
+        if fits and new and ("augment" not in changes or facts.images):
             known = {*own, *recipe.arguments}
             made = make(name, {flag: value for flag, value in {**now, **changes}.items() if flag in known})
             with suppress(UserError):  # techniques that can't stand together
                 in_order(getattr(made.model, "techniques", ()))
-                return changed(recipe, changes)
+                return changed(recipe, changes, facts)
     raise AssertionError(f"no remedy of {remedies} fits {recipe.name}")  # each list ends with one that always does
 
 
-def changed(recipe: Recipe, changes: Changes) -> dict[str, Any]:
+def changed(recipe: Recipe, changes: Changes, facts: Facts | None = None) -> dict[str, Any]:
     """The arguments of `ganvas.train`, "recipe" among them, that train the same again with other values of some.
 
     Where `changes` name another "recipe", it has that one's own settings, and of this one's those that say what to
     train on.
     """
     name = changes.get("recipe", recipe.name)
-    flags = {**_flags(recipe), **changes}
+    flags = {**_flags(recipe, facts), **changes}
     if name != recipe.name:
         kept = {*changes, "data", *flagged(Data), "seed", "device"}
         flags = {flag: value for flag, value in flags.items() if flag in kept}
@@ -436,13 +443,13 @@ def command(arguments: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _flags(recipe: Recipe) -> dict[str, Any]:
+def _flags(recipe: Recipe, facts: Facts | None = None) -> dict[str, Any]:
     """The flags that the run was started with: those that differ from what the recipe's function gives by itself.
 
     Not --init: a remedy begins anew, for other nets may not fit those weights, and what is wrong may be in them.
     """
     known = parameters(RECIPES[recipe.name]) if recipe.name in RECIPES else {}
-    made = _plain(recipe)
+    made = _plain(recipe, facts)
     flags = {
         flag: value for flag, value in recipe.arguments.items() if flag not in known or value != known[flag].default
     }
