@@ -22,7 +22,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_entry_is_measured_and_added_to_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said: list[str] = []
     entry = enter("tiny", ["--lr", "2e-3"], 2, "somebody", said.append)
-    assert len(said) == 2 and said[0].startswith("seed 0: ") and "(target -60)" in said[0]
+    assert len(said) == 2 and said[0].startswith("seed 1000: ") and "(target -60)" in said[0]
     assert entry.command == "ganvas train vae --data digits --epochs 1 --lr 2e-3"
     assert all(1 < seconds < 100 for seconds in entry.seconds) and entry.figures[0] != entry.figures[1]
     assert entry.reached == (min(entry.figures) >= -60) and entry.by == "somebody"
@@ -49,7 +49,7 @@ def test_what_reaches_the_target_stands_above_what_is_faster() -> None:
     [
         (["--latent-dim", "10"], "the track tiny is of VAE, digits: latent_dim is 20, and here 10"),
         (["--hidden", "5"], r"net\.hidden is \[500, 500\], and here \[5\]"),
-        (["--lr", "fast"], "the training of seed 0 failed: .*--lr"),
+        (["--lr", "fast"], "the training of seed 1000 failed: .*--lr"),
     ],
 )
 def test_what_is_no_entry_is_refused(flags: list[str], said: str) -> None:
