@@ -385,15 +385,25 @@ def test_a_model_that_still_learns_is_not_called_poor(name: str) -> None:
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1)), max_size=8, unique_by=lambda pair: pair[0]))
 def test_held_agrees_with_its_definition(pairs: list[tuple[int, float]]) -> None:
     history = [{"step": step, "x": x, "warm_up": step < 10**5} for step, x in sorted(pairs)]
-    since = held(history, {"x": FAULTS["memorising"].signs[0]["generalisation_gap"]})  # at most 0.25
+    sign = {"x": FAULTS["memorising"].signs[0]["generalisation_gap"]}  # at most 0.25
     tail = []
     for one in reversed(history):
         if one["x"] <= 0.25:
             break
         tail.append(one["step"])
     old, wanted = sum(step >= 10**5 for step in tail), min(2, sum(not one["warm_up"] for one in history))
-    long = len(tail) == len(history) == 1 or (tail and tail[0] - tail[-1] >= HELD * tail[0])
-    assert since == (tail[-1] if old >= wanted > 0 and long else None)
+    for ended in (False, True):
+        always = len(tail) == len(history) and (ended or len(history) == 1)
+        long = always or (tail and tail[0] - tail[-1] >= HELD * tail[0])
+        assert held(history, sign, ended) == (tail[-1] if old >= wanted > 0 and long else None)
+
+
+def test_of_a_training_that_has_ended_two_looks_will_do() -> None:
+    """Those of a short one lie near each other."""
+    recipe, settings, figures = ILL["posterior collapse"]
+    rows, it = [row(step, WELL | figures) for step in (375, 390)], made(recipe, **settings)
+    assert findings(rows, it, (1, 8, 8), {"state": "running"}) == []
+    assert "posterior collapse" in [one.name for one in findings(rows, it, (1, 8, 8), {"state": "finished"})]
 
 
 def test_the_warm_up_of_a_long_run_ends_by_its_steps() -> None:

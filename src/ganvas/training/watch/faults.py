@@ -160,10 +160,10 @@ class Fault:
     explanation: str
     remedies: Remedies
 
-    def __call__(self, history: Sequence[Row], recipe: Recipe, facts: Facts) -> Finding | None:
+    def __call__(self, history: Sequence[Row], recipe: Recipe, facts: Facts, ended: bool = False) -> Finding | None:
         """The finding, where one of the signs has held."""
         for sign in self.signs:
-            since = held(history, sign)
+            since = held(history, sign, ended)
             if since is not None and self.remedies(recipe) is not None:
                 evidence = {key: Evidence(float(history[-1][key]), str(good)) for key, good in sign.items()}
                 return self.found(since, evidence, recipe, facts)
@@ -305,10 +305,11 @@ def _non_saturating(recipe: Recipe) -> list[Changes]:
     return [{"loss": "non-saturating"}] if getattr(recipe.model, "loss", "") == "minimax" else []
 
 
-def held(history: Sequence[Row], sign: Mapping[str, Range]) -> int | None:
+def held(history: Sequence[Row], sign: Mapping[str, Range], ended: bool = False) -> int | None:
     """Since which step all figures of a sign have been outside their ranges, up to the last row; None if they have not.
 
-    It takes two rows after the warm-up, and a fifth of the steps so far; where there is one row alone, that one.
+    It takes two rows after the warm-up, and a fifth of the steps so far; where there is one row alone, that one. Of a
+    training that has ended, all rows will do, however near they lie.
     """
     outside = [all(key in row and row[key] not in good for key, good in sign.items()) for row in history]
     rows = next((n for n, out in enumerate(reversed(outside)) if not out), len(outside))
@@ -316,7 +317,8 @@ def held(history: Sequence[Row], sign: Mapping[str, Range]) -> int | None:
     if not rows or not old or sum(not row["warm_up"] for row in history[-rows:]) < min(2, old):
         return None
     since, now = int(history[-rows]["step"]), int(history[-1]["step"])
-    return since if len(history) == 1 or now - since >= HELD * now else None
+    always = rows == len(history) and (ended or rows == 1)
+    return since if always or now - since >= HELD * now else None
 
 
 def looks(rows: Sequence[Row], recipe: Recipe) -> list[dict[str, Any]]:
@@ -365,8 +367,9 @@ def findings(
         facts = replace(facts, n=max(1, round(n)))
     if state and str(state.get("message", "")).startswith(DIVERGED):
         return [FAULTS["divergence"].found(int(state["step"]), {}, recipe, facts)]
-    found = [finding for fault in FAULTS.values() if (finding := fault(history, recipe, facts))]
-    if state and state.get("state") == "finished" and history:
+    ended = bool(state and state.get("state") == "finished")
+    found = [finding for fault in FAULTS.values() if (finding := fault(history, recipe, facts, ended))]
+    if ended and history:
         found += too_short(history[-1], recipe, facts)
     names = {finding.name for finding in found}
     if names & COLLAPSED:  # such a decoder gives one image, which of course is blurred
