@@ -83,7 +83,7 @@ TRACKS = {
         {"generator": DCGAN, "discriminator": DCGAN},
         f"kernel distance of {SAMPLES:,} samples (principal components)",
         _kernel_distance,
-        0.5,
+        1.0,
         -1,
     ),
 }
