@@ -41,6 +41,7 @@ class AdamW(torch.optim.AdamW):
             maximize=False,
         )
 
+    # Else torch wraps it, to call hooks that nobody here sets and to note each step for a profiler.
     step.hooked = True  # type: ignore[attr-defined]
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -45,7 +45,7 @@ class Draw:
 
     Args:
         seed: the run's seed.
-        position: where in the run: (step, move).
+        position: where in the run: (step, the player's place, move).
         rank: this process's place among the `world` processes that share the global batch.
         world: how many they are.
     """
@@ -60,10 +60,9 @@ class Draw:
         seed = key(self.seed, purpose, *self.position)
         n = shape[0]
         if distribution == "coarse":  # uniform, in the middle of a 65,536th
+            # Each row begins with a word of its own, 64 bits, so it is the same however many are drawn at once.
             d = math.prod(shape[1:])
-            words = -(
-                -d // 4
-            )  # of 64 bits for each row, which begins with one of its own, however many are drawn at once
+            words = -(-d // 4)
             raw = self._generator(seed, "cpu").bit_generator.random_raw((n * self.world, words))
             bits = raw[self.rank * n : (self.rank + 1) * n].view(np.int16)[:, :d]
             return torch.from_numpy(bits).float().add_(32768.5).mul_(2.0**-16).view(shape)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Pixels = NDArray[Any]
 WHITE = "transparency laid on white"
 EMPTY = "it holds no images"
-TOPS = {8: 255, 16: 65535}
 JPEG = ("JPEG", "MPO")
 JPEG_MAGIC = b"\xff\xd8\xff"
 MAGIC = {JPEG_MAGIC: "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
