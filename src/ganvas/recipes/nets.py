@@ -82,7 +82,7 @@ def training(
     """How a player that encodes is trained: residual nets by Muon, which takes a third of Adam's time.
 
     30 epochs of 50,000 images with an MLP and 5 with convolutions, and of fewer images more, so that enough steps are
-    made. Of few images, longer trainings than `longest` only overfit. `quick`: an MLP learns from many images in 19
+    made. Of few images, longer trainings than `longest` only overfit. `quick`: an MLP learns from many images in 15
     epochs, by larger batches at a higher rate, which has to rise at first (docs/log.md, 2026-11-29).
     """
     from ganvas.optimizers import Adam, Muon, chosen
@@ -97,7 +97,7 @@ def training(
         batch_size, longest = facts.batch_size(64, 32), 20
     adam = Adam()
     if quick and net.dense and facts.n >= MANY:
-        epochs, batch_size, adam = facts.epochs(950_000, 300), 256, Adam(lr=3e-3, rise=200, betas=(0.9, 0.99))
+        epochs, batch_size, adam = facts.epochs(750_000, 300), 256, Adam(lr=3e-3, rise=200, betas=(0.9, 0.99))
     turn = Turn(optimizer=chosen(optimizer or "adam", adam=adam, muon=Muon(lr=2e-3)))
     return Training(
         turns={player: turn},

@@ -33,8 +33,8 @@ def vae(
         net: of the encoder and the decoder (default: mlp of small grey images, else residual)
         hidden: units of the mlp's hidden layers, from the image inwards (default: 500 500)
         scale: standard deviation of the Gaussian; 0: one for each value, by the decoder (default: one, learned)
-        fit: normals of a mixture that becomes P(z) after training, fitted to the codes; 0: none (default: 0 of the
-            mlp with bernoulli and of codes of up to 3, else one for 5 training images, at most 100)
+        fit: normals of a mixture that becomes P(z) after training, fitted to the codes; 0: none, P(z) stays N(0, I)
+            (default: one for 5 training images, at most 100; 0 of codes of up to 3 and where beta is not 1)
         optimizer: muon, whose usual rate is 2e-3, or adam (default: muon with the residual net)
 
     Example:
@@ -55,8 +55,8 @@ def vae(
     chosen = likelihood_for(facts, likelihood, "shared" if scale is None else scale or None)
     latent_dim = latent_dim_for(facts, latent_dim, small=20)
     # Five codes for each normal: with fewer of these, samples lie nearer to training images than validation images do.
-    # Not of the lecture's nets, whose codes lie near enough to N(0, I), and not where codes are to be seen on a plane.
-    plain = latent_dim <= 3 or (made.dense and chosen == Bernoulli())
+    # Not where codes are to be seen on a plane, and not where another beta shows what it does to N(0, I).
+    plain = latent_dim <= 3 or beta != 1
     fit = 0 if plain and fit is None else facts.choose("fit", fit, min(100, facts.n // 5), "P(z) after training")
     model = VAE(
         latent_dim=latent_dim,

@@ -80,7 +80,7 @@ def trained(lab: Lab, name: tuple[str, int], seed: int) -> Run:
     kind, size = name
     settings: dict[str, Any] = {"latent_dim": size, "hidden": HIDDEN[size], "seed": seed}
     if kind == "VAE":
-        vae: dict[str, Any] = {"likelihood": "gaussian", "scale": SCALE[size], "batch_size": 250}
+        vae: dict[str, Any] = {"likelihood": "gaussian", "scale": SCALE[size], "fit": 0, "batch_size": 250}
         return lab.train("vae", epochs=lab.pick(quick=1, full=60), **vae, **settings)
     return lab.train("gan", epochs=lab.pick(quick=1, full=50), batch_size=100, schedule="cosine", **settings)
 

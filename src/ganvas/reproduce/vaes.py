@@ -27,7 +27,7 @@ PLAIN = {"net": "mlp", "likelihood": "bernoulli"}
 def trained(lab: Lab, latent_dim: int, seed: int) -> Run:
     """The VAE that these figures share."""
     pace: dict[str, Any] = lab.pick(quick={"epochs": 5, "lr": 2e-3}, full={"epochs": 30})
-    return lab.train("vae", data="mnist", latent_dim=latent_dim, seed=seed, **pace)
+    return lab.train("vae", data="mnist", latent_dim=latent_dim, fit=0, seed=seed, **pace)
 
 
 def of_digits(lab: Lab, seed: int) -> Run:
