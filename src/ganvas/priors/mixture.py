@@ -15,7 +15,7 @@ from ganvas.randomness import Draw
 from ganvas.registry import Count, settings
 
 # Of `fit_mixture`: the least variance, as a share of the codes'; nats a code that a step must add; numbers at a time.
-FLOOR, GAIN, BLOCK = 1e-4, 1e-5, 2**20
+FLOOR, GAIN, BLOCK = 1e-4, 1e-4, 2**20
 
 
 @PRIORS.register
@@ -144,7 +144,7 @@ def fit_mixture(codes: Tensor, components: int, seed: int = 0, steps: int = 500)
     """The mixture of diagonal normals under which codes are most likely, by EM (Dempster et al. 1977), in float64.
 
     It starts from codes that lie far apart (k-means++, Arthur & Vassilvitskii 2007), and ends where a step adds less
-    than 1e-5 nats a code. The likelihood has no bound where a normal shrinks onto one code: in each dimension its
+    than 1e-4 nats a code. The likelihood has no bound where a normal shrinks onto one code: in each dimension its
     variance is at least a ten-thousandth of that of all codes.
 
     Args:
