@@ -18,6 +18,7 @@ from ganvas.models import MODELS
 from ganvas.models.base import FAMILIES
 from ganvas.priors import Normal, Uniform
 from ganvas.randomness import Draw
+from ganvas.registry import changed
 
 SAMPLING = [name for name, config in MODELS.items() if hasattr(FAMILIES[config], "sample")]
 
@@ -48,7 +49,10 @@ def codes(n: int, d: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", SAMPLING)
 def test_the_codes_of_samples(name: str) -> None:
-    model = FAMILIES[MODELS[name]](MODELS[name](latent_dim=3), (1, 4, 4))
+    config = MODELS[name]()
+    if "latent_dim" in config.__dataclass_fields__:
+        config = changed(config, {"latent_dim": 3})
+    model = FAMILIES[type(config)](config, (1, 4, 4))
     z = explore.sample_codes(model, 5, seed=7)
     assert torch.equal(model.decode(z), model.sample(5, 7))
     assert torch.equal(explore.sample_codes(model, 9, seed=7)[:5], z), "a number names the same sample among more"

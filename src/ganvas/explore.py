@@ -1,7 +1,7 @@
 """Looking round in a latent space: manifolds, interpolation, arithmetic, directions; and nearest training images.
 
 A model here is anything with `decode`, `latent_dim` and `shape`, a `prior` if it is not N(0, I), and with `encode`
-where it is given images.
+where it is given images, unless it is one of ours.
 Codes are (N, latent_dim), images (N, C, H, W) in [0, 1]. Where a function takes points it takes either.
 """
 
@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ganvas import memory
+from ganvas import inversion, memory
 from ganvas.arguments import Decodes, Numbers, checked, tensor
 from ganvas.data import Dataset, Split
 from ganvas.data.loader import to_tensor
@@ -67,10 +67,10 @@ def sample_codes(model: Decodes, n: Count, seed: Seed = 0) -> Tensor:
 
 @checked
 def as_codes(model: Decodes, points: Any) -> Tensor:
-    """Codes (N, latent_dim) of points: codes or images; one may come alone.
+    """Codes (N, latent_dim) of points: codes or images; one may come alone. A GAN's are found by `ganvas.inversion`.
 
     Raises:
-        UserError: another shape, NaN, or images for a model that can't encode.
+        UserError: another shape, NaN, or images for a model that can't encode and has no P(z).
     """
     try:
         x = tensor(points)
@@ -82,10 +82,12 @@ def as_codes(model: Decodes, points: Any) -> Tensor:
     elif tuple(x.shape[-len(shape) :]) != shape or x.dim() > len(shape) + 1:
         wanted = f"codes (N, {d}) or images (N, {', '.join(map(str, shape))})"
         raise UserError(f"points of shape {tuple(x.shape)}: this model takes {wanted}.")
-    elif not hasattr(model, "encode"):
-        raise UserError(f"this model can't encode images: give codes (N, {d}).")
-    else:
+    elif hasattr(model, "encode"):
         codes = model.encode(x)
+    elif hasattr(model, "prior") and isinstance(model, Model):
+        codes = inversion.codes(model, x)
+    else:
+        raise UserError(f"this model can't encode images: give codes (N, {d}).")
     if not len(codes) or not torch.isfinite(codes).all():
         raise UserError("the points hold NaN or infinite values." if len(codes) else "there are no points.")
     return codes.cpu()  # where there is float64

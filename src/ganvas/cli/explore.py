@@ -257,9 +257,6 @@ def _points(run: Path, model: Model, points: Sequence[str], data: str | None, se
     from ganvas.data.loader import to_tensor
 
     numbers = [point.isdecimal() for point in points]
-    if not all(numbers) and not hasattr(model, "encode"):
-        wrong = points[numbers.index(False)]
-        raise UserError(f"{wrong!r} is no sample's number, and this model can't encode images: take 0, 1, 2 ...")
     if any(numbers):
         explore.prior(model)
     places = [_PLACE.fullmatch(point) for point in points]
@@ -281,7 +278,7 @@ def _points(run: Path, model: Model, points: Sequence[str], data: str | None, se
             if Path(point).is_dir():
                 raise UserError(f"{point} is a folder: a point is one image file.")
             image = model.rows(Path(point))
-        return model.encode(image), image
+        return explore.as_codes(model, image), image
 
     codes, images = zip(*map(one, points), strict=True)
     return torch.cat(codes), torch.cat(images)

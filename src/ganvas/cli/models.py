@@ -120,15 +120,22 @@ def encode(
     device: Device = "auto",
 ) -> None:
     """The codes of images, with their labels, files' names and order: for numpy.load (train, train_labels ...), or CSV.
+    A GAN finds them by gradient descent, up to 2,000 of them, and says how near it comes; `fit-encoder` trains it one.
 
     Example:
         ganvas encode runs/first --data ./photos --out features.npz
     """
-    model = load_model(run, "encode")
+    model = load_model(run, "decode")
     from ganvas.evaluate import write_codes
     from ganvas.training.engine import choose_device
 
     dataset = load_data(run, model.to(choose_device(device)), data)
+    n = sum(map(len, dataset.splits.values()))
+    if not hasattr(model, "encode") and n > DESCENDED:
+        raise UserError(
+            f"{n:,} images: a GAN finds the codes of up to {DESCENDED:,} by gradient descent. Train it an encoder "
+            f"(ganvas fit-encoder {run}), or give fewer images with --data."
+        )
     print(write_codes(out, model, dataset))
 
 
@@ -168,6 +175,41 @@ def fit_prior(
     table((name, f"{value:.2f} nats a code of validation images") for name, value in found.items())
     folder = made.save(out or run / "fitted")
     table([("model", folder), ("next", f"ganvas sample {folder} -n 64")])
+
+
+def fit_encoder(
+    run: RunFolder,
+    /,
+    *,
+    epochs: Annotated[int | None, "INT", "passes over the data (default: by their number)"] = None,
+    minutes: Annotated[float | None, "FLOAT", "how long it may take, instead of epochs"] = None,
+    device: Device = "auto",
+    out: Annotated[Path | None, "DIR", "the encoder's run (default: RUN/encoder)"] = None,
+) -> None:
+    """An encoder for a GAN, trained on its samples, whose codes are known, and on the training images, which it has to
+    give back. The new run has all verbs of the GAN, and encode and reconstruct: images of one's own are points of
+    interpolate, turn and arithmetic then.
+
+    Example:
+        ganvas fit-encoder runs/gan
+    """
+    from ganvas.recipes import Facts
+    from ganvas.recipes.gan_encoder import encoder_of
+    from ganvas.training import progress
+    from ganvas.training.run import Run
+    from ganvas.training.train import train
+
+    began = Run(run)
+    dataset = began.dataset()
+    made = encoder_of(began.recipe, run.absolute(), Facts.of(dataset))
+    how: dict[str, Any] = {"epochs": epochs, "minutes": minutes}
+    given = {name: value for name, value in how.items() if value is not None}
+    folder = out or run / "encoder"
+    done = progress.watched(lambda report: train(made, out=folder, device=device, report=report, **given))
+    figures = done.state.get("test") or {}
+    words = {"image": "G(E(x)) of test images misses", "code": "E(G(z)) of samples misses"}
+    table((text, f"{figures[name]:.1%} of their variance") for name, text in words.items() if name in figures)
+    table([("run", folder), ("next", f"ganvas reconstruct {folder}")])
 
 
 def load_model(folder: Path, verb: str, n: int = 1) -> Model:
@@ -215,12 +257,15 @@ def load_data(
     return found
 
 
+DESCENDED = 2000  # images that gradient descent encodes: a second each, or less
+
 HELP = """\
   sample RUN -n 64              new images
   reconstruct RUN --data DATA   images, and what the model makes of them
   denoise RUN IMAGES...         image files without their noise
   encode RUN --data DATA        the codes of images, as features.npz
   fit-prior RUN                 P(z) from the codes: samples of autoencoders
+  fit-encoder RUN               an encoder for a GAN: codes of images
 """
 VERBS: dict[str, Callable[..., None]] = {
     "sample": sample,
@@ -228,4 +273,5 @@ VERBS: dict[str, Callable[..., None]] = {
     "denoise": denoise,
     "encode": encode,
     "fit-prior": fit_prior,
+    "fit-encoder": fit_encoder,
 }

@@ -17,6 +17,7 @@ from ganvas.data import Dataset, Split
 from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
 from ganvas.files import replace
+from ganvas.inversion import invert
 from ganvas.models import Model
 from ganvas.models.base import CHUNK
 
@@ -28,9 +29,12 @@ def write_codes(path: OutTable, model: Model, dataset: Dataset) -> Path:
     An .npz holds for each split float32 codes (N, latent_dim), and as SPLIT_labels, SPLIT_names, SPLIT_order and
     classes what the data set knows. A .csv has a line an image: split, name, label, order, z0, z1, ...
 
+    The codes of a GAN are found by `ganvas.inversion.invert`, and with them is how far off what it gives for them is:
+    SPLIT_distances, or a column distance before z0.
+
     Args:
         path: of the file, .npz or .csv, which is written aside and renamed.
-        model: one that encodes.
+        model: one that encodes, or a GAN.
         dataset: whose images it takes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,28 +43,36 @@ def write_codes(path: OutTable, model: Model, dataset: Dataset) -> Path:
     return path
 
 
-def _codes(model: Model, split: Split, name: str) -> Iterator[tuple[slice, NDArray[Any]]]:
+def _codes(model: Model, split: Split, name: str) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
+    """Rows of a split, their codes, and of a GAN the distances of what it gives for them."""
     starts = range(0, len(split), CHUNK)
     for start in tracked(starts, len(starts), f"encoding {name}", True):
         rows = slice(start, start + CHUNK)
-        yield rows, model.encode(to_tensor(split.images[rows], model.device)).cpu().numpy().astype("<f4")
+        images = to_tensor(split.images[rows], model.device)
+        if hasattr(model, "encode"):
+            yield rows, model.encode(images).cpu().numpy().astype("<f4"), None
+        else:
+            found = invert(model, images)
+            yield rows, found.codes.numpy().astype("<f4"), found.distances.numpy()
 
 
 def _write_csv(path: Path, model: Model, dataset: Dataset) -> None:
     columns = ["label"] if dataset.attributes is None else list(dataset.attributes)
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["split", "name", *columns, "order", *(f"z{i}" for i in range(model.latent_dim))])
+        far = [] if hasattr(model, "encode") else ["distance"]
+        table.writerow(["split", "name", *columns, "order", *far, *(f"z{i}" for i in range(model.latent_dim))])
         for name, split in dataset.splits.items():
-            for rows, codes in _codes(model, split, name):
+            for rows, codes, distances in _codes(model, split, name):
                 n = len(codes)
+                off = [[]] * n if distances is None else [[f"{distance:.4g}"] for distance in distances]
                 names = [""] * n if split.names is None else split.names[rows].tolist()
                 order = [""] * n if split.order is None else split.order[rows].tolist()
                 labels = [[""] * len(columns)] * n
                 if split.labels is not None:
                     labels = [_label(row, dataset) for row in split.labels[rows]]
-                lines = zip(names, labels, order, codes, strict=True)
-                table.writerows([name, file, *label, at, *map(str, code)] for file, label, at, code in lines)
+                lines = zip(names, labels, order, off, codes, strict=True)
+                table.writerows([name, file, *label, at, *far, *map(str, z)] for file, label, at, far, z in lines)
 
 
 def _label(row: Any, dataset: Dataset) -> list[Any]:
@@ -75,8 +87,12 @@ def _write(path: Path, model: Model, dataset: Dataset) -> None:
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(split), model.latent_dim)}
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 npy.write_array_header_1_0(file, header)
-                for _, codes in _codes(model, split, name):
+                off = []
+                for _, codes, distances in _codes(model, split, name):
                     file.write(codes.tobytes())
+                    off += [] if distances is None else [distances]
+            if off:
+                _put(archive, f"{name}_distances", np.concatenate(off))
             for kind, values in (("labels", split.labels), ("names", split.names), ("order", split.order)):
                 if values is not None:
                     _put(archive, f"{name}_{kind}", values)

@@ -57,6 +57,10 @@ class Distribution:
         """
         raise UserError(f"a prior of kind {type(self).__name__} has no function of standard noise.")
 
+    def typical(self, z: Tensor) -> Tensor:
+        """The points (..., d) nearest to z where P(z) has nearly all of its mass; of most priors z itself."""
+        return z
+
     def moments(self, d: int, plane: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation in each dimension (d,), or along the orthonormal rows (k, d) of a plane; float64.
 

@@ -38,6 +38,13 @@ class Normal(FixedPrior):
         """d numbers, as they are."""
         return d, lambda noise: noise
 
+    def typical(self, z: Tensor) -> Tensor:
+        """At a distance from 0 within sqrt(d) +- 1.4, as 95 in 100 draws are: the length's deviation is near 0.7."""
+        d, length = z.shape[-1], z.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        low, high = max(0.0, math.sqrt(d) - 1.4), math.sqrt(d) + 1.4
+        moved: Tensor = z * (length.clamp(low, high) / length)
+        return moved
+
     def moments(self, d: int, plane: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """0 and 1."""
         return _alike(1.0, d, plane)
@@ -67,6 +74,10 @@ class Uniform(FixedPrior):
     def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
         """d numbers, each by itself."""
         return d, lambda noise: self.bound * torch.erf(noise / math.sqrt(2))
+
+    def typical(self, z: Tensor) -> Tensor:
+        """Within the bounds."""
+        return z.clamp(-self.bound, self.bound)
 
     def moments(self, d: int, plane: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """0 and bound / sqrt 3."""
