@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -29,23 +30,25 @@ from typing import Any
 from common import CACHE, ENVIRONMENT, HERE, OURS, Row, serve
 
 RESULTS = HERE.parent / "results"
+BATCH = 256
 SECONDS = 2.0  # of steps at each point
 STRAIGHT = 0.15  # of a point, that a straight line may miss it by
 PROTOCOL = f"""\
 Each point is a process of its own with one thread, forked from one that has done its imports. *Processor* is the
-processor time of that process, *wall* the time that passed meanwhile: other work ran beside it where the load that stands
-below a table is above 1, and then processor time is the figure to read. Memory is the peak of the resident set above
-what it was before the work, so without imports and, but for `ganvas.train`, without the model; of it *mapped* are pages of
-the data's file, which the system takes back when it needs them. A step is the median of those of {SECONDS:g} s after two
-to warm up, and its memory is that of these two: gradients, moments, activations. Images are random, black and white:
-their content does not change the time. The data of up to 10^6 images are written, prepared, trained on for one epoch by
-`ganvas.train` from the cache's memory map, and deleted.
+processor time of that process, *wall* the time that passed meanwhile: where the load that stands below a table is
+above 1, other work ran beside it, and processor time is the figure to read. *Memory* is what the process's own pages
+rose by at their peak, so without imports and, but for `ganvas.train`, without the model; *mapped* are pages of files
+beside them, of data and of libraries, which the system takes back when it needs them. A step is the median of those of
+{SECONDS:g} s after two to warm up, and its memory is that of these two: gradients, moments, activations. Images are
+random, black and white: their content does not change the time. The data of up to 10^6 images are written, prepared,
+trained on for one epoch in batches of {BATCH} by `ganvas.train` from the cache's memory map, and deleted.
 
-The line is a + b x (x^2 for the kernel distance), a and b at least 0, fitted to relative errors; *off by* is the largest
-error, in shares of its point: up to {STRAIGHT:.0%} it is straight. The exponent is the slope in logarithms with its 95 %
-interval: below 1 where a fixed part a is not small beside what grows."""
+The line is a + b x (x^2 for the kernel distance), a and b at least 0, fitted to relative errors; *off by* is the
+largest error, in shares of its point: up to {STRAIGHT:.0%} it is straight. The exponent is the slope in logarithms with
+its 95 % interval: below 1 where a fixed part a is not small beside what grows. Memory that never rises by 1 MB is left
+out."""
 
-Figures = dict[str, float]  # "cpu", "wall": seconds; "MB", "mapped" where memory was measured
+Figures = dict[str, float]  # "cpu", "wall": seconds; "MB", and "mapped" beside these, where memory was measured
 Point = tuple[float, dict[str, Figures]]  # where on the axis, and what was measured there by the line's name
 Points = Callable[[bool], Iterable[Point]]
 IMPORTED = (
@@ -87,19 +90,31 @@ class Axis:
 
 @contextlib.contextmanager
 def measured() -> Iterator[Figures]:
-    """Fills in what the block took: see `Figures`."""
+    """Fills in what the block took: see `Figures`.
+
+    The system tells the peak of all pages, but not that of a process's own. Two figures are never above it: the most of
+    them that was seen every 20 ms, and the peak of all less the most pages of files that were seen. The larger one counts.
+    """
     found: Figures = {}
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, cpu, wall = resident(), time.process_time(), time.perf_counter()
+    ended, seen, before = threading.Event(), [], resident()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            seen.append(resident())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    cpu, wall = time.process_time(), time.perf_counter()
     yield found
     found |= {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
-    after = resident()
-    if after:
-        found |= {
-            "MB": max(0.0, after["VmHWM"] - before["VmRSS"]),
-            "mapped": max(0.0, after["RssFile"] - before["RssFile"]),
-        }
+    seen.append(resident())
+    ended.set()
+    thread.join()
+    if before:
+        own, mapped = (max(one[name] for one in seen) - before[name] for name in ("RssAnon", "RssFile"))
+        found |= {"MB": max(own, seen[-1]["VmHWM"] - before["VmRSS"] - max(0.0, mapped)), "mapped": max(0.0, mapped)}
 
 
 def resident() -> Figures:
@@ -166,7 +181,7 @@ def reopen(folder: str) -> dict[str, Any]:
         if dropped:
             with file.open("rb") as opened:
                 os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        batches = Batches(Split(np.load(file, mmap_mode="r")[:n], None), 128, seed=0)
+        batches = Batches(Split(np.load(file, mmap_mode="r")[:n], None), BATCH, seed=0)
         with measured() as found[name]:
             for i in range(len(batches)):
                 batches[i]
@@ -199,7 +214,7 @@ def epoch(folder: str) -> dict[str, Any]:
     timed(loop, "validate", "epoch: validation, with pictures")
     timed(loop, "save", "epoch: checkpoints")
     with measured() as whole:
-        train("vae", data=source, epochs=1, out=Path(folder, "run"))
+        train("vae", data=source, epochs=1, batch_size=BATCH, out=Path(folder, "run"))
     return {"`ganvas.train`, one epoch": whole, **parts}
 
 
@@ -385,7 +400,7 @@ def launched(world: int, task: Callable[..., dict[str, Any]], **arguments: Any) 
     done = subprocess.run([*command, task.__name__, json.dumps(arguments)], capture_output=True, text=True, cwd=CACHE)
     if done.returncode:
         raise SystemExit(f"{task.__name__} failed:\n{done.stderr[-3000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    answer: dict[str, Any] = json.loads(next(text for text in done.stdout.splitlines() if text.startswith("{")))
     return answer
 
 
@@ -456,8 +471,11 @@ class Line:
 
 
 def line(points: list[Any], name: str, key: str, power: int = 1) -> Line | None:
-    """A line of an axis; None where there are no two points of it above 0."""
-    found = [(x, lines[name][key]) for x, lines in points if lines.get(name, {}).get(key, 0) > 0]
+    """A line of an axis; None where there are no two points, or memory is below 1 MB."""
+    found = [(x, lines[name][key]) for x, lines in points if key in lines.get(name, {})]
+    if key == "MB" and max((y for _, y in found), default=0.0) < 1:
+        return None
+    found = [(x, max(y, 0.1) if key == "MB" else y) for x, y in found]
     return Line([x for x, _ in found], [y for _, y in found], power) if len(found) > 1 else None
 
 
@@ -501,7 +519,7 @@ def report(found: dict[str, Any], quick: bool) -> str:
         machine = one["machine"]
         lines += ["", f"## {AXES[axis].label}", ""]
         lines += [
-            f"| {AXES[axis].label} | what | processor, s | wall, s | peak memory, MB | of it mapped |",
+            f"| {AXES[axis].label} | what | processor, s | wall, s | peak memory, MB | mapped, MB |",
             "|" + "---|" * 6,
         ]
         for x, measured_lines in one["points"]:
