@@ -92,8 +92,9 @@ class Axis:
 def measured() -> Iterator[Figures]:
     """Fills in what the block took: see `Figures`.
 
-    The system tells the peak of all pages, but not that of a process's own. Two figures are never above it: the most of
-    them that was seen every 20 ms, and the peak of all less the most pages of files that were seen. The larger one counts.
+    The system tells the peak of all pages, but not that of a process's own. Two figures are never above it: the most
+    of them that was seen every 20 ms, and the peak of all less the most pages of files that were seen. The larger one
+    counts.
     """
     found: Figures = {}
     with contextlib.suppress(OSError):
@@ -131,13 +132,17 @@ def resident() -> Figures:
 # Images -----------------------------------------------------------------------------------------------------------
 
 
+BESIDE = ("loader, file not in memory", "epoch: checkpoints")  # in the table alone
+
+
 def images(quick: bool) -> Iterator[Point]:
     """Of black and white noise, 28 x 28, a `.npy` file: prepared, opened again, passed over, trained on."""
     for n in (1000, 2000) if quick else (1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000):
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             fresh(draw, folder=folder, n=n)
             parts = [fresh(task, folder=folder) for task in (prepare, reopen, epoch)]
-        yield n, {name: figures for part in parts for name, figures in part.items()}
+        lines = {name: figures for part in parts for name, figures in part.items()}
+        yield n, dict(sorted(lines.items(), key=lambda one: one[0] in BESIDE))
 
 
 def draw(folder: str, n: int) -> dict[str, Any]:
@@ -342,11 +347,11 @@ def checkpoints(filters: int) -> dict[str, Any]:
     tensors, facts = game.state()
     found: dict[str, Any] = {"size": sum(tensor.nbytes for tensor in tensors.values()) / 1e6}
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        checkpoint.save(Path(folder), tensors, facts)
         with measured() as found["write"]:
             path = checkpoint.save(Path(folder), tensors, facts)
         with measured() as found["read"]:
             checkpoint.load(path)
+    found["read"]["MB"] += found["read"].pop("mapped")  # tensors lie in a map of the file, or in a copy
     return found
 
 
@@ -533,32 +538,47 @@ def report(found: dict[str, Any], quick: bool) -> str:
 
 
 def figure(found: dict[str, Any], path: Path) -> None:
-    """Small multiples: seconds above memory, for each axis."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    """Small multiples: seconds above memory, for each axis; of the lines as many as there are colours."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     from ganvas.reproduce import drawing
 
     columns = 3
     blocks = -(-len(found) // columns)
     with drawing.style():
-        picture = drawing.figure(3.6 * columns, 4.3 * blocks)
+        picture = drawing.figure(3.7 * columns, 4.6 * blocks)
         grid = picture.subplots(2 * blocks, columns, squeeze=False)
         for place, (axis, one) in enumerate(found.items()):
             above, below = (grid[2 * (place // columns) + row][place % columns] for row in range(2))
-            for axes, key, label in ((above, "cpu", "processor, s"), (below, "MB", "peak memory, MB")):
-                for colour, name in enumerate(names(one["points"])):
+            above.set_title(AXES[axis].label)
+            for axes, key, label in ((above, "cpu", "processor seconds"), (below, "MB", "memory, MB")):
+                for name, shade in zip(names(one["points"]), drawing.COLOURS, strict=False):
                     drawn = line(one["points"], name, key, AXES[axis].power.get(name, 1) if key == "cpu" else 1)
                     if drawn is None:
                         continue
-                    shade = drawing.COLOURS[colour % len(drawing.COLOURS)]
-                    axes.plot(drawn.x, drawn.y, "o", color=shade, label=name.replace("`", ""))
-                    axes.plot(*curve(drawn), color=shade, linewidth=1)
+                    whole = axis != "processes"  # two points are joined, and no line is fitted
+                    said = f"{name.replace('`', '')}: {drawn.exponent()[0]:.2f}" if whole else name
+                    axes.plot(drawn.x, drawn.y, "o" if whole else "o-", color=shade, label=said)
+                    if whole:
+                        axes.plot(*curve(drawn), color=shade, linewidth=1)
+                if not axes.has_data():
+                    axes.set_visible(False)
+                    continue
                 axes.set(xscale="log", yscale="log", ylabel=label)
-                axes.xaxis.set_minor_formatter(NullFormatter())
-                axes.xaxis.set_major_locator(LogLocator(numticks=6))
-            above.set_title(AXES[axis].label)
-            above.legend(fontsize=6, handlelength=1)
-        for axes in grid.flat:
+                values = [float(y) for drawn in axes.lines for y in drawn.get_ydata()]
+                low, high = min(values), max(values)
+                spare = max(1.6, (100 * low / high) ** 0.5)  # two decades at least, so that flat looks flat
+                legend = 1.6 ** len(axes.lines) if key == "cpu" and axis == "images" else 1.0
+                axes.set_ylim(low / spare, high * spare * legend)
+                for side in (axes.xaxis, axes.yaxis):
+                    side.set_major_locator(LogLocator(numticks=6))
+                    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.5g}".replace("e+0", "e")))
+                    side.set_minor_formatter(NullFormatter())
+                if axis == "processes":
+                    axes.set(xscale="linear", xticks=[1, 2], xlim=(0.8, 2.2))
+                if key == "cpu":
+                    axes.legend(fontsize=6.5, handlelength=1)
+        for axes in grid.flat[2 * columns * (blocks - 1) :]:
             axes.set_visible(axes.has_data())
         drawing.save(picture, path)
 
