@@ -23,7 +23,7 @@ NAMES = [
     *("startup", "vae", "beside", "durability", "nll", "distances"),
     *("dcgan", "folder", "precision", "studio", "machines"),
 ]
-ALONE = ["gpu"]  # run by its name only, and without peers
+ALONE = ["gpu", "growth"]  # run by their names only, and without peers
 HEADER = ["what", "ganvas", "peer", "ratio (smallest to largest)", "of the rate of matrix products", "aim"]
 ABOUT = (
     "Median (smallest to largest). A ratio is taken within a repeat, of two figures measured one right after the "
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - {*NAMES, *ALONE}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join([*NAMES, *ALONE])}")
-    if arguments.names != ALONE and not Path(PEERS).exists():
+    if not (arguments.names and set(arguments.names) <= set(ALONE)) and not Path(PEERS).exists():
         parser.error("the peers' environment is missing: start this by `make bench`")
     CACHE.mkdir(exist_ok=True)
     if arguments.against:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganvas.adam import AdamW, Unwrapped
 from ganvas.devices import has_fast_bfloat16
 
 MOMENTUM = 0.95
@@ -15,7 +16,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # a x + b x^3 + c x^5 takes singular values
 LONG = 3.0  # a gradient so many times as long as they were is shortened to that
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Unwrapped):
     """A matrix (m, n) moves by 0.2 sqrt(max(m, n)) lr times the orthogonal matrix nearest to its momentum.
 
     A kernel (o, i, h, w) is seen as a matrix (o, i h w), as Jordan et al. do. All else moves by torch's AdamW. With
@@ -48,7 +49,7 @@ class Muon(torch.optim.Optimizer):
         self.matrices = [p for p in every if p.dim() >= 2]
         others = [p for p in every if p.dim() < 2]
         how: dict[str, Any] = {"betas": betas, "eps": eps, "weight_decay": weight_decay, "fused": fused}
-        self.adam = torch.optim.AdamW(others, lr, **how) if others else None
+        self.adam = AdamW(others, lr, **how) if others else None
         self.weight_decay = weight_decay
         self._share()
 

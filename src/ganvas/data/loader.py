@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganvas.data.dataset import Split
+from ganvas.data.paged import paged
 from ganvas.data.streamed import Images
 from ganvas.errors import UserError
 from ganvas.randomness import order
@@ -99,6 +100,7 @@ class Batches:
             labels = [] if split.labels is None else [as_stored(split.labels)]
             kept = [as_stored(np.asarray(split.images)), *labels]
             self._resident = tuple(tensor.to(device) for tensor in kept)
+        self._paged = None if self._resident else paged(split.images)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -119,6 +121,8 @@ class Batches:
             self._begun = {i: self._begun.get(i) or images.begin(self._rows(i)) for i in (index, index + 1)}
             seen = self._begun[index]()
         else:
+            if self._paged and (index + 1) % len(self):  # the next epoch's order would be drawn twice
+                self._paged.want(self._rows(index + 1))
             seen = images[rows]
         kept = [as_stored(seen), *([] if labels is None else [as_stored(labels[rows])])]
         if torch.device(self.device).type == "cuda":
