@@ -32,10 +32,12 @@ class Technique:
     Attributes:
         order: when it is built: 0 changes layers, 1 parametrises the weights of all layers, 2 copies them.
         clashes: the techniques that it can't stand beside, and what is wrong with the pair.
+        of_gans: whether it is of the generator's weights.
         every: at each how manieth move its term is in the cost, as many times as heavy.
     """
 
     order: ClassVar[int] = 0
+    of_gans: ClassVar[bool] = False
     clashes: ClassVar[dict[str, str]] = {}
     every: int = 1
 
@@ -146,6 +148,7 @@ class HistoricalAveraging(Technique):
 
     weight: Positive = 0.1
     order = 2
+    of_gans = True
 
     def build(self, model: GANModel) -> None:
         """Keep the mean of each player's past weights, and how many they are."""
@@ -216,6 +219,7 @@ class VirtualBatchNorm(Technique):
     """Batch norm of the generator by a fixed reference batch and the example itself (section 3.5)."""
 
     size: Count = 64
+    of_gans = True
 
     def build(self, model: GANModel) -> None:
         """Replace the generator's batch norms; the reference is drawn with the first weights."""
@@ -409,6 +413,7 @@ class EMA(Technique):
 
     decay: Fraction = 0.999
     order = 2
+    of_gans = True
 
     def build(self, model: GANModel) -> None:
         """The average starts at the first weights."""

@@ -6,7 +6,7 @@ Loss, nets and techniques are settings; under the Wasserstein loss the discrimin
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import AfterValidator
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ganvas.data.loader import Batch
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
-from ganvas.models.base import MODELS, LatentVariable
+from ganvas.models.base import MODELS, LatentVariable, Model
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.priors import Noise, Uniform
@@ -23,7 +23,8 @@ from ganvas.registry import Count, kind, settings
 from ganvas.techniques import Techniques, in_order
 
 
-def _known(loss: str) -> str:
+def known_loss(loss: str) -> str:
+    """A loss, once it is known that it is one of GAN_LOSSES."""
     GAN_LOSSES[loss]
     return loss
 
@@ -47,7 +48,7 @@ class GAN:
     generator: Net = MLP(hidden=(1200, 1200), norm="batch")
     discriminator: Net = MLP(hidden=(512, 256), activation="leaky-relu")
     prior: Noise = Uniform()
-    loss: Annotated[str, AfterValidator(_known)] = "non-saturating"
+    loss: Annotated[str, AfterValidator(known_loss)] = "non-saturating"
     output: Literal["sigmoid", "tanh", "linear"] = "sigmoid"
     techniques: Techniques = ()
 
@@ -62,7 +63,7 @@ class Seen:
         draw: of this move.
     """
 
-    def __init__(self, model: GANModel, images: Tensor, fake: Tensor, draw: Draw) -> None:
+    def __init__(self, model: Adversarial, images: Tensor, fake: Tensor, draw: Draw) -> None:
         self.model, self.draw = model, draw
         self.real, self.fake = model.to_range(images), fake
         for technique in model.techniques:
@@ -93,7 +94,7 @@ class Seen:
 class Discriminator(nn.Module):
     """The player that tells real from fake; the critic of a WGAN."""
 
-    def __init__(self, model: GANModel) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         *body, head = model.config.discriminator.encoder(model.shape, 1)
         self.body, self.head = nn.Sequential(*body), head
@@ -123,6 +124,53 @@ class Discriminator(nn.Module):
         return {**model.cost("discriminator", cost, seen), **model.scores(seen)}
 
 
+class Adversarial(Model):
+    """What a family with a discriminator has, beside what else it is.
+
+    Attributes:
+        techniques: in the order in which they are built.
+        generator_sees_real: whether the cost of what makes the fakes depends on the real images.
+    """
+
+    discriminator: Discriminator
+
+    def adversarial(self, config: Any) -> None:
+        """The last part of the making of a model, when it has its nets."""
+        self.techniques = in_order(config.techniques)
+        self.generator_sees_real = generator_sees_real(GAN_LOSSES[config.loss])
+        for technique in self.techniques:
+            technique.build(cast(Any, self))
+
+    def to_range(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as the discriminator sees them."""
+        return images
+
+    def cost(self, player: str, cost: Tensor, seen: Seen) -> dict[str, Tensor]:
+        """{"loss": the cost and the techniques' terms, each term by its technique's name}."""
+        count = sum(seen.draw.position[::2])  # of the step, and of the move in it
+        found = ((t, t.term(player, seen)) for t in self.techniques if t.due(count))
+        terms = {kind(type(t)): t.every * term for t, term in found if term is not None}
+        return {"loss": cost + sum(terms.values()), **terms}
+
+    def phase(self, count: int) -> tuple[bool, ...]:
+        """Which techniques' terms are in a cost."""
+        return tuple(technique.due(count) for technique in self.techniques)
+
+    def scores(self, seen: Seen) -> dict[str, Tensor]:
+        """Mean D(x) and D(G(z)); of a critic its means, and their difference: the Wasserstein estimate."""
+        real, fake = seen.real_logits.detach(), seen.fake_logits.detach()
+        if self.config.loss in PROBABILISTIC:
+            return {"real": real.sigmoid().mean(), "fake": fake.sigmoid().mean()}
+        scores = {"real": real.mean(), "fake": fake.mean()}
+        # Falls as samples improve: the negative of the critic's loss (Arjovsky et al. 2017, figure 3).
+        return scores | ({"wasserstein": scores["real"] - scores["fake"]} if self.config.loss == "wasserstein" else {})
+
+    def moved(self, player: str) -> None:
+        """A player has moved: techniques project weights, and keep averages."""
+        for technique in self.techniques:
+            technique.moved(cast(Any, self), player)
+
+
 class Generator(nn.Module):
     """The player that makes fakes."""
 
@@ -150,7 +198,7 @@ class Generator(nn.Module):
         return model.cost("generator", cost, seen)
 
 
-class GANModel(LatentVariable):
+class GANModel(Adversarial, LatentVariable):
     """Two players, and samples from one of them."""
 
     Config = GAN
@@ -158,13 +206,10 @@ class GANModel(LatentVariable):
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
         self.prior = config.prior
-        self.techniques = in_order(config.techniques)
         self.discriminator = Discriminator(self)
         self.generator = Generator(self)
         self.average: Any = None  # of the generator's net, where a technique keeps one
-        self.generator_sees_real = generator_sees_real(GAN_LOSSES[config.loss])
-        for technique in self.techniques:
-            technique.build(self)
+        self.adversarial(config)
 
     def players(self) -> dict[str, nn.Module]:
         """The discriminator moves first (Algorithm 1)."""
@@ -180,31 +225,6 @@ class GANModel(LatentVariable):
             if name.startswith("generator.net.")
         }
         return {**weights, **net, "average.moves": self.average.moves}
-
-    def cost(self, player: str, cost: Tensor, seen: Seen) -> dict[str, Tensor]:
-        """{"loss": the cost and the techniques' terms, each term by its technique's name}."""
-        count = sum(seen.draw.position[::2])  # of the step, and of the move in it
-        found = ((t, t.term(player, seen)) for t in self.techniques if t.due(count))
-        terms = {kind(type(t)): t.every * term for t, term in found if term is not None}
-        return {"loss": cost + sum(terms.values()), **terms}
-
-    def phase(self, count: int) -> tuple[bool, ...]:
-        """Which techniques' terms are in a cost."""
-        return tuple(technique.due(count) for technique in self.techniques)
-
-    def scores(self, seen: Seen) -> dict[str, Tensor]:
-        """Mean D(x) and D(G(z)); of a critic its means, and their difference: the Wasserstein estimate."""
-        real, fake = seen.real_logits.detach(), seen.fake_logits.detach()
-        if self.config.loss in PROBABILISTIC:
-            return {"real": real.sigmoid().mean(), "fake": fake.sigmoid().mean()}
-        scores = {"real": real.mean(), "fake": fake.mean()}
-        # Falls as samples improve: the negative of the critic's loss (Arjovsky et al. 2017, figure 3).
-        return scores | ({"wasserstein": scores["real"] - scores["fake"]} if self.config.loss == "wasserstein" else {})
-
-    def moved(self, player: str) -> None:
-        """A player has moved: techniques project weights, and keep averages."""
-        for technique in self.techniques:
-            technique.moved(self, player)
 
     @property
     def signed(self) -> bool:

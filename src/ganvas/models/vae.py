@@ -103,6 +103,7 @@ class Terms(NamedTuple):
         mean: of Q(z given x), (N, latent_dim).
         log_variance: likewise.
         z: the draws, (N, k, latent_dim).
+        output: of the decoder for them, (N, k, ...).
     """
 
     reconstruction: Tensor
@@ -110,6 +111,7 @@ class Terms(NamedTuple):
     mean: Tensor
     log_variance: Tensor
     z: Tensor
+    output: Tensor
 
 
 class VAEModel(Variational):
@@ -187,7 +189,8 @@ class VAEModel(Variational):
         n, d = mean.shape
         center, spread = mean[:, None], log_variance[:, None]
         z = losses.reparametrised(center, spread, draw.normal("posterior", (n, samples, d), mean.device))
-        reconstruction = -self._log_likelihood(x, z)
+        output = torch.unflatten(self.output(z.flatten(0, 1)), 0, z.shape[:2])
+        reconstruction = -self.log_likelihood(x, output.transpose(0, 1)).T
         by_dimension = self.prior.kl_by_dimension(mean, log_variance) if form == "analytic" else None
         if by_dimension is not None:
             kl = by_dimension.sum(-1, keepdim=True)
@@ -195,7 +198,7 @@ class VAEModel(Variational):
             if self.config.gradient == "doubly":  # Q's density depends on the encoder by way of z alone
                 center, spread = center.detach(), spread.detach()
             kl = losses.normal_log_prob(z, center, spread) - self.prior.log_prob(z, draw)
-        return Terms(reconstruction, kl, mean, log_variance, z)
+        return Terms(reconstruction, kl, mean, log_variance, z, output)
 
     def elbo(self, x: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> dict[str, Tensor]:
         """The bound of each image and its two parts, in nats, means over the draws.
@@ -218,6 +221,10 @@ class VAEModel(Variational):
 
         The loss is reconstruction + beta kl; with "iwae" -log 1/k sum_i exp(-reconstruction_i - beta kl_i).
         """
+        return self.bounds(batch, draw)[0]
+
+    def bounds(self, batch: Batch, draw: Draw) -> tuple[dict[str, Tensor], Terms]:
+        """What `forward` gives, and what it is made of."""
         config = self.config
         # A weight is each draw's own: with the KL in closed form the mean of the weights would not be P(x).
         form = "sampled" if config.bound == "iwae" else config.elbo
@@ -238,7 +245,7 @@ class VAEModel(Variational):
             loss = reconstruction + beta * by_dimension.clamp(min=config.free_bits).sum()
         else:
             loss = reconstruction + beta * kl
-        return {"loss": loss, "elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
+        return {"loss": loss, "elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}, terms
 
     @contextmanager
     def calibrated(self, figures: dict[str, float]) -> Iterator[dict[str, float]]:

@@ -9,6 +9,7 @@ from ganvas.recipes.gan import gan
 from ganvas.recipes.iwae import iwae
 from ganvas.recipes.semisupervised import semisupervised_gan
 from ganvas.recipes.vae import vae
+from ganvas.recipes.vae_gan import vae_gan
 from ganvas.recipes.vampprior import vampprior
 from ganvas.recipes.wgan import wgan
 
@@ -29,6 +30,7 @@ __all__ = [
     "make",
     "semisupervised_gan",
     "vae",
+    "vae_gan",
     "vampprior",
     "wgan",
 ]

@@ -8,25 +8,30 @@ if TYPE_CHECKING:
     from ganvas.techniques import Technique
 
 
-class Techniques(TypedDict, total=False):
+class OfDiscriminators(TypedDict, total=False):
     """Where a technique has more settings, Python takes a dict of them too; 0 leaves away one that the recipe takes."""
 
     feature_matching: Annotated[float | None, "W", "weight of || E f(x) - E f(G(z)) ||^2"]
     minibatch_discrimination: Annotated[int | None, "B", "kernels that compare a batch's images (100)"]
-    historical_averaging: Annotated[float | None, "W", "weight of || theta - its past mean ||^2"]
     label_smoothing: Annotated[float | None, "T", "D's target for real images (0.9)"]
-    virtual_batch_norm: Annotated[int | None, "N", "reference images of G's batch norm (64)"]
     clip: Annotated[float | None, "C", "D's weights stay in [-C, C] (0.01)"]
     gradient_penalty: Annotated[float | None, "W", "weight of (|| grad D || - 1)^2 (10)"]
     r1: Annotated[float | None, "W", "weight of || grad D ||^2 / 2 at real images (10)"]
     lazy: Annotated[int | None, "K", "R1 or gradient penalty at every K-th move, K times as heavy"]
     spectral_norm: Annotated[bool, "", "D's weights over their largest singular value"]
     augment: Annotated[bool, "", "change real and fake images alike before D"]
-    ema: Annotated[float | None, "D", "samples from a moving average of G (0.999)"]
     techniques: tuple[Any, ...]  # settings of further ones, which no flag can say
 
 
-def chosen(techniques: Techniques, **defaults: Any) -> tuple[Technique, ...]:
+class Techniques(OfDiscriminators, total=False):
+    """Those of the generator too."""
+
+    historical_averaging: Annotated[float | None, "W", "weight of || theta - its past mean ||^2"]
+    virtual_batch_norm: Annotated[int | None, "N", "reference images of G's batch norm (64)"]
+    ema: Annotated[float | None, "D", "samples from a moving average of G (0.999)"]
+
+
+def chosen(techniques: OfDiscriminators, **defaults: Any) -> tuple[Technique, ...]:
     """The techniques that are asked for.
 
     Args:

@@ -1,0 +1,119 @@
+"""VAE with an adversary (Larsen et al. 2016, *Autoencoding beyond pixels*): sharp images, and no mode is lost.
+
+The VAE learns by its ELBO, and by what a discriminator says of its reconstructions. These come of codes of all the
+data, so that none of it is left out; and they have to pass for real, so that they are not blurred.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+
+from ganvas.data.loader import Batch
+from ganvas.errors import UserError
+from ganvas.losses import GAN_LOSSES
+from ganvas.models.base import MODELS
+from ganvas.models.gan import Adversarial, Discriminator, Seen, known_loss
+from ganvas.models.vae import VAE, VAEModel
+from ganvas.nets.dcgan import DCGAN
+from ganvas.nets.registry import Net
+from ganvas.randomness import Draw
+from ganvas.registry import kind, settings
+from ganvas.techniques import Techniques
+
+
+@MODELS.register
+@settings
+class VAEGAN(VAE):
+    """Settings of a VAE with an adversary: those of the VAE, and
+
+    Attributes:
+        discriminator: its net.
+        loss: one of GAN_LOSSES.
+        adversary: how long its gradient is at the decoder's output, in lengths of that of the reconstruction; so it
+            depends neither on the likelihood nor on the scale of the data (nearly as Esser et al. 2021, equation 7).
+        techniques: of the discriminator.
+    """
+
+    kind: ClassVar[str] = "vae-gan"
+    discriminator: Net = DCGAN(filters=32, norm="none")
+    loss: Annotated[str, AfterValidator(known_loss)] = "non-saturating"
+    adversary: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+    techniques: Techniques = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bound != "elbo" or self.samples != 1:
+            raise UserError("an adversary judges one reconstruction of each image: take the bound elbo and 1 sample.")
+        if of_gans := [kind(type(technique)) for technique in self.techniques if technique.of_gans]:
+            raise UserError(f"{of_gans[0]} is of a generator by itself, and here a VAE decodes: leave it away.")
+
+
+class Judge(Discriminator):
+    """The player that tells images from their reconstructions."""
+
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Its cost on a batch."""
+        (model,), images = self.game, batch.images
+        with torch.no_grad():
+            fake = model.likelihood.mean(model.terms(images, draw).output[:, 0])
+        seen = Seen(model, images, fake, draw)
+        cost, _ = GAN_LOSSES[model.config.loss](seen.real_logits, seen.fake_logits)
+        return {**model.cost("discriminator", cost, seen), **model.scores(seen)}
+
+
+class Player(nn.Module):
+    """The VAE as a player, without the discriminator; it is made when it is asked for, and is no part of the model."""
+
+    def __init__(self, model: VAEGANModel) -> None:
+        super().__init__()
+        parts = {"encoder": model.encoder, "decoder": model.decoder, "prior": model.prior}
+        self.parts = nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
+        self.game = (model,)
+
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """{"loss": that of the VAE, to which the adversary's is added, "elbo", ..., "adversary"}."""
+        (model,), images = self.game, batch.images
+        parts, terms = model.bounds(batch, draw)
+        (slope,) = torch.autograd.grad(terms.reconstruction.mean(), terms.output, retain_graph=True)
+        output = _rescaled(terms.output[:, 0], model.config.adversary, slope)
+        seen = Seen(model, images, model.likelihood.mean(output), draw)
+        real = seen.real_logits if model.generator_sees_real else seen.fake_logits.detach()
+        _, cost = GAN_LOSSES[model.config.loss](real, seen.fake_logits)
+        cost = model.cost("generator", cost, seen)["loss"]
+        return {**parts, "loss": parts["loss"] + cost, "adversary": cost.detach()}
+
+
+def _rescaled(x: Tensor, share: float, other: Tensor) -> Tensor:
+    """x, whose gradient becomes `share` times as long as the tensor `other` is."""
+    x = x.view_as(x)
+    x.register_hook(lambda g: g * (share * other.norm() / g.norm().clamp_min(1e-12)))  # type: ignore[no-untyped-call]
+    return x
+
+
+class VAEGANModel(Adversarial, VAEModel):
+    """A VAE, and the discriminator of its reconstructions."""
+
+    Config = VAEGAN
+
+    def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
+        super().__init__(config, shape)
+        self.discriminator = Judge(self)
+        self.adversarial(config)
+
+    def players(self) -> dict[str, nn.Module]:
+        """The discriminator moves first."""
+        return {"discriminator": self.discriminator, "vae": Player(self)}
+
+    def measure(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """The VAE's figures."""
+        return self.bounds(batch, draw)[0]
+
+    def moved(self, player: str) -> None:
+        """Both as in their families."""
+        Adversarial.moved(self, player)
+        if player == "vae":
+            VAEModel.moved(self, player)
