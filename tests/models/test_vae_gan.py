@@ -55,7 +55,7 @@ def test_the_judge_sees_the_reconstructions_of_the_batch() -> None:
     assert torch.allclose(parts["fake"], fake.sigmoid().mean())
 
 
-@pytest.mark.parametrize("adversary", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize("adversary", [0.25, 0.5, 0.9])
 def test_the_adversary_s_gradient_has_the_stated_length(adversary: float) -> None:
     made, batch = model(adversary=adversary), Batch(torch.rand(5, 1, 4, 4))
     own = model()
@@ -105,9 +105,7 @@ def test_what_is_of_a_generator_is_refused(technique: Any) -> None:
         build(VAEGAN, {**SMALL, "techniques": (technique,)})
 
 
-@pytest.mark.parametrize(
-    "settings", [{"bound": "iwae"}, {"samples": 2}, {"adversary": 0.0}, {"adversary": float("inf")}]
-)
+@pytest.mark.parametrize("settings", [{"bound": "iwae"}, {"samples": 2}, {"adversary": 0.0}, {"adversary": 1.0}])
 def test_what_it_can_t_be_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         build(VAEGAN, {**SMALL, **settings})

@@ -35,13 +35,14 @@ class VAEGAN(VAE):
         loss: one of GAN_LOSSES.
         adversary: how long its gradient is at the decoder's output, in lengths of that of the reconstruction; so it
             depends neither on the likelihood nor on the scale of the data (nearly as Esser et al. 2021, equation 7).
+            From 1 on it could undo what the data say.
         techniques: of the discriminator.
     """
 
     kind: ClassVar[str] = "vae-gan"
     discriminator: Net = DCGAN(filters=32, norm="none")
     loss: Annotated[str, AfterValidator(known_loss)] = "non-saturating"
-    adversary: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+    adversary: Annotated[float, Field(gt=0, lt=1)] = 0.5
     techniques: Techniques = ()
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from ganvas.recipes.techniques import OfDiscriminators, chosen
 def vae_gan(
     latent_dim: int | None = None,
     likelihood: Kind | None = None,
-    net: Literal["dcgan", "residual"] | None = None,
+    net: Literal["mlp", "dcgan", "residual"] | None = None,
     filters: int = 32,
     adversary: float = 0.5,
     fit: int | None = None,
@@ -29,9 +29,9 @@ def vae_gan(
     Args:
         latent_dim: size of z (default: 64, or 128 above 32 x 32; 20 of small grey images)
         likelihood: p(x given z) (default: bernoulli of black and white, else gaussian)
-        net: of the encoder and the decoder (default: residual)
+        net: of the encoder and the decoder (default: residual; of rows of numbers mlp)
         filters: of the discriminator's layer beside the image
-        adversary: length of its gradient, in lengths of that of the reconstruction
+        adversary: length of its gradient, in lengths of that of the reconstruction; under 1
         fit: normals of a mixture that becomes P(z) after training, fitted to the codes (default: one for 5 training
             images, at most 100)
         loss: minimax, non-saturating, wasserstein, hinge, ... (default: relativistic, with R1)
@@ -41,17 +41,20 @@ def vae_gan(
     """
     from ganvas.models.vae_gan import VAEGAN
     from ganvas.nets.dcgan import DCGAN
+    from ganvas.nets.mlp import MLP
     from ganvas.optimizers import Adam
 
     facts = facts or Facts()
-    made = net_for(facts, net or "residual")
+    convolves = facts.images and min(facts.shape[1:]) >= 8
+    made = net_for(facts, facts.choose("net", net, "residual" if convolves else "mlp", facts.size))
+    judge = MLP(hidden=(512, 256), activation="leaky-relu")
     taken = steadied(facts, techniques, average=False) if loss is None else {}
     model = VAEGAN(
         latent_dim=latent_dim_for(facts, latent_dim, small=20),
         likelihood=likelihood_for(facts, likelihood),
         net=made,
         fit=facts.choose("fit", fit, min(100, facts.n // 5), "P(z) after training"),
-        discriminator=DCGAN(filters=filters, norm="none"),
+        discriminator=DCGAN(filters=filters, norm="none") if convolves else judge,
         loss=loss or LOSS,
         adversary=adversary,
         techniques=chosen(techniques, **taken),
