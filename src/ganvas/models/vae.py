@@ -150,9 +150,9 @@ class VAEModel(Variational):
             self.prior.prepare(self.units(to_tensor(images[np.sort(chosen)], self.device)))
 
     def inherit(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """With `fit`, a P(z) that was fitted to the other model's codes is left away: one will be fitted again."""
-        own = self.state_dict() if self.config.fit else weights
-        return {name: weight for name, weight in weights.items() if name in own or not name.startswith("prior.")}
+        """Where P(z) is not learned, one that was fitted to the other model's codes is left away."""
+        learned = any(name.startswith("prior.") for name in self.state_dict())
+        return {name: weight for name, weight in weights.items() if learned or not name.startswith("prior.")}
 
     def finished(self, dataset: Dataset, seed: int) -> Model:
         """With `fit`, P(z) is fitted to the codes of training images."""

@@ -42,7 +42,7 @@ class VAEGAN(VAE):
     kind: ClassVar[str] = "vae-gan"
     discriminator: Net = DCGAN(filters=32, norm="none")
     loss: Annotated[str, AfterValidator(known_loss)] = "non-saturating"
-    adversary: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    adversary: Annotated[float, Field(gt=0, lt=1)] = 0.25
     techniques: Techniques = ()
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ def vae_gan(
     likelihood: Kind | None = None,
     net: Literal["mlp", "dcgan", "residual"] | None = None,
     filters: int = 32,
-    adversary: float = 0.5,
+    adversary: float = 0.25,
     fit: int | None = None,
     loss: str | None = None,
     facts: Facts | None = None,
