@@ -1,8 +1,9 @@
 """How heavy the tail of importance weights is: the diagnostic of Pareto smoothed importance sampling.
 
-Vehtari, Simpson, Gelman, Yao & Gabry 2024, "Pareto smoothed importance sampling", JMLR 25. The largest weights look like
-draws from a generalised Pareto distribution, P(y) = 1/s (1 + k y / s)^(-1/k - 1), which has moments below 1/k: its
-shape k says whether the mean of the weights can be had from so many draws.
+Vehtari, Simpson, Gelman, Yao & Gabry 2024, "Pareto smoothed importance sampling", JMLR 25. The largest weights look
+like draws from a generalised Pareto distribution, P(y) = 1/s (1 + k y / s)^(-1/k - 1), which has moments below 1/k:
+its shape k says whether the mean of the weights can be had from so many draws. The weights stay as they are: smoothed
+ones would be biased.
 """
 
 from __future__ import annotations
@@ -41,21 +42,21 @@ def khat(largest: Tensor, draws: int) -> Tensor:
         than 5 weights, or of weights that are not finite.
     """
     log_weights = largest.double().sort(1).values
-    above = (log_weights - log_weights[:, -1:]).exp()  # scaled by the largest: k does not change
-    excess = above[:, 1:] - above[:, :1]
-    if excess.shape[1] < LEAST:
-        return torch.full_like(excess[:, 0], math.inf) if excess.shape[1] else log_weights.new_full((len(largest),), math.inf)
-    fitted = shape_of(excess)
-    fitted = torch.where(excess[:, -1] > 0, fitted, -math.inf)
-    return torch.where(log_weights[:, -1].isfinite() & ~fitted.isnan(), fitted, math.inf)
+    if log_weights.shape[1] <= LEAST:
+        return torch.full_like(log_weights[:, 0], math.inf)
+    top = log_weights[:, -1:]
+    weights = (log_weights - top).exp()  # k is the same in any unit
+    excess = weights[:, 1:] - weights[:, :1]
+    found = torch.where(excess[:, -1] > 0, shape_of(excess), -math.inf)
+    return torch.where(top[:, 0].isfinite() & ~found.isnan(), found, math.inf)
 
 
 def shape_of(excess: Tensor) -> Tensor:
     """k of a generalised Pareto distribution that begins at 0, from draws (N, M) in rising order: (N,).
 
     The estimate of Zhang & Stephens 2009, "A new and efficient estimation method for the generalized Pareto
-    distribution": theta = -k / s has a profile likelihood, over which its posterior mean is taken under a prior that the
-    data themselves scale. To that come ten draws' worth of k = 1/2 (Vehtari et al. 2024, appendix C).
+    distribution": theta = -k / s has a profile likelihood, over which its posterior mean is taken under a prior that
+    the data themselves scale. To that come ten draws' worth of k = 1/2 (Vehtari et al. 2024, appendix C).
     """
     n = excess.shape[1]
     grid = 30 + math.isqrt(n)

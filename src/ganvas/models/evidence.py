@@ -2,18 +2,20 @@
 
 P(x) = E_m[P(x given z) P(z) / m(z)] for any density m of z that is nowhere 0. An encoder's Q(z given x) alone misses
 what it was never asked to cover: a second mode, or a mode beside where it looks. So m is a mixture of Q; of Student's
-t distributions around modes of P(z given x) that are looked for by ascent from Q's mean and from the likeliest of many
-draws of P(z), each with the curvature there (Laplace's approximation); and of P(z) itself, the defensive part, by which
-no weight is above P(x given z) over its share (Hesterberg 1995). Each part gives a fixed number of draws, and all are
-weighed by the density of the whole mixture: the balance heuristic (Veach & Guibas 1995; Owen & Zhou 2000), unbiased
-for P(x) since nothing that a search saw is weighed.
+t distributions around modes of P(z given x) that are looked for, with the curvature there (Laplace's approximation);
+and of P(z) itself, the defensive part, by which no weight is above P(x given z) over its share (Hesterberg 1995). Each
+part gives a fixed number of draws, and all are weighed by the density of the whole mixture, the balance heuristic
+(Veach & Guibas 1995; Owen & Zhou 2000): unbiased for P(x), since draws that the search saw are not among them.
+
+A search can fail, of many narrow modes in many dimensions above all. Then the draws of P(z) may say so: where they find
+what the others do not they weigh far more, and the tail of the weights is heavy, which k-hat tells (`ganvas.pareto`).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,16 +26,17 @@ from ganvas import losses, pareto
 from ganvas.priors import Distribution
 from ganvas.randomness import Draw
 
-ENCODER, PRIOR = 0.25, 0.1  # shares of the draws; without modes Q's are all but P(z)'s
-PILOTS = 1000  # draws of P(z), of which each image takes the likeliest
-NEAR = 25  # once a pilot is taken, this share of them, the nearest to it, is taken no more
-MODES, ASCENT, RATE = 8, 20, 0.1  # starts at most; steps of each, of so many of P(z)'s standard deviations at first
-EFFORT = 16  # draws for each gradient of the search, at least: a gradient takes a little over two draws' time
+ENCODER, PRIOR = 0.15, 0.1  # shares of the draws; without modes Q's are all but P(z)'s
+LEAST = 500  # draws beside which modes are looked for: with fewer the search would be most of the work
+PILOTS, NEAR = 1000, 10  # draws of P(z) that all images share; of those, nearest to one taken, that are not taken
+ASCENT, AGAIN = 20, 5  # steps of the first ascents, and of those from where the first modes cover too little
+RATE, LAST = 0.03, 0.05  # of the first step, in P(z)'s standard deviations; the last one's share of it
+MODES, EFFORT = 8, 32  # first modes at most; draws for each gradient of theirs, which takes the time of about 2.2
 FREEDOM = 6  # of the t distributions; even
 HOPELESS = 10.0  # nats of mass below the best mode, at which a mode's draws are given to that one
 
-# z (N, S, d) -> log P(x_n, z) (N, S), in nats, with a gradient.
-LogJoint = Callable[[Tensor], Tensor]
+# z (N, S, d) -> log P(x_n given z) (N, S), in nats, with a gradient.
+LogLikelihood = Callable[[Tensor], Tensor]
 
 
 class Evidence(NamedTuple):
@@ -82,9 +85,14 @@ class Modes:
     def __len__(self) -> int:
         return self.center.shape[-2]
 
-    def of(self, i: int) -> Modes:
-        """Those of image i."""
-        return Modes(self.center[i], self.scale[i], self.whitening[i], self.volume[i])
+    def each(self) -> list[Modes]:
+        """Those of each image."""
+        return [Modes(*of) for of in zip(self.center, self.scale, self.whitening, self.volume, strict=True)]
+
+    def beside(self, others: Modes) -> Modes:
+        """These, and others of the same images."""
+        pairs = zip(vars(self).values(), vars(others).values(), strict=True)
+        return Modes(*(torch.cat(pair, 1) for pair in pairs))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log-density of each one of an image at z (k, d): (S, k), nats."""
@@ -94,41 +102,91 @@ class Modes:
         return constant + self.volume[:, None] - 0.5 * (FREEDOM + d) * torch.log1p(away / FREEDOM)
 
 
-def how_many(draws: int, d: int) -> int:
-    """Modes of d dimensions that are looked for beside so many draws, so that the search takes little of the time.
+def how_many(draws: int, d: int) -> tuple[int, int]:
+    """Modes that are looked for beside so many draws of d dimensions: first ones, and where those cover too little.
 
-    Each takes `ASCENT` gradients, and 2 d for its curvature.
+    Each takes a gradient for every step of its ascent, and 2 d for its curvature. So the search takes under a fifth of
+    the time of 5,000 draws of 20 dimensions; of fewer draws it takes more, since from one start nothing is found.
     """
-    return min(MODES, draws // (EFFORT * (ASCENT + 2 * d)))
+    if draws < LEAST:
+        return 0, 0
+    first = max(2, min(MODES, draws // (EFFORT * (ASCENT + 2 * d))))
+    return first, (first + 1) // 2
 
 
 def shares(draws: int, modes: int) -> tuple[int, int, int]:
-    """How many of so many draws are Q's, each mode's, P(z)'s: 25 %, together 65 %, and 10 %; of one, it is Q's."""
+    """How many of so many draws are Q's, each mode's, P(z)'s: 15 %, together 75 %, and 10 %; a single one is Q's."""
     others = math.floor(PRIOR * draws)
     each = math.floor((1 - PRIOR - ENCODER) * draws / modes) if modes else 0
     return draws - others - modes * each, each, others
 
 
 def likeliest(score: Tensor, pilots: Tensor, n: int) -> Tensor:
-    """Starts for a search: of pilots (M, d) the n with the highest score (N, M), none near another: (N, n, d)."""
-    distance, found = torch.cdist(pilots, pilots), []
-    near = distance <= distance.kthvalue(max(1, len(pilots) // NEAR), 1, keepdim=True).values
+    """Starts of a search: of pilots (N, M, d) the n with the highest score (N, M), none near another: (N, n, d).
+
+    With N = 1 all images have the same pilots.
+    """
+    found = []
+    distance, image = torch.cdist(pilots, pilots), torch.arange(len(score), device=score.device)
+    near = distance <= distance.kthvalue(min(NEAR, pilots.shape[1]), -1, keepdim=True).values
+    pilots, near = pilots.expand(len(score), -1, -1), near.expand(len(score), -1, -1)
     for _ in range(n):
         best = score.argmax(1)
-        found.append(pilots[best])
-        score = score.masked_fill(near[best], -math.inf)
+        found.append(pilots[image, best])
+        score = score.masked_fill(near[image, best], -math.inf)
     return torch.stack(found, 1)
 
 
-def climbed(joint: LogJoint, start: Tensor, unit: Tensor, step: Tensor) -> Modes:
-    """Modes of P(z given x) and the curvature there, from starts (N, S, d).
+def search(
+    likelihood: LogLikelihood,
+    prior: Distribution,
+    posterior: tuple[Tensor, Tensor],
+    score: Tensor,
+    pilots: Tensor,
+    draws: int,
+    seeds: Sequence[int],
+) -> Modes:
+    """Modes of P(z given x) for each of N images.
+
+    First by ascent from Q's mean and from the likeliest pilots. Then a fiftieth of the draws are tried: where they
+    weigh most the first modes cover too little, along a ridge for example, and there a mode is put, too (Raftery & Bao
+    2010, incremental mixture importance sampling).
 
     Args:
-        joint: log P(x, z), up to a constant of each image.
+        likelihood: of the N images.
+        prior: P(z), whose log-density is exact.
+        posterior: mean and log-variance of Q(z given x), each (N, d).
+        score: log P(x given z) at the pilots, (N, M).
+        pilots: draws from P(z), (M, d).
+        draws: K.
+        seeds: of each image.
+    """
+    mean, log_variance = posterior
+    first, again = how_many(draws, mean.shape[1])
+    unit, step = pilots.std(0).clamp(min=1e-6), (0.5 * log_variance).exp()
+
+    def joint(z: Tensor) -> Tensor:
+        return likelihood(z) + prior.log_prob(z, Draw(0))
+
+    found = climbed(joint, torch.cat([mean[:, None], likeliest(score, pilots[None], first - 1)], 1), unit, step, ASCENT)
+    tries = draws // 50
+    each = (Proposal(*of, shares(tries, first)) for of in zip(mean, log_variance, found.each(), strict=True))
+    tried = [one.weighed(prior, Draw(seed), 0, tries) for one, seed in zip(each, seeds, strict=True)]
+    z, log_weight = (torch.stack(part) for part in zip(*tried, strict=True))
+    start = likeliest(likelihood(z) + log_weight, z, again)
+    return found.beside(climbed(joint, start, unit, step, AGAIN))
+
+
+def climbed(joint: LogLikelihood, start: Tensor, unit: Tensor, step: Tensor, ascent: int) -> Modes:
+    """Where ascents lead from starts (N, S, d), and Laplace's approximation there.
+
+    Args:
+        joint: log P(x, z).
         start: of the ascents.
         unit: the size of z in each dimension, (d,): P(z)'s standard deviation.
         step: over which the curvature is taken, (N, d): about the posterior's standard deviation, so that kinks of a
             net are seen as what they are to the posterior.
+        ascent: steps.
     """
     with torch.inference_mode(False), torch.enable_grad():
 
@@ -138,35 +196,37 @@ def climbed(joint: LogJoint, start: Tensor, unit: Tensor, step: Tensor) -> Modes
             (gradient,) = torch.autograd.grad(value.sum(), u)
             return value.detach(), gradient.nan_to_num(0.0, 0.0, 0.0)
 
-        u = (start / unit).clone()
-        ascent = torch.optim.Adam([u], RATE, (0.8, 0.95), maximize=True)
-        for i in range(ASCENT):
-            ascent.param_groups[0]["lr"] = RATE * 0.05 ** (i / (ASCENT - 1))
-            u.grad = slope(u)[1]
-            ascent.step()
-        u, step = u.detach(), (step / unit)[:, None].clamp(1e-4, 0.5)
-        columns, gradient, value = [], torch.zeros_like(u), torch.zeros_like(u[..., 0])
-        d = u.shape[-1]
-        for i in range(d):
-            h = step * torch.eye(d, device=u.device)[i]
-            (up, there), (down, here) = slope(u + h), slope(u - h)
-            columns.append((here - there).double() / (2 * step[..., i, None]))
+        u = start / unit
+        best, top = u.clone(), torch.full_like(u[..., 0], -math.inf)
+        adam = torch.optim.Adam([u], RATE, (0.8, 0.95), maximize=True)
+        for i in range(ascent):
+            adam.param_groups[0]["lr"] = RATE * LAST ** (i / (ascent - 1))
+            value, u.grad = slope(u)
+            higher = value > top
+            best, top = torch.where(higher[..., None], u, best), torch.where(higher, value, top)
+            adam.step()
+        step = (step / unit)[:, None].clamp(1e-4, 0.5)
+        d, columns, gradient, value = u.shape[-1], [], torch.zeros_like(u), torch.zeros_like(top)
+        for along in torch.eye(d, device=u.device):
+            (up, there), (down, here) = slope(best + step * along), slope(best - step * along)
+            columns.append((here - there).double() / (2 * (step * along).sum(-1, keepdim=True)))
             gradient, value = gradient + (there + here) / (2 * d), value + (up + down) / (2 * d)
     precision = torch.stack(columns, -1)
     eigen, axes = torch.linalg.eigh((precision + precision.mT) / 2)
-    eigen = eigen.clamp(1.0, 1e8)  # no wider than P(z) in any direction
-    along = (axes.mT @ gradient.double()[..., None])[..., 0] / eigen.sqrt()  # Newton's step, in standard deviations
-    along = along / along.norm(dim=-1, keepdim=True).clamp(min=1.0)
-    center = u + (axes @ (along / eigen.sqrt())[..., None])[..., 0].float()
-    mass = value - 0.5 * eigen.log().sum(-1)
-    mass = mass.nan_to_num(-math.inf, -math.inf, -math.inf)
-    best = mass.argmax(1, keepdim=True)
-    chosen = torch.where(mass > mass.gather(1, best) - HOPELESS, torch.arange(mass.shape[1], device=u.device), best)
-    one = torch.arange(len(u), device=u.device)[:, None]
-    center, axes, eigen = center[one, chosen], axes[one, chosen], eigen[one, chosen]
-    scale = unit[:, None] * (axes / eigen.sqrt()[..., None, :]).float()
-    whitening = (axes * eigen.sqrt()[..., None, :]).mT.float() / unit
-    return Modes(center * unit, scale, whitening, 0.5 * eigen.log().sum(-1).float() - unit.log().sum())
+    sigma = eigen.clamp(1.0, 1e8).rsqrt()  # no wider than P(z) in any direction
+    # A step of Newton's, by a standard deviation at most.
+    newton = sigma * (axes.mT @ gradient.double()[..., None])[..., 0]
+    newton = newton / newton.norm(dim=-1, keepdim=True).clamp(min=1.0)
+    center = best.double() + (axes @ (sigma * newton)[..., None])[..., 0]
+    mass = (value + sigma.log().sum(-1)).nan_to_num(-math.inf, -math.inf, -math.inf)
+    heaviest = mass.max(1, keepdim=True)
+    own = torch.arange(mass.shape[1], device=mass.device)
+    chosen = torch.where(mass >= heaviest.values - HOPELESS, own, heaviest.indices)
+    image = torch.arange(len(mass), device=mass.device)[:, None]
+    center, axes, sigma = center[image, chosen], axes[image, chosen], sigma[image, chosen]
+    scale, whitening = unit[:, None] * axes * sigma[..., None, :], (axes / sigma[..., None, :]).mT / unit
+    volume = -sigma.log().sum(-1) - unit.double().log().sum()
+    return Modes(*(part.to(unit.dtype) for part in (center * unit, scale, whitening, volume)))
 
 
 @dataclass(frozen=True)
@@ -200,11 +260,12 @@ class Proposal:
         if self.modes and moved:
             uniform = draw.uniform("chi", (moved, FREEDOM // 2), device).clamp(min=1e-30)
             t = eps[here:] * (-FREEDOM / 2 / uniform.log().sum(1, keepdim=True)).sqrt()
-            parted = zip(self.modes.center, self.modes.scale, t.split(parts[1:-1]), strict=True)
+            parted = zip(self.modes.center, self.modes.scale, torch.split(t, parts[1:-1]), strict=True)
             z = torch.cat([z, *(center + one @ scale.T for center, scale, one in parted)])
         log_p = prior.log_prob(z, draw)
         if elsewhere:
-            z, log_p = (torch.cat(pair) for pair in zip((z, log_p), prior.weighed(draw, (elsewhere, d), device)))
+            drawn, of_drawn = prior.weighed(draw, (elsewhere, d), device)
+            z, log_p = torch.cat([z, drawn]), torch.cat([log_p, of_drawn])
         density = losses.normal_log_prob(z, self.mean, self.log_variance) + math.log(own / total)
         if others:
             density = torch.logaddexp(density, log_p + math.log(others / total))

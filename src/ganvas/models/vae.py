@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -27,12 +28,12 @@ from ganvas.models.base import CHUNK, MODELS, Model, Variational, fast_products,
 from ganvas.models.evidence import (
     PILOTS,
     Evidence,
+    Modes,
     Proposal,
     Tally,
-    climbed,
     evidence,
     how_many,
-    likeliest,
+    search,
     shares,
 )
 from ganvas.nets.mlp import MLP
@@ -346,26 +347,24 @@ class VAEModel(Variational):
         """What the K draws of each image are from."""
         posteriors = [self.posterior(part) for part in torch.split(x, CHUNK)]
         mean, log_variance = (torch.cat(part) for part in zip(*posteriors, strict=True))
-        n = how_many(k, self.latent_dim) if adapted and prior.exact else 0
+        n = sum(how_many(k, self.latent_dim)) if adapted and prior.exact else 0
         counts = shares(k, n) if adapted else (k, 0, 0)
         if not n:
             return [Proposal(*of, None, counts) for of in zip(mean, log_variance, strict=True)]
-        pilots = prior.sample(Draw(key(seed, "pilots")), (min(PILOTS, k // 10), self.latent_dim), self.device)
-        unit, outputs = pilots.std(0), [self.output(part) for part in torch.split(pilots, SIDE)]
-        found = []
-        for rows in torch.split(torch.arange(len(x), device=x.device), CHUNK // (2 * n)):
-            score = torch.cat([
-                torch.cat([self.log_likelihood(part, output[:, None]) for output in outputs]).T
-                for part in torch.split(x[rows], SIDE)
-            ])  # fmt: skip
-            start = torch.cat([mean[rows, None], likeliest(score, pilots, n - 1)], 1)
+        pilots = prior.sample(Draw(key(seed, "pilots")), (min(PILOTS, k // 5), self.latent_dim), self.device)
+        outputs = [self.output(part) for part in torch.split(pilots, SIDE)]
+        found: list[Modes] = []
+        for rows in torch.split(torch.arange(len(x), device=x.device), max(1, CHUNK // (2 * n))):
+            scores = [self._scores(part, outputs) for part in torch.split(x[rows], SIDE)]
+            seeds = [key(seed, "search", i) for i in rows.tolist()]
+            likelihood = partial(self._log_likelihood, x[rows])
+            of = mean[rows], log_variance[rows]
+            found += search(likelihood, prior, of, torch.cat(scores), pilots, k, seeds).each()
+        return [Proposal(*of, counts) for of in zip(mean, log_variance, found, strict=True)]
 
-            def joint(z: Tensor, rows: Tensor = rows) -> Tensor:
-                return self._log_likelihood(x[rows], z) + prior.log_prob(z, Draw(seed))
-
-            found.append(climbed(joint, start, unit, (0.5 * log_variance[rows]).exp()))
-        modes = [part.of(i) for part in found for i in range(len(part.center))]
-        return [Proposal(*of, counts) for of in zip(mean, log_variance, modes, strict=True)]
+    def _scores(self, x: Tensor, outputs: list[Tensor]) -> Tensor:
+        """log P(x given z) of each of x (N, *shape) at each z by the decoder's outputs (k, ...): (N, all k)."""
+        return torch.cat([self.log_likelihood(x, output[:, None]) for output in outputs]).T
 
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log P(x given z): (N, *shape) and k draws for each (N, k, latent_dim) -> (N, k)."""
@@ -379,4 +378,3 @@ class VAEModel(Variational):
     def drawn(self, output: Tensor, draw: Draw) -> Tensor:
         """x (N, *shape) from P(x given z) by the decoder's output."""
         return self.units.back(self.likelihood.sample(output, draw))
-
