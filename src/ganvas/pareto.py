@@ -15,6 +15,7 @@ from torch import Tensor
 
 LEAST = 5  # weights that a tail is fitted to, at least
 HIGHEST = 0.7
+ALIKE = 1e-3  # of the largest weight: tails that span less are of float32's rounding of log P(x), or harmless
 
 
 def tail_length(draws: int) -> int:
@@ -47,7 +48,7 @@ def khat(largest: Tensor, draws: int) -> Tensor:
     top = log_weights[:, -1:]
     weights = (log_weights - top).exp()  # k is the same in any unit
     excess = weights[:, 1:] - weights[:, :1]
-    found = torch.where(excess[:, -1] > 0, shape_of(excess), -math.inf)
+    found = torch.where(excess[:, -1] > ALIKE, shape_of(excess), -math.inf)
     return torch.where(top[:, 0].isfinite() & ~found.isnan(), found, math.inf)
 
 
