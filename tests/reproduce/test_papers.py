@@ -1,5 +1,5 @@
-from pathlib import Path
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest

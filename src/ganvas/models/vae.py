@@ -27,8 +27,10 @@ from ganvas.likelihoods import Bernoulli, Likelihood
 from ganvas.models.base import CHUNK, MODELS, Model, Variational, fast_products, verb
 from ganvas.models.evidence import (
     PILOTS,
+    STARTS,
     Evidence,
     Modes,
+    Pilots,
     Proposal,
     Tally,
     evidence,
@@ -351,10 +353,10 @@ class VAEModel(Variational):
         counts = shares(k, n) if adapted else (k, 0, 0)
         if not n:
             return [Proposal(*of, None, counts) for of in zip(mean, log_variance, strict=True)]
-        pilots = prior.sample(Draw(key(seed, "pilots")), (min(PILOTS, k // 5), self.latent_dim), self.device)
-        outputs = [self.output(part) for part in torch.split(pilots, SIDE)]
+        z = prior.sample(Draw(key(seed, "pilots")), (min(PILOTS, k // 5), self.latent_dim), self.device)
+        pilots, outputs = Pilots.of(z), [self.output(part) for part in torch.split(z, SIDE)]
         found: list[Modes] = []
-        for rows in torch.split(torch.arange(len(x), device=x.device), max(1, CHUNK // (2 * n))):
+        for rows in torch.split(torch.arange(len(x), device=x.device), max(1, CHUNK // (2 * STARTS))):
             scores = [self._scores(part, outputs) for part in torch.split(x[rows], SIDE)]
             seeds = [key(seed, "search", i) for i in rows.tolist()]
             likelihood = partial(self._log_likelihood, x[rows])

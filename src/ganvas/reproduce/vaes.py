@@ -241,17 +241,18 @@ def latent_variable_model(lab: Lab) -> Outcome:
         Measure(f"2-D VAE: images of {n} named as doubtful by k-hat", doubtful),
         Measure(f"2-D VAE: images of {n} beyond {LIMIT:g} stated errors and not named", unnamed, "", "0"),
         Measure(f"2-D VAE: Q(z given x) alone, {most} draws - log P(x)", alone, "nats"),
-        Measure(f"2-D VAE: images of {n} of which Q alone needs more than {most} draws, exp KL(P(z given x), Q)", missed),
+        Measure(f"2-D VAE: images of {n} that need more than {most} draws of Q alone, exp KL(P(z given x), Q)", missed),
         Measure(f"2-D VAE: change of the grid's log P(x) from step {2 * step:g} to {step:g}, at most", grids, "nats",
                 "below 0.1"),
     ]  # fmt: skip
     agree = abs(linear_score) < LIMIT, max(map(abs, scores)) < LIMIT and max(grids) < 0.1
     said = ["agrees" if it else "does not agree" for it in agree]
+    single = n * repeats * len(lab.seeds)
     reason = (
-        f"the closed form {said[0]}; the grid {said[1]}. Of {n * repeats * len(lab.seeds):,} single estimates of an image "
+        f"the closed form {said[0]}; the grid {said[1]}. Of {single:,} single estimates of an image "
         f"{sum(off) * repeats:.0f} are beyond {LIMIT:g} of their stated errors, {sum(unnamed) * repeats:.0f} of them "
-        "without being named by k-hat. Draws from Q alone miss posteriors that need about exp KL(P(z given x), Q) of them "
-        "(Chatterjee and Diaconis 2018), and the proposals are adapted to each image since."
+        "without being named by k-hat. Draws from Q alone miss posteriors that need about exp KL(P(z given x), Q) of "
+        "them (Chatterjee and Diaconis 2018); so the proposals are adapted to each image."
     )
     drawn = drawing.figure(10, 5.6)
     top, bottom = drawn.subfigures(2, 1, height_ratios=(1.1, 1), squeeze=False)[:, 0]
