@@ -255,7 +255,8 @@ def laplace(joint: LogLikelihood, place: Tensor, unit: Tensor, step: Tensor) -> 
     step = (step / unit)[:, None].clamp(1e-4, 0.5)
     d, columns, gradient, value = place.shape[-1], [], torch.zeros_like(place), torch.zeros_like(place[..., 0])
     for along in torch.eye(d, device=place.device):
-        (up, there), (down, here) = (slope(joint, place + side * step * along * unit) for side in (1, -1))
+        h = step * along * unit
+        (up, down), (there, here) = (both.chunk(2, 1) for both in slope(joint, torch.cat([place + h, place - h], 1)))
         columns.append((here - there).double() * unit / (2 * (step * along).sum(-1, keepdim=True)))
         gradient, value = gradient + (there + here) * unit / (2 * d), value + (up + down) / (2 * d)
     precision = torch.stack(columns, -1)

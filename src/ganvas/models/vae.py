@@ -356,7 +356,7 @@ class VAEModel(Variational):
         z = prior.sample(Draw(key(seed, "pilots")), (min(PILOTS, k // 5), self.latent_dim), self.device)
         pilots, outputs = Pilots.of(z), [self.output(part) for part in torch.split(z, SIDE)]
         found: list[Modes] = []
-        for rows in torch.split(torch.arange(len(x), device=x.device), max(1, CHUNK // (2 * STARTS))):
+        for rows in torch.split(torch.arange(len(x), device=x.device), CHUNK // STARTS):
             scores = [self._scores(part, outputs) for part in torch.split(x[rows], SIDE)]
             seeds = [key(seed, "search", i) for i in rows.tolist()]
             likelihood = partial(self._log_likelihood, x[rows])
