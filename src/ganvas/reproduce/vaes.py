@@ -141,6 +141,30 @@ def coarser(log_values: Tensor) -> Tensor:
     return log_values.reshape(side, side, -1)[::2, ::2].flatten(0, 1)
 
 
+def refined(model: Any, x: Tensor, nodes: Tensor, log_values: Tensor, step: float, by: int) -> Tensor:
+    """log P(x), by a grid `by` times as fine wherever `log_values` is within 15 nats of an image's highest.
+
+    Args:
+        model: as `log_joint` takes it.
+        x: images (N, C, H, W).
+        nodes: of a square grid, (K, 2).
+        log_values: `log_joint` there, (K, N).
+        step: of that grid.
+        by: an odd number.
+
+    Returns:
+        float64 (N,), nats.
+    """
+    import torch
+
+    line = (torch.arange(by) - by // 2) * (step / by)
+    inside, found = torch.cartesian_prod(line, line), []
+    for image, values in zip(x, log_values.T, strict=True):
+        fine = (nodes[values > values.max() - 15, None] + inside).flatten(0, 1)
+        found.append(integrate(log_joint(model, image[None], fine), step / by))
+    return torch.cat(found)
+
+
 def divergence(log_p: Tensor, log_q: Tensor, step: float) -> Tensor:
     """KL(p, q) in nats of densities given by their logs (K, N) at the nodes of a grid: (N,)."""
     return (log_p.exp() * (log_p - log_q)).sum(0) * step**2
@@ -214,9 +238,12 @@ def latent_variable_model(lab: Lab) -> Outcome:
     for seed in lab.seeds:
         model: Any = trained(lab, 2, seed).model
         joint, log_q = log_joint(model, x, nodes), log_encoder(model, x, nodes)
-        exact = integrate(joint, step)
+        coarse, exact = integrate(coarser(joint), 2 * step), integrate(joint, step)
         needed = divergence(joint - exact, log_q, step).exp()
-        grids.append(float((integrate(coarser(joint), 2 * step) - exact).abs().max()))
+        # Of narrow posteriors, whose standard deviation can be below a step, a finer grid: all errors are far smaller.
+        narrow = (exact - coarse).abs() > 1e-3
+        coarse[narrow], exact[narrow] = (refined(model, x[narrow], nodes, joint[:, narrow], step, by) for by in (3, 9))
+        grids.append(float((exact - coarse).abs().max()))
         estimates = [estimate(model, x, k) for k in draws]
         curves.append([float((values(found) - exact).mean()) for found in estimates])
         log_p, error = pooled(values(estimates[-1]))
@@ -242,7 +269,7 @@ def latent_variable_model(lab: Lab) -> Outcome:
         Measure(f"2-D VAE: images of {n} beyond {LIMIT:g} stated errors and not named", unnamed, "", "0"),
         Measure(f"2-D VAE: Q(z given x) alone, {most} draws - log P(x)", alone, "nats"),
         Measure(f"2-D VAE: images of {n} that need more than {most} draws of Q alone, exp KL(P(z given x), Q)", missed),
-        Measure(f"2-D VAE: change of the grid's log P(x) from step {2 * step:g} to {step:g}, at most", grids, "nats",
+        Measure("2-D VAE: change of the grid's log P(x) from twice the step, or thrice where P(z given x) is narrow, at most", grids, "nats",
                 "below 0.1"),
     ]  # fmt: skip
     agree = abs(linear_score) < LIMIT, max(map(abs, scores)) < LIMIT and max(grids) < 0.1
