@@ -269,7 +269,8 @@ def latent_variable_model(lab: Lab) -> Outcome:
         Measure(f"2-D VAE: images of {n} beyond {LIMIT:g} stated errors and not named", unnamed, "", "0"),
         Measure(f"2-D VAE: Q(z given x) alone, {most} draws - log P(x)", alone, "nats"),
         Measure(f"2-D VAE: images of {n} that need more than {most} draws of Q alone, exp KL(P(z given x), Q)", missed),
-        Measure("2-D VAE: change of the grid's log P(x) from twice the step, or thrice where P(z given x) is narrow, at most", grids, "nats",
+        Measure("2-D VAE: change of the grid's log P(x) from twice the step, or thrice where P(z given x) is narrow, "
+                "at most", grids, "nats",
                 "below 0.1"),
     ]  # fmt: skip
     agree = abs(linear_score) < LIMIT, max(map(abs, scores)) < LIMIT and max(grids) < 0.1
