@@ -42,7 +42,7 @@ WRONG: dict[str, list[Any]] = {
     "size": [*NO_NUMBERS[:-10], [], [3], (1, 2, 3), {}, 0, -8, 4097, (8, 0), (8, 1.5), ("8", 8), 8.0, math.nan],
     "range": [*NO_NUMBERS[:-10], [3], (1, 2, 3), {}, 5, (1, 1), (2, 1), (0, math.nan), (0, math.inf), ("a", "b")],
     "noise": [*NO_NUMBERS, *NOT_FINITE, -0.1],
-    "defensive": [*NO_NUMBERS, *NOT_FINITE, -0.1, 1, 2],
+    "proposal": ["", "prior", 5, [], {}, object(), True],
     "lr minutes decay peak std": [*NO_NUMBERS, *NOT_FINITE, 0, -1e-9],
     "strict progress tensorboard binarise stream": NO_FLAGS,
     "device": ["x", "", "cpu:banana", "cuda:99", "meta", "gpu", 5, -1, 2.5, [], {}, object()],
@@ -230,7 +230,8 @@ def test_numbers_of_any_maker_are_numbers() -> None:
     for two in (2, np.int8(2), np.uint64(2), np.array(2), torch.tensor(2)):
         assert torch.equal(VAE.sample(two, seed=two), VAE.sample(2, seed=2))
     for half in (0.5, np.float32(0.5), np.float64(0.5)):
-        assert torch.equal(VAE.log_prob(IMAGES[:1], 2, defensive=half), VAE.log_prob(IMAGES[:1], 2, defensive=0.5))
+        ways = [explore.arithmetic(VAE, *CODES[:3, None], noise=noise) for noise in (half, 0.5)]
+        assert torch.equal(*ways)
     z = torch.zeros(2, D, dtype=torch.float64)
     for codes in (z, z.numpy(), z.tolist(), z.numpy().astype(">f4"), z.half(), z.to(torch.bfloat16), z.int(), z.bool()):
         assert torch.equal(VAE.decode(codes), VAE.decode(z))

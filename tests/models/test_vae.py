@@ -73,7 +73,7 @@ def test_the_posterior_is_diagonal_here() -> None:
 @pytest.mark.parametrize("num_samples", [1, 2, 700])
 def test_with_the_exact_posterior_every_weight_is_the_likelihood(num_samples: int) -> None:
     model = linear_gaussian()
-    np.testing.assert_allclose(model.log_prob(X, num_samples), MARGINAL.logpdf(X), atol=2e-5)
+    np.testing.assert_allclose(model.log_prob(X, num_samples, proposal="encoder"), MARGINAL.logpdf(X), atol=2e-5)
     np.testing.assert_allclose(model.encode(X), (X.numpy() - B) @ W @ EXACT / S**2, atol=1e-5)
     with torch.no_grad():
         np.testing.assert_allclose(model.elbo(X, Draw(0), "sampled")["elbo"], MARGINAL.logpdf(X), atol=2e-5)
@@ -116,7 +116,7 @@ def test_log_prob_is_the_mean_of_exactly_as_many_weights(num_samples: int) -> No
     model, x = linear_gaussian(0.3, 1.5), X[1]
     zs = []
     model.decoder.register_forward_pre_hook(lambda _, given: zs.append(given[0].numpy().reshape(-1, 2)))
-    ours = model.log_prob(x[None], num_samples).item()
+    ours = model.log_prob(x[None], num_samples, proposal="encoder").item()
     z = np.concatenate(zs)
     assert len(z) == len(np.unique(z, axis=0)) == num_samples
     weights = log_joint(x.numpy(), z) - log_q(x.numpy(), z, 0.3, 1.5)
@@ -155,48 +155,6 @@ def test_log_prob_of_an_image_is_the_same_in_any_company(num_samples: int, setti
     for n in (1, 5, 12):
         torch.testing.assert_close(model.log_prob(images[:n], num_samples, seed=1), found[:n])
     assert len(set(found.tolist())) == 12, "equal images have unequal draws"
-
-
-@pytest.mark.parametrize(("num_samples", "others"), [(1, 0), (2, 1), (7, 2), (1234, 370)])
-def test_defensive_draws_by_hand(num_samples: int, others: int) -> None:
-    """The last draws are the prior's, 30 % of them, and one at least is Q's; the weights are those of the mixture."""
-    model, x = linear_gaussian(0.3, 0.5), X[1]
-    zs = []
-    model.decoder.register_forward_pre_hook(lambda _, given: zs.append(given[0].numpy().reshape(-1, 2)))
-    ours = model.log_prob(x[None], num_samples, defensive=0.3).item()
-    z = np.concatenate(zs)
-    assert len(z) == len(np.unique(z, axis=0)) == num_samples
-    q, p = log_q(x.numpy(), z, 0.3, 0.5), stats.norm.logpdf(z).sum(1)
-    share = others / num_samples
-    mixture = np.log((1 - share) * np.exp(q) + share * np.exp(p))
-    expected = np.logaddexp.reduce(log_joint(x.numpy(), z) - mixture) - math.log(num_samples)
-    assert ours == pytest.approx(expected, abs=1e-4)
-    if num_samples == 1234:
-        own = z[: num_samples - others]
-        noise = (own - (x.numpy() - B) @ W @ EXACT / S**2 - 0.3) / (0.5 * np.sqrt(np.diag(EXACT)))
-        assert stats.kstest(noise.ravel(), "norm").pvalue > 1e-6
-        assert stats.kstest(z[num_samples - others :].ravel(), "norm").pvalue > 1e-6
-
-
-@pytest.mark.parametrize("settings", [{}, {"prior": Mixture(components=3)}, {"prior": Vamp(components=3)}])
-def test_defensive_draws_find_what_a_narrow_q_misses(settings: dict[str, Any]) -> None:
-    """Within 5.5 standard errors of 1,500 estimates the weights have the mean P(x), a mixture's: false alarm 4e-8."""
-    torch.manual_seed(0)
-    model = linear_gaussian(0.0, 0.2, **settings)
-    exact = MARGINAL.logpdf(X[1])
-    if settings:
-        with torch.no_grad():
-            components = [part.double().numpy() for part in model.prior.components()]
-        each = [
-            stats.multivariate_normal(W @ m + B, W @ np.diag(np.exp(v)) @ W.T + S**2 * np.eye(2)).logpdf(X[1]) + w
-            for m, v, w in zip(*components, strict=True)
-        ]
-        exact = np.logaddexp.reduce(each)
-    x = X[1].expand(1500, 2)
-    plain, defended = (model.log_prob(x, 50, defensive=share).double().numpy() - exact for share in (0.0, 0.2))
-    weights = np.exp(defended)
-    assert weights.mean() == pytest.approx(1, abs=5.5 * weights.std() / math.sqrt(1500))
-    assert plain.mean() < defended.mean() - 0.3 and np.abs(defended).mean() < 0.5 * np.abs(plain).mean()
 
 
 def test_log_prob_of_black_and_white_is_the_integral_over_z() -> None:
@@ -486,11 +444,8 @@ def test_samples_are_means_at_normal_codes() -> None:
 def test_what_can_t_be_is_refused() -> None:
     with pytest.raises(UserError, match="num_samples: 0 is refused: it takes a whole number of at least 1"):
         linear_gaussian().log_prob(X, 0)
-    for share in (-0.1, 1.0, math.nan):
-        with pytest.raises(UserError, match=r"defensive: .* is refused: it takes a number of at least 0 and below 1"):
-            linear_gaussian().log_prob(X, 10, defensive=share)
-    with pytest.raises(UserError, match="with a layer above that is but estimated"):
-        linear_gaussian(prior=StochasticLayer()).log_prob(X, 10, defensive=0.1)
+    with pytest.raises(UserError, match="proposal: 'q' is refused: it takes 'adapted' or 'encoder'"):
+        linear_gaussian().log_prob(X, 10, proposal="q")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"bernoulli .* needs images.* shape \(2,\): take --likelihood gaussian"):
         VAEModel(VAE(), (2,))
 

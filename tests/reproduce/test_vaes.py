@@ -58,6 +58,14 @@ def test_the_grids_integral_is_log_p(x: torch.Tensor) -> None:
     np.testing.assert_array_equal(vaes.coarser(vaes.square(0.5)).numpy(), vaes.square(1.0).numpy())
 
 
+def test_a_finer_grid_where_the_mass_is(x: torch.Tensor) -> None:
+    """What lies 15 nats below the highest node, or more, is left out: of the square, less than 144 / 0.2^2 e^-15."""
+    model, nodes = vae(), vaes.square(0.2)
+    found = vaes.refined(model, x, nodes, vaes.log_joint(model, x, nodes), 0.2, 5)
+    fine = vaes.square(0.04)
+    np.testing.assert_allclose(found, vaes.integrate(vaes.log_joint(model, x, fine), 0.04), atol=2e-3)
+
+
 def test_the_encoders_density(x: torch.Tensor) -> None:
     model, nodes = vae(), torch.randn(4, 2, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -24,18 +25,33 @@ from ganvas.data.store import tracked
 from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, Likelihood
 from ganvas.models.base import CHUNK, MODELS, Model, Variational, fast_products, verb
+from ganvas.models.evidence import (
+    PILOTS,
+    STARTS,
+    Evidence,
+    Modes,
+    Pilots,
+    Proposal,
+    Tally,
+    evidence,
+    how_many,
+    search,
+    shares,
+)
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.priors import Distribution, Mixture, Normal, Prior
 from ganvas.priors.base import halves
-from ganvas.randomness import Draw, order
-from ganvas.registry import Count, Fraction, Seed, kind, settings
+from ganvas.randomness import Draw, key, order
+from ganvas.registry import Count, Seed, kind, settings
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
 
 
 NATS = "nats per image"
+Proposed = Literal["adapted", "encoder"]
+SIDE = 20  # images, and draws, that are held against each other at a time: together about CHUNK
 FITTED = 10_000  # training images whose codes P(z) is fitted to, at most
 
 
@@ -277,50 +293,87 @@ class VAEModel(Variational):
         images: Any,
         num_samples: Count = 1000,
         seed: Seed = 0,
-        defensive: Fraction = 0.0,
+        proposal: Proposed = "adapted",
         progress: bool = False,
     ) -> Tensor:
-        """log P(x) by importance sampling: log 1/K sum_k P(x, z_k) / Q(z_k given x) (Burda et al. 2015).
-
-        Where Q misses a part of the posterior, so does the estimate, and its spread does not show it. With defensive
-        draws a share a of them comes from P(z), and (1 - a) Q(z given x) + a P(z) takes the place of Q: no weight is
-        above P(x given z) / a (Hesterberg 1995; the shares are exact, as in Veach & Guibas 1995, balance heuristic).
-
-        Args:
-            images: (N, *shape); grey levels are binarised by one draw where the likelihood says so.
-            num_samples: K, exactly; memory does not grow with it.
-            seed: of every draw.
-            defensive: a, in [0, 1), to the nearest whole draw.
-            progress: show a bar where stderr is a terminal.
+        """log P(x) by importance sampling: the `log_prob` of `evidence`, which says how sure it is, too.
 
         Returns:
             (N,), nats; a lower bound in expectation that rises with K.
+        """
+        return self.evidence(images, num_samples, seed, proposal, progress).log_prob
+
+    @checked
+    def evidence(
+        self,
+        images: Any,
+        num_samples: Count = 1000,
+        seed: Seed = 0,
+        proposal: Proposed = "adapted",
+        progress: bool = False,
+    ) -> Evidence:
+        """log P(x) by importance sampling, log 1/K sum_k P(x, z_k) / m(z_k), with its error and whether to trust both.
+
+        Args:
+            images: (N, *shape); grey levels are binarised by one draw where the likelihood says so.
+            num_samples: K, exactly; memory grows with its square root at most.
+            seed: of every draw.
+            proposal: m: "adapted", a mixture of Q(z given x), of modes of the posterior that are looked for, and of
+                P(z), see `ganvas.models.evidence`; the more draws, the more modes. With a layer of latent variables
+                above P(z) has no gradient that could be followed, and the mixture is of Q and P(z, u). Or "encoder":
+                Q(z given x) alone, as Burda et al. 2015 take it. Where Q misses a part of the posterior, so does the
+                estimate, and neither its error nor k-hat need show it.
+            progress: show a bar where stderr is a terminal.
+
+        Returns:
+            log_prob, error and khat, each (N,); its `doubtful` are the images whose figure is not to be trusted.
 
         Raises:
-            UserError: K below 1, another share, defensive draws beside a layer of latent variables above.
+            UserError: K below 1, another proposal.
         """
-        if defensive and not self.prior.exact:
-            raise UserError("defensive draws need log P(z), and with a layer above that is but estimated: take none.")
         x = self.observed(self.rows(images), Draw(seed))
-        sums = torch.full((len(x),), -math.inf, device=x.device)
-        others = min(round(defensive * num_samples), num_samples - 1)
-        starts = range(0, len(x), max(1, CHUNK // num_samples))
+        k, found = num_samples, []
+        starts = range(0, len(x), max(1, CHUNK // k))
         with self.asked(), fast_products(self.device):
-            prior = self.prior.held()
-            posteriors = [one for part in torch.split(x, CHUNK) for one in zip(*self.posterior(part), strict=True)]
+            with torch.inference_mode(False), torch.no_grad():  # what a search for modes takes gradients through
+                prior = self.prior.held()
+                proposals = self._proposals(x, prior, k, seed, adapted=proposal == "adapted")
             for start in tracked(starts, len(starts), "log P(x)", progress):
                 rows = slice(start, start + starts.step)
-                for block, first in enumerate(range(0, num_samples, 1000)):
-                    k = min(1000, num_samples - first)
-                    own = min(max(num_samples - others - first, 0), k)
+                tally = Tally(len(x[rows]), k, x.device)
+                for block, first in enumerate(range(0, k, 1000)):
                     drawn = [
-                        proposed(prior, *of, Draw(seed, start + i, block), (own, k - own), others / num_samples)
-                        for i, of in enumerate(posteriors[rows])
+                        one.weighed(prior, Draw(seed, start + i, block), first, min(1000, k - first))
+                        for i, one in enumerate(proposals[rows])
                     ]
                     z, log_weight = (torch.stack(part) for part in zip(*drawn, strict=True))
                     log_p = [self._log_likelihood(x[rows], part) for part in torch.split(z, CHUNK, 1)]
-                    sums[rows] = torch.logaddexp(sums[rows], (torch.cat(log_p, 1) + log_weight).logsumexp(1))
-        return sums - math.log(num_samples)
+                    tally.add(torch.cat(log_p, 1) + log_weight)
+                found.append(tally)
+        return evidence(found)
+
+    def _proposals(self, x: Tensor, prior: Distribution, k: int, seed: int, adapted: bool) -> list[Proposal]:
+        """What the K draws of each image are from."""
+        posteriors = [self.posterior(part) for part in torch.split(x, CHUNK)]
+        mean, log_variance = (torch.cat(part) for part in zip(*posteriors, strict=True))
+        n = sum(how_many(k, self.latent_dim)) if adapted and prior.exact else 0
+        counts = shares(k, n) if adapted else (k, 0, 0)
+        if not n:
+            return [Proposal(*of, None, counts) for of in zip(mean, log_variance, strict=True)]
+        z = prior.sample(Draw(key(seed, "pilots")), (min(PILOTS, k // 5), self.latent_dim), self.device)
+        pilots, outputs = Pilots.of(z), [self.output(part) for part in torch.split(z, SIDE)]
+        found: list[Modes] = []
+        for rows in torch.split(torch.arange(len(x), device=x.device), CHUNK // STARTS):
+            scores = [self._scores(part, outputs) for part in torch.split(x[rows], SIDE)]
+            seeds = [key(seed, "search", i) for i in rows.tolist()]
+            likelihood = partial(self._log_likelihood, x[rows])
+            of = mean[rows], log_variance[rows]
+            found += search(likelihood, prior, of, torch.cat(scores), pilots, k, seeds).each()
+        return [Proposal(*of, counts) for of in zip(mean, log_variance, found, strict=True)]
+
+    def _scores(self, x: Tensor, outputs: list[Tensor]) -> Tensor:
+        """log P(x given z) of each of x (N, *shape) at each z by the decoder's outputs (k, ...): (N, all k)."""
+        return torch.cat([self.log_likelihood(x, output[:, None]) for output in outputs]).T
 
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log P(x given z): (N, *shape) and k draws for each (N, k, latent_dim) -> (N, k)."""
@@ -334,29 +387,3 @@ class VAEModel(Variational):
     def drawn(self, output: Tensor, draw: Draw) -> Tensor:
         """x (N, *shape) from P(x given z) by the decoder's output."""
         return self.units.back(self.likelihood.sample(output, draw))
-
-
-def proposed(
-    prior: Distribution, mean: Tensor, log_variance: Tensor, draw: Draw, counts: tuple[int, int], share: float
-) -> tuple[Tensor, Tensor]:
-    """Draws for one image from Q and from P(z), and log P(z) less the log-density of the mixture of both.
-
-    Args:
-        prior: P(z).
-        mean: of Q(z given x), (d,).
-        log_variance: likewise.
-        draw: of all of them.
-        counts: how many from Q, how many from P(z).
-        share: of P(z) in the mixture; 0 asks nothing of it.
-
-    Returns:
-        z (k, d), first those from Q; and (k,), nats.
-    """
-    own, others = counts
-    z = losses.reparametrised(mean, log_variance, draw.normal("importance", (own, len(mean)), mean.device))
-    if others:
-        z = torch.cat([z, prior.sample(draw, (others, len(mean)), mean.device)])
-    log_p, log_q = prior.log_prob(z, draw), losses.normal_log_prob(z, mean, log_variance)
-    if share:
-        log_q = torch.logaddexp(log_q + math.log1p(-share), log_p + math.log(share))
-    return z, log_p - log_q

@@ -43,6 +43,11 @@ class Distribution:
         """log P(z) in nats, (..., d) -> (...,)."""
         raise NotImplementedError(type(self).__name__)
 
+    def weighed(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """`sample`, and its log P(z) in nats (N,); of a prior that is not exact `log_prob` at what z was drawn with."""
+        z = self.sample(draw, shape, device)
+        return z, self.log_prob(z, draw)
+
     def kl_by_dimension(self, mean: Tensor, log_variance: Tensor) -> Tensor | None:
         """KL(N(mean, exp(log_variance)) || P(z)) of each dimension, nats, (N, d); None where it has no closed form."""
         return None

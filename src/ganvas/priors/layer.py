@@ -56,18 +56,37 @@ class LatentLayer(nn.Module, Distribution):
     def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
         """log P(z, u) - log Q(u given z) at one u from Q, whose exp has the mean P(z); (..., d) -> (...,)."""
         rows = z.reshape(-1, z.shape[-1])
-        mean, log_variance = self.posterior(rows)
-        u = reparametrised(mean, log_variance, draw.normal("posterior of u", tuple(mean.shape), z.device))
-        log_p = normal_log_prob(rows, *halves(self.decoder(u))) + self.prior.log_prob(u, draw.above())
-        log_weight: Tensor = log_p - normal_log_prob(u, mean, log_variance)
-        return log_weight.reshape(z.shape[:-1])
+        posterior = self.posterior(rows)
+        u = reparametrised(*posterior, draw.normal("posterior of u", tuple(posterior[0].shape), z.device))
+        return self._weight(rows, u, self.prior.log_prob(u, draw.above()), posterior).reshape(z.shape[:-1])
+
+    def _weight(self, z: Tensor, u: Tensor, log_p: Tensor, posterior: tuple[Tensor, Tensor]) -> Tensor:
+        """log P(z, u) - log Q(u given z) of rows, with log P(u): (N,)."""
+        return normal_log_prob(z, *halves(self.decoder(u))) + log_p - normal_log_prob(u, *posterior)
 
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
         """z (N, d)."""
         with torch.no_grad():
-            where = next(self.parameters()).device
-            u = self.prior.sample(draw.above(), (shape[0], self.config.latent_dim), where)
-            return reparametrised(*halves(self.decoder(u)), draw.normal("prior", shape, where)).to(device)
+            u = self.prior.sample(draw.above(), (shape[0], self.config.latent_dim), self._device)
+            return self._below(u, draw, shape).to(device)
+
+    def weighed(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """z (N, d), and log P(z, u) - log Q(u given z) at the u from P(u) that z was drawn with, (N,).
+
+        P(z) itself can't be had; but a mixture of P(z, u) and Q(z) Q(u given z) has a density, which takes no more.
+        """
+        with torch.no_grad():
+            u, log_p = self.prior.weighed(draw.above(), (shape[0], self.config.latent_dim), self._device)
+            z = self._below(u, draw, shape)
+            return z.to(device), self._weight(z, u, log_p, self.posterior(z)).to(device)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def _below(self, u: Tensor, draw: Draw, shape: tuple[int, int]) -> Tensor:
+        """z (N, d) from P(z given u)."""
+        return reparametrised(*halves(self.decoder(u)), draw.normal("prior", shape, u.device))
 
     def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
         """Those of u, and d more."""

@@ -13,6 +13,7 @@ from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganvas.models.evidence import Evidence
     from ganvas.training.run import Run
 
 SIZES = (2, 5, 10, 20)
@@ -140,6 +141,30 @@ def coarser(log_values: Tensor) -> Tensor:
     return log_values.reshape(side, side, -1)[::2, ::2].flatten(0, 1)
 
 
+def refined(model: Any, x: Tensor, nodes: Tensor, log_values: Tensor, step: float, by: int) -> Tensor:
+    """log P(x), by a grid `by` times as fine wherever `log_values` is within 15 nats of an image's highest.
+
+    Args:
+        model: as `log_joint` takes it.
+        x: images (N, C, H, W).
+        nodes: of a square grid, (K, 2).
+        log_values: `log_joint` there, (K, N).
+        step: of that grid.
+        by: an odd number.
+
+    Returns:
+        float64 (N,), nats.
+    """
+    import torch
+
+    line = (torch.arange(by) - by // 2) * (step / by)
+    inside, found = torch.cartesian_prod(line, line), []
+    for image, values in zip(x, log_values.T, strict=True):
+        fine = (nodes[values > values.max() - 15, None] + inside).flatten(0, 1)
+        found.append(integrate(log_joint(model, image[None], fine), step / by))
+    return torch.cat(found)
+
+
 def divergence(log_p: Tensor, log_q: Tensor, step: float) -> Tensor:
     """KL(p, q) in nats of densities given by their logs (K, N) at the nodes of a grid: (N,)."""
     return (log_p.exp() * (log_p - log_q)).sum(0) * step**2
@@ -195,52 +220,68 @@ def latent_variable_model(lab: Lab) -> Outcome:
     draws = (1, 10, 100, 1000, *lab.pick(quick=(), full=(5000,)))
     most = draws[-1]
 
-    def estimate(model: Any, images: Tensor, k: int) -> Tensor:
-        return torch.stack([model.log_prob(images, k, seed=place) for place in range(repeats)]).double()
+    def estimate(model: Any, images: Tensor, k: int) -> list[Evidence]:
+        return [model.evidence(images, k, seed=place) for place in range(repeats)]
+
+    def values(found: list[Evidence]) -> Tensor:
+        return torch.stack([one.log_prob for one in found]).double()
 
     splits = load("mnist").splits
     linear = linear_gaussian(to_tensor(splits["train"].images[:10_000]), 10)
     points = to_tensor(splits["test"].images[:n]).flatten(1)
     known = linear_gaussian_log_prob(linear, points)
-    guess, spread = pooled(estimate(linear, points, 1000))
+    guess, spread = pooled(values(estimate(linear, points, 1000)))
     linear_score = float((guess - known).mean() / spread.square().sum().sqrt() * n)
 
     x, nodes = binary_images(n), square(step)
-    differences, scores, covered, missed, grids, curves = [], [], [], [], [], []
+    differences, scores, off, doubtful, unnamed, alone, missed, grids, curves = ([] for _ in range(9))
     for seed in lab.seeds:
         model: Any = trained(lab, 2, seed).model
         joint, log_q = log_joint(model, x, nodes), log_encoder(model, x, nodes)
-        exact = integrate(joint, step)
+        coarse, exact = integrate(coarser(joint), 2 * step), integrate(joint, step)
         needed = divergence(joint - exact, log_q, step).exp()
-        grids.append(float((integrate(coarser(joint), 2 * step) - exact).abs().max()))
+        # Of narrow posteriors, whose standard deviation can be below a step, a finer grid: all errors are far smaller.
+        narrow = (exact - coarse).abs() > 1e-3
+        coarse[narrow], exact[narrow] = (refined(model, x[narrow], nodes, joint[:, narrow], step, by) for by in (3, 9))
+        grids.append(float((exact - coarse).abs().max()))
         estimates = [estimate(model, x, k) for k in draws]
-        curves.append([float((found - exact).mean()) for found in estimates])
-        log_p, error = pooled(estimates[-1])
-        difference, enough = log_p - exact, needed < most
+        curves.append([float((values(found) - exact).mean()) for found in estimates])
+        log_p, error = pooled(values(estimates[-1]))
+        difference = log_p - exact
         differences.append(float(difference.mean()))
         scores.append(differences[-1] / float(error.square().sum().sqrt() / n))
-        covered += [float(difference[enough].mean())] * bool(enough.any())
-        missed.append(float((~enough).sum()))
+        apart = (values(estimates[-1]) - exact).abs() / torch.stack([one.error for one in estimates[-1]])
+        named = torch.stack([one.khat for one in estimates[-1]]) > estimates[-1][0].threshold
+        off.append(float((apart > LIMIT).float().mean() * n))
+        doubtful.append(float(named.float().mean() * n))
+        unnamed.append(float(((apart > LIMIT) & ~named).float().mean() * n))
+        encoder = model.evidence(x, most, proposal="encoder").log_prob.double()
+        alone.append(float((encoder - exact).mean()))
+        missed.append(float((needed > most).sum()))
     measures = [
         Measure("closed form: log_prob - log P(x)", [float((guess - known).mean())], "nats", "0 within its error",
                 error=float(spread.square().sum().sqrt() / n)),
         Measure("closed form: the same in standard errors", [linear_score], "", f"within {LIMIT:g}"),
         Measure(f"2-D VAE: log_prob of {repeats} x {most} draws - log P(x)", differences, "nats", "0 within its error"),
         Measure("2-D VAE: the same in standard errors", scores, "", f"within {LIMIT:g}"),
-        Measure(f"2-D VAE: images of {n} that need more than {most} draws, exp KL(P(z given x), Q)", missed, "", "0"),
-        Measure(f"2-D VAE: change of the grid's log P(x) from step {2 * step:g} to {step:g}, at most", grids, "nats",
+        Measure(f"2-D VAE: images of {n} beyond {LIMIT:g} errors of one estimate, as it states them", off, "", "0"),
+        Measure(f"2-D VAE: images of {n} named as doubtful by k-hat", doubtful),
+        Measure(f"2-D VAE: images of {n} beyond {LIMIT:g} stated errors and not named", unnamed, "", "0"),
+        Measure(f"2-D VAE: Q(z given x) alone, {most} draws - log P(x)", alone, "nats"),
+        Measure(f"2-D VAE: images of {n} that need more than {most} draws of Q alone, exp KL(P(z given x), Q)", missed),
+        Measure("2-D VAE: change of the grid's log P(x) from twice the step, or thrice where P(z given x) is narrow, "
+                "at most", grids, "nats",
                 "below 0.1"),
     ]  # fmt: skip
-    if covered:
-        measures.insert(-1, Measure("2-D VAE: log_prob - log P(x) of the other images", covered, "nats"))
     agree = abs(linear_score) < LIMIT, max(map(abs, scores)) < LIMIT and max(grids) < 0.1
     said = ["agrees" if it else "does not agree" for it in agree]
-    reason = f"the closed form {said[0]}; the grid {said[1]}."
-    if max(missed):
-        reason += (
-            " There are images whose posterior Q misses: they need about exp KL(P(z given x), Q) draws (Chatterjee and "
-            "Diaconis 2018), and the spread of fewer does not show it. For them `log_prob` is a lower bound, no more."
-        )
+    single = n * repeats * len(lab.seeds)
+    reason = (
+        f"the closed form {said[0]}; the grid {said[1]}. Of {single:,} single estimates of an image "
+        f"{sum(off) * repeats:.0f} are beyond {LIMIT:g} of their stated errors, {sum(unnamed) * repeats:.0f} of them "
+        "without being named by k-hat. Draws from Q alone miss posteriors that need about exp KL(P(z given x), Q) of "
+        "them (Chatterjee and Diaconis 2018); so the proposals are adapted to each image."
+    )
     drawn = drawing.figure(10, 5.6)
     top, bottom = drawn.subfigures(2, 1, height_ratios=(1.1, 1), squeeze=False)[:, 0]
     left, right = top.subplots(1, 2, width_ratios=(1.35, 1))
@@ -253,9 +294,10 @@ def latent_variable_model(lab: Lab) -> Outcome:
     scatter.set(xlabel="log P(x) by the grid, nats", ylabel="log_prob(x), nats", title="an image each")
     coverage.axhline(0, color=drawing.GREY, linewidth=1)
     coverage.axvline(most, color=drawing.GREY, linewidth=1, linestyle="--", label=f"{most:,} draws")
-    coverage.plot(needed.clamp(max=1e12), difference, "o", alpha=0.7)
-    coverage.set(xscale="log", xlabel="draws needed, exp KL(P(z given x), Q)", ylabel="log_prob(x) - log P(x), nats")
-    coverage.set_title("it misses what Q misses")
+    coverage.plot(needed.clamp(max=1e12), encoder - exact, "o", alpha=0.7, color=drawing.GREY, label="Q alone")
+    coverage.plot(needed.clamp(max=1e12), difference, "o", alpha=0.7, label="adapted")
+    coverage.set(xscale="log", xlabel="draws of Q needed, exp KL(P(z given x), Q)", ylabel="estimate - log P(x), nats")
+    coverage.set_title("where Q misses")
     coverage.legend(loc="lower left")
     for line in curves:
         curve.plot(draws, line, "o-", color=drawing.COLOURS[0])

@@ -20,12 +20,13 @@ from ganvas.evaluate.features import features
 from ganvas.evaluate.figures import Figure, NotApplicableError
 from ganvas.evaluate.kernel import kernel_distance
 from ganvas.evaluate.metrics import METRICS
-from ganvas.evaluate.metrics.likelihood import seen
+from ganvas.evaluate.metrics.likelihood import doubts, seen
 from ganvas.evaluate.parzen import parzen
 from ganvas.evaluate.probes import k_nearest
 from ganvas.evaluate.subject import Subject, spread
 from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
 from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
+from ganvas.models.evidence import Evidence
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.mlp import MLP
@@ -83,12 +84,27 @@ def test_the_elbo_and_its_parts(bars: Dataset) -> None:
 
 def test_the_nll_is_the_model_s_and_in_bits_by_dimension(bars: Dataset, vae: VAEModel) -> None:
     subject = Subject(bars, vae, draws=20, n=30)
-    nats, bits = figures("nll", subject).values()
-    expected = -vae.log_prob(subject.images, 20, key(0, "nll", 0)).double().mean().item()
+    nats, bits, doubtful = figures("nll", subject).values()
+    found = vae.evidence(subject.images, 20, key(0, "nll", 0))
+    expected = -found.log_prob.double().mean().item()
     assert nats.value == pytest.approx(expected, rel=1e-6) and nats.better == "lower"
     assert bits.value == pytest.approx(nats.value / (36 * np.log(2)))
-    assert "20" in nats.note and nats.protocol == "K = 20; stochastic binarisation"
+    assert "20" in nats.note and nats.protocol == "K = 20 of adapted proposals; stochastic binarisation"
+    assert doubtful.name == "NLL: images with k-hat above 0.23" and doubtful.value == len(found.doubtful) / 30
     assert figures("elbo", subject)["ELBO nats per image"].value <= -nats.value
+
+
+def test_an_nll_that_is_not_to_be_trusted_is_named(bars: Dataset, vae: VAEModel) -> None:
+    """By its number in the split, of which every third image is measured."""
+    total = len(bars.splits["test"])
+    subject = Subject(bars, vae, n=total // 3)
+    khat = torch.zeros(total // 3)
+    khat[[3, 5]] = torch.tensor([0.9, 1.25])
+    said = doubts(Evidence(khat, khat, khat, 5000), subject)
+    numbers = np.linspace(0, total - 1, total // 3).round().astype(int)
+    assert f"{total // 3} images 2 have a k-hat above 0.7" in said
+    assert f"the worst: test images {numbers[5]} (1.2), {numbers[3]} (0.9). A larger" in said
+    assert "and 3 more" in doubts(Evidence(khat, khat, khat.fill_(2)[:8], 5000), subject)
 
 
 @pytest.mark.parametrize("likelihood", [Gaussian(scale=0.2), DiscretisedLogistic()], ids=["density", "mass"])
@@ -97,7 +113,7 @@ def test_each_likelihood_is_measured_as_it_says(bars: Dataset, likelihood: Any) 
     torch.manual_seed(0)
     model = VAEModel(VAE(latent_dim=2, net=MLP(hidden=(8,)), likelihood=likelihood), (1, 6, 6)).eval()
     subject = Subject(bars, model, n=20, draws=200)
-    nats, bits = figures("nll", subject).values()
+    nats, bits, _ = figures("nll", subject).values()
     annealed = figures("annealing", subject)["log P(x) by annealing nats per image"]
     assert annealed.value == pytest.approx(-nats.value, abs=2)
     more = 0 if likelihood.mass else 8

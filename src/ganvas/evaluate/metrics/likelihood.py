@@ -11,16 +11,19 @@ import torch
 from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
 from ganvas.evaluate.decoders import CHAINS, below, both_bounds, decoder_of
+from ganvas.evaluate.features import evenly
 from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, mean, share, subset_errors
 from ganvas.evaluate.frechet import frechet_distance
 from ganvas.evaluate.posteriors import active_units, parts
 from ganvas.evaluate.subject import BLOCK, Subject, spread
 from ganvas.evaluate.two_sample import two_sample_test
 from ganvas.losses import reparametrised
+from ganvas.models.evidence import Evidence
 from ganvas.randomness import Draw, key
 
 ELBO_DRAWS = 10
 ANNEALED, SIGMA_IMAGES, SIMULATED = 100, 20, 20  # images of `annealing`: measured, that choose sigma, simulated
+NAMED = 5  # images that a note names
 IMAGES = 100  # whose log P(x) is computed between two moves of the progress bar
 NATS = "nats per image"
 
@@ -43,17 +46,44 @@ def elbo(subject: Subject) -> Iterator[Figure]:
 
 @METRICS.register
 def nll(subject: Subject) -> Iterator[Figure]:
-    """-log P(x), estimated from above by importance weights of K draws from Q (Burda et al. 2015, section 5)."""
+    """-log P(x), estimated from above by importance weights of K draws, from proposals that are adapted to each image.
+
+    Their k-hat names the images whose figure is not to be trusted (Vehtari et al. 2024).
+    """
+    found = weighed(subject)
+    each = -found.log_prob.cpu().double().numpy()
+    protocol = f"K = {subject.draws:,} of adapted proposals; {seen(subject)}"
+    notes = [doubts(found, subject)] if len(found.doubtful) else []
+    if subject.draws < 5000:
+        notes.append(f"an upper bound that falls with K: papers take 5,000, not {subject.draws:,}")
+    facts: dict[str, Any] = {"better": "lower", "protocol": protocol}
+    yield mean("NLL", each, unit=NATS, note="; ".join(notes), **facts)
+    bits = subject.vae.likelihood.bits(each, subject.images, subject.dataset.levels)
+    yield mean("NLL", bits, unit="bits per dimension", **facts)
+    name = f"NLL: images with k-hat above {max(0.0, found.threshold):.2g}"
+    yield share(name, len(found.doubtful) / len(each), len(each), **facts)
+
+
+def weighed(subject: Subject, proposal: str = "adapted") -> Evidence:
+    """log P(x) of the subject's images by K draws each, as `VAEModel.evidence` has it."""
     model, parts = subject.vae, []
     blocks = torch.split(measured(subject), IMAGES)
     for number, x in enumerate(tracked(blocks, len(blocks), f"log P(x), K = {subject.draws}", True)):
-        parts.append(model.log_prob(x, subject.draws, key(subject.seed, "nll", number)))
-    each = -torch.cat(parts).cpu().double().numpy()
-    protocol = f"K = {subject.draws:,}; {seen(subject)}"
-    few = f"an upper bound that falls with K: papers take 5,000, not {subject.draws:,}" if subject.draws < 5000 else ""
-    yield mean("NLL", each, unit=NATS, better="lower", protocol=protocol, note=few)
-    bits = model.likelihood.bits(each, subject.images, subject.dataset.levels)
-    yield mean("NLL", bits, unit="bits per dimension", better="lower", protocol=protocol)
+        parts.append(model.evidence(x, subject.draws, key(subject.seed, "nll", number), proposal))
+    log_prob, error, khat = (torch.cat([getattr(part, name) for part in parts]) for name in Evidence._fields[:3])
+    return Evidence(log_prob, error, khat, subject.draws)
+
+
+def doubts(found: Evidence, subject: Subject) -> str:
+    """Which images have an NLL that is not to be trusted, as they are numbered in their split."""
+    numbers = evenly(len(subject.dataset.splits[subject.split]), len(found.khat))
+    worst = [f"{numbers[i]} ({found.khat[i]:.2g})" for i in found.doubtful.tolist()[:NAMED]]
+    more = f" and {len(found.doubtful) - NAMED:,} more" if len(found.doubtful) > NAMED else ""
+    return (
+        f"of {len(found.khat):,} images {len(found.doubtful):,} have a k-hat above {found.threshold:.2g}, and an NLL "
+        f"that is not to be trusted, the worst: {subject.split} images {', '.join(worst)}{more}. A larger -k helps, "
+        "annealing checks"
+    )
 
 
 @METRICS.register
