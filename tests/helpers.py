@@ -8,8 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ganvas import tensors
+from ganvas.models import MODELS
 from ganvas.training import checkpoint
 from ganvas.training.run import Run
+
+
+def settings_of(kind: str, latent_dim: int, **fields: Any) -> Any:
+    """Settings of a model with codes of that size; of an encoder for a GAN they are the GAN's."""
+    config = MODELS[kind]
+    if "latent_dim" in config.__dataclass_fields__:
+        return config(latent_dim=latent_dim, **fields)
+    return config(gan=MODELS["gan"](latent_dim=latent_dim, **fields.pop("gan", {})), **fields)
 
 
 def stop_at(wanted: int) -> Any:

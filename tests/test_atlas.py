@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import settings_of
 from sklearn.decomposition import PCA
 from torch.distributions import Normal as TorchNormal
 from torch.distributions import kl_divergence
@@ -40,7 +41,8 @@ def digits() -> Dataset:
 def make(name: str, shape: tuple[int, ...] = (1, 8, 8), seed: int = 0, **settings: Any) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return FAMILIES[MODELS[name]](MODELS[name](**settings), shape).eval()
+        config = settings_of(name, **settings) if "latent_dim" in settings else MODELS[name](**settings)
+        return FAMILIES[MODELS[name]](config, shape).eval()
 
 
 class Corner(Encoder):

@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
+from helpers import settings_of
 from hypothesis import given, settings
 from scipy import stats
 from scipy.spatial.distance import cdist
@@ -18,7 +19,6 @@ from ganvas.models import MODELS
 from ganvas.models.base import FAMILIES
 from ganvas.priors import Normal, Uniform
 from ganvas.randomness import Draw
-from ganvas.registry import changed
 
 SAMPLING = [name for name, config in MODELS.items() if hasattr(FAMILIES[config], "sample")]
 
@@ -49,10 +49,7 @@ def codes(n: int, d: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", SAMPLING)
 def test_the_codes_of_samples(name: str) -> None:
-    config = MODELS[name]()
-    if "latent_dim" in config.__dataclass_fields__:
-        config = changed(config, {"latent_dim": 3})
-    model = FAMILIES[type(config)](config, (1, 4, 4))
+    model = FAMILIES[MODELS[name]](settings_of(name, latent_dim=3), (1, 4, 4))
     z = explore.sample_codes(model, 5, seed=7)
     assert torch.equal(model.decode(z), model.sample(5, 7))
     assert torch.equal(explore.sample_codes(model, 9, seed=7)[:5], z), "a number names the same sample among more"

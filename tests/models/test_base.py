@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import settings_of
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -44,11 +45,9 @@ def make(kind: str, shape: tuple[int, ...], net: Any) -> Model:
     if shape == POINT and "likelihood" in fields:
         chosen["likelihood"] = Gaussian()
     torch.manual_seed(0)
-    if kind == "gan-encoder":  # whose codes are the GAN's
-        chosen["gan"] = MODELS["gan"](latent_dim=3, generator=net, discriminator=net)
-    else:
-        chosen["latent_dim"] = 3
-    model = FAMILIES[config](config(**chosen), shape)
+    if kind == "gan-encoder":
+        chosen["gan"] = {"generator": net, "discriminator": net}
+    model = FAMILIES[config](settings_of(kind, latent_dim=3, **chosen), shape)
     rows = Draw(6).uniform("rows", (200, *shape)).numpy()
     images = (rows.transpose(0, 2, 3, 1) * 255).astype(np.uint8) if len(shape) == 3 else rows
     split = Split(images, np.arange(200) % 10)

@@ -18,7 +18,7 @@ from ganvas.losses import GAN_LOSSES
 from ganvas.models.base import MODELS
 from ganvas.models.gan import Adversarial, Discriminator, Seen, known_loss
 from ganvas.models.vae import VAE, VAEModel
-from ganvas.nets.dcgan import DCGAN
+from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
 from ganvas.registry import kind, settings
@@ -40,7 +40,7 @@ class VAEGAN(VAE):
     """
 
     kind: ClassVar[str] = "vae-gan"
-    discriminator: Net = DCGAN(filters=32, norm="none")
+    discriminator: Net = MLP(hidden=(512, 256), activation="leaky-relu")
     loss: Annotated[str, AfterValidator(known_loss)] = "non-saturating"
     adversary: Annotated[float, Field(gt=0, lt=1)] = 0.25
     techniques: Techniques = ()
