@@ -107,8 +107,8 @@ class Modes:
 def how_many(draws: int, d: int) -> tuple[int, int]:
     """Modes that are looked for beside so many draws of d dimensions: first ones, and where those cover too little.
 
-    The search takes under a fifth of the time of 5,000 draws of 20 dimensions, and two thirds of that of 1,000: from fewer
-    starts a second mode is missed too often.
+    The search takes under a fifth of the time of 5,000 draws of 20 dimensions, and two thirds of that of 1,000: from
+    fewer starts a second mode is missed too often.
     """
     if draws < LEAST:
         return 0, 0
