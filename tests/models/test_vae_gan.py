@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import everything, stop_at
 
 import ganvas
 from ganvas.data.loader import Batch
@@ -113,10 +114,30 @@ def test_what_it_can_t_be_is_refused(settings: dict[str, Any]) -> None:
 
 def test_a_run_samples_from_the_codes_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (96, 16, 16, 3), np.uint8)
-    how: dict[str, Any] = {"data": images, "device": "cpu", "batch_size": 16, "filters": 4, "latent_dim": 4}
+    how: dict[str, Any] = {
+        "data": images,
+        "device": "cpu",
+        "batch_size": 16,
+        "filters": 4,
+        "latent_dim": 4,
+        "log_every": 1,
+    }
     whole = ganvas.train("vae-gan", **how, epochs=3, out=tmp_path / "whole")
     assert whole.recipe.model.fit and any(isinstance(one, R1) for one in whole.recipe.model.techniques)
+    part = ganvas.train("vae-gan", **how, epochs=3, out=tmp_path / "part", report=stop_at(7))
+    assert part.state["state"] == "interrupted"
+    assert everything(ganvas.resume(part.path)) == everything(whole)
     found: Any = whole.model
     assert found.sample(3).shape == (3, 3, 16, 16) and found.prior.bound is None
     assert found.reconstruct(images[:2]).shape == (2, 3, 16, 16)
     assert {"elbo", "kl"} <= whole.state["test"].keys()
+
+
+def test_rows_of_numbers_are_judged_in_one_unit() -> None:
+    torch.manual_seed(0)
+    made = VAEGANModel(VAEGAN(**SMALL, likelihood=Gaussian()), (3,))
+    rows = 1000 + 50 * torch.randn(64, 3)
+    made.units.measure(rows.numpy())
+    real, fake = made.to_range(rows), made.fakes(rows, Draw(0))
+    assert torch.allclose(made.units.back(real), rows) and float(real.abs().max()) < 5
+    assert torch.allclose(made.decoded(made.terms(rows, Draw(0)).z[:, 0]), made.units.back(fake))

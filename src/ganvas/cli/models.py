@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PICTURED = 10_000  # images of one picture, at most
 
+DESCENDED = 2000  # images that gradient descent encodes: a second each, or less
+
 
 def sample(
     run: RunFolder,
@@ -256,8 +258,6 @@ def load_data(
             return load(source, **how, range=span)  # as in the training, not as these data alone would be
     return found
 
-
-DESCENDED = 2000  # images that gradient descent encodes: a second each, or less
 
 HELP = """\
   sample RUN -n 64              new images

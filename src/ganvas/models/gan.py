@@ -115,10 +115,10 @@ class Discriminator(nn.Module):
         return self.judge(self.features(x))
 
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """The discriminator's cost on a batch and as many fakes."""
+        """The discriminator's cost on a batch and as many fakes, and its scores."""
         (model,), images = self.game, batch.images
         with torch.no_grad():
-            fake = model.generator.fake(len(images), draw, images.device)
+            fake = model.fakes(images, draw)
         seen = Seen(model, images, fake, draw)
         cost, _ = GAN_LOSSES[model.config.loss](seen.real_logits, seen.fake_logits)
         return {**model.cost("discriminator", cost, seen), **model.scores(seen)}
@@ -142,8 +142,19 @@ class Adversarial(Model):
             technique.build(cast(Any, self))
 
     def to_range(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] as the discriminator sees them."""
-        return images
+        """Images in [0, 1] as the discriminator sees them; rows of numbers in its units."""
+        return self.units(images)
+
+    def fakes(self, images: Tensor, draw: Draw) -> Tensor:
+        """As many fakes as there are images, in that range."""
+        raise NotImplementedError(type(self).__name__)
+
+    def fooling(self, images: Tensor, fake: Tensor, draw: Draw) -> dict[str, Tensor]:
+        """The cost of what makes the fakes, with the techniques' terms."""
+        seen = Seen(self, images, fake, draw)
+        real = seen.real_logits if self.generator_sees_real else seen.fake_logits.detach()
+        _, cost = GAN_LOSSES[self.config.loss](real, seen.fake_logits)
+        return self.cost("generator", cost, seen)
 
     def cost(self, player: str, cost: Tensor, seen: Seen) -> dict[str, Tensor]:
         """{"loss": the cost and the techniques' terms, each term by its technique's name}."""
@@ -192,10 +203,7 @@ class Generator(nn.Module):
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The generator's cost on as many fakes as a batch has images."""
         (model,), images = self.game, batch.images
-        seen = Seen(model, images, self.fake(len(images), draw, images.device), draw)
-        real = seen.real_logits if model.generator_sees_real else seen.fake_logits.detach()
-        _, cost = GAN_LOSSES[model.config.loss](real, seen.fake_logits)
-        return model.cost("generator", cost, seen)
+        return model.fooling(images, model.fakes(images, draw), draw)
 
 
 class GANModel(Adversarial, LatentVariable):
@@ -210,6 +218,10 @@ class GANModel(Adversarial, LatentVariable):
         self.generator = Generator(self)
         self.average: Any = None  # of the generator's net, where a technique keeps one
         self.adversarial(config)
+
+    def fakes(self, images: Tensor, draw: Draw) -> Tensor:
+        """Of fresh draws of z."""
+        return self.generator.fake(len(images), draw, images.device)
 
     def players(self) -> dict[str, nn.Module]:
         """The discriminator moves first (Algorithm 1)."""

@@ -205,8 +205,8 @@ class VAEModel(Variational):
         n, d = mean.shape
         center, spread = mean[:, None], log_variance[:, None]
         z = losses.reparametrised(center, spread, draw.normal("posterior", (n, samples, d), mean.device))
-        output = torch.unflatten(self.output(z.flatten(0, 1)), 0, z.shape[:2])
-        reconstruction = -self.log_likelihood(x, output.transpose(0, 1)).T
+        output = self._outputs(z)
+        reconstruction = -self._given(x, output)
         by_dimension = self.prior.kl_by_dimension(mean, log_variance) if form == "analytic" else None
         if by_dimension is not None:
             kl = by_dimension.sum(-1, keepdim=True)
@@ -377,8 +377,15 @@ class VAEModel(Variational):
 
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log P(x given z): (N, *shape) and k draws for each (N, k, latent_dim) -> (N, k)."""
-        output = torch.unflatten(self.output(z.flatten(0, 1)), 0, z.shape[:2]).transpose(0, 1)
-        return self.log_likelihood(x, output).T
+        return self._given(x, self._outputs(z))
+
+    def _outputs(self, z: Tensor) -> Tensor:
+        """`output` of k draws for each image, (N, k, latent_dim) -> (N, k, ...)."""
+        return torch.unflatten(self.output(z.flatten(0, 1)), 0, z.shape[:2])
+
+    def _given(self, x: Tensor, outputs: Tensor) -> Tensor:
+        """`log_likelihood` of x (N, *shape) by k outputs for each, (N, k, ...) -> (N, k)."""
+        return self.log_likelihood(x, outputs.transpose(0, 1)).T
 
     def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
         """log P(x given z) of x (N, *shape) by the decoder's output for it (..., N, ...): nats, (..., N)."""

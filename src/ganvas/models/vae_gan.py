@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from ganvas.data.loader import Batch
 from ganvas.errors import UserError
-from ganvas.losses import GAN_LOSSES
 from ganvas.models.base import MODELS
-from ganvas.models.gan import Adversarial, Discriminator, Seen, known_loss
+from ganvas.models.gan import Adversarial, Discriminator, known_loss
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
@@ -53,19 +52,6 @@ class VAEGAN(VAE):
             raise UserError(f"{of_gans[0]} is of a generator by itself, and here a VAE decodes: leave it away.")
 
 
-class Judge(Discriminator):
-    """The player that tells images from their reconstructions."""
-
-    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """Its cost on a batch."""
-        (model,), images = self.game, batch.images
-        with torch.no_grad():
-            fake = model.likelihood.mean(model.terms(images, draw).output[:, 0])
-        seen = Seen(model, images, fake, draw)
-        cost, _ = GAN_LOSSES[model.config.loss](seen.real_logits, seen.fake_logits)
-        return {**model.cost("discriminator", cost, seen), **model.scores(seen)}
-
-
 class Player(nn.Module):
     """The VAE as a player, without the discriminator; it is made when it is asked for, and is no part of the model."""
 
@@ -81,10 +67,7 @@ class Player(nn.Module):
         parts, terms = model.bounds(batch, draw)
         (slope,) = torch.autograd.grad(terms.reconstruction.mean(), terms.output, retain_graph=True)
         output = _rescaled(terms.output[:, 0], model.config.adversary, slope)
-        seen = Seen(model, images, model.likelihood.mean(output), draw)
-        real = seen.real_logits if model.generator_sees_real else seen.fake_logits.detach()
-        _, cost = GAN_LOSSES[model.config.loss](real, seen.fake_logits)
-        cost = model.cost("generator", cost, seen)["loss"]
+        cost = model.fooling(images, model.likelihood.mean(output), draw)["loss"]
         return {**parts, "loss": parts["loss"] + cost, "adversary": cost.detach()}
 
 
@@ -102,8 +85,12 @@ class VAEGANModel(Adversarial, VAEModel):
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
-        self.discriminator = Judge(self)
+        self.discriminator = Discriminator(self)
         self.adversarial(config)
+
+    def fakes(self, images: Tensor, draw: Draw) -> Tensor:
+        """Reconstructions."""
+        return self.likelihood.mean(self.terms(images, draw).output[:, 0])
 
     def players(self) -> dict[str, nn.Module]:
         """The discriminator moves first."""
