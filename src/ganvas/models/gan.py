@@ -143,7 +143,8 @@ class Adversarial(Model):
 
     def to_range(self, images: Tensor) -> Tensor:
         """Images in [0, 1] as the discriminator sees them; rows of numbers in its units."""
-        return self.units(images)
+        seen: Tensor = self.units(images)
+        return seen
 
     def fakes(self, images: Tensor, draw: Draw) -> Tensor:
         """As many fakes as there are images, in that range."""

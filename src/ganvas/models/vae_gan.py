@@ -1,7 +1,7 @@
-"""VAE with an adversary (Larsen et al. 2016, *Autoencoding beyond pixels*): sharp images, and no mode is lost.
+"""VAE with an adversary (Larsen et al. 2016, *Autoencoding beyond pixels*).
 
 The VAE learns by its ELBO, and by what a discriminator says of its reconstructions. These come of codes of all the
-data, so that none of it is left out; and they have to pass for real, so that they are not blurred.
+data, which keeps its modes; and they have to pass for real, which keeps them sharp.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def vae_gan(
     facts: Facts | None = None,
     **techniques: Unpack[OfDiscriminators],
 ) -> Recipe:
-    """VAE whose reconstructions have to pass for real before a discriminator: sharp, and no mode is lost.
+    """VAE whose reconstructions have to pass for real before a discriminator: sharp images, and it encodes.
 
     Args:
         latent_dim: size of z (default: 64, or 128 above 32 x 32; 20 of small grey images)

@@ -277,9 +277,9 @@ def latent_variable_model(lab: Lab) -> Outcome:
     said = ["agrees" if it else "does not agree" for it in agree]
     single = n * repeats * len(lab.seeds)
     reason = (
-        f"the closed form {said[0]}; the grid {said[1]}. Of {single:,} single estimates of an image "
-        f"{sum(off) * repeats:.0f} are beyond {LIMIT:g} of their stated errors, {sum(unnamed) * repeats:.0f} of them "
-        "without being named by k-hat. Draws from Q alone miss posteriors that need about exp KL(P(z given x), Q) of "
+        f"the closed form {said[0]}; the grid {said[1]}. Single estimates of an image that are beyond "
+        f"{LIMIT:g} of their stated errors: {sum(off) * repeats:.0f} of {single:,}; not named by k-hat: "
+        f"{sum(unnamed) * repeats:.0f}. Draws from Q alone miss posteriors that need about exp KL(P(z given x), Q) of "
         "them (Chatterjee and Diaconis 2018); so the proposals are adapted to each image."
     )
     drawn = drawing.figure(10, 5.6)
