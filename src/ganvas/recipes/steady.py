@@ -38,4 +38,4 @@ def steadied(facts: Facts, techniques: OfDiscriminators, *, average: bool = True
 
 def betas(techniques: Techniques, taken: dict[str, Any]) -> tuple[float, float]:
     """Adam's: with R1 no momentum (Mescheder et al. 2018), else that of DCGAN."""
-    return (0.0, 0.99) if techniques.get("r1", taken.get("r1")) else (0.5, 0.999)
+    return (0.0, 0.99) if taken.get("r1", techniques.get("r1")) else (0.5, 0.999)
