@@ -26,11 +26,13 @@ from ganvas.likelihoods import DiscretisedLogistic, Gaussian
 from ganvas.models import Model
 from ganvas.models.autoencoder import Autoencoder, DenoisingAutoencoder, FittedAutoencoder
 from ganvas.models.base import FAMILIES
+from ganvas.models.denoiser import Denoiser
 from ganvas.models.gan import GAN
 from ganvas.models.semisupervised import SemisupervisedGAN
 from ganvas.models.vae import VAE
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
+from ganvas.nets.residual import Residual
 from ganvas.randomness import Draw
 from ganvas.techniques import EMA, GradientPenalty, SpectralNorm, VirtualBatchNorm
 
@@ -60,6 +62,7 @@ CASES: dict[str, tuple[Any, tuple[int, ...], set[str]]] = {
     "iwae, vamp above": (VAE(latent_dim=4, net=SMALL, prior=THREE), GREY, ENCODES | SAMPLES),
     "autoencoder": (Autoencoder(latent_dim=3, net=DCGAN(filters=4, kernel=5, norm="none")), COLOUR, ENCODES),
     "denoising": (DenoisingAutoencoder(latent_dim=3, net=SMALL), GREY, {*ENCODES, "denoiser"}),
+    "denoiser": (Denoiser(latent_dim=3, net=Residual(filters=4)), COLOUR, {"denoiser"}),
     "fitted": (FittedAutoencoder(latent_dim=3, net=SMALL, components=3), GREY, ENCODES | SAMPLES),
     "gan": (GAN(latent_dim=6, generator=MLP(hidden=(12,), activation="maxout", norm="batch")), GREY, SAMPLES),
     "gan of points": (GAN(latent_dim=2, generator=SMALL, output="linear", prior=priors.Bimodal()), POINTS, SAMPLES),
@@ -151,7 +154,7 @@ def test_every_file_gives_what_the_model_gives(name: str, exported: Exported) ->
     assert {path.name for path in folder.iterdir()} == {f"{part}.onnx" for part in parts} | {"example.py"}
     verbs: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "encoder": lambda x: model.encode(x),
-        "decoder": model.decode,
+        "decoder": lambda z: model.decode(z),
         "denoiser": lambda x: model.denoise(x),
         "classifier": lambda x: model.classify(x),
     }

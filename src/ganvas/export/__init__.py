@@ -34,7 +34,7 @@ from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.files import write_text
 from ganvas.models import Model
-from ganvas.models.base import Encoder, LatentVariable
+from ganvas.models.base import Encoder, Latent, LatentVariable
 from ganvas.nets.layers import Maxout, VirtualNorm, WithReference
 from ganvas.randomness import Draw
 from ganvas.registry import dump
@@ -190,7 +190,7 @@ def built() -> None:
 def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     """Those that the model has, to be checked with test images, or with random numbers of their shape."""
     model = copy.deepcopy(model).cpu().eval()
-    it, d, n = traceable(model), model.latent_dim, max(BATCHES)
+    it, n = traceable(model), max(BATCHES)
     rows = Draw(0).uniform("export", (n, *model.shape))
     if dataset is not None:
         test = dataset.splits["test"].images
@@ -199,6 +199,16 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     images = f"float32 (N, {shape})" + (
         ", images in [0, 1]" if len(model.shape) == 3 else ", numbers in the data's units"
     )
+    if hasattr(model, "denoise"):
+        clean = ("images", images), ("denoised", images)
+        yield Part("denoiser", it, it.denoised, *clean, rows, model.denoise(rows))
+    if hasattr(model, "classify"):
+        log_p = ("log_probabilities", f"float32 (N, {model.config.classes}), log p(class given the image), nats")
+        answer = model.classify(rows)
+        yield Part("classifier", it, it.classified, ("images", images), log_p, rows, answer)
+    if not isinstance(model, Latent):
+        return
+    d = model.latent_dim
     codes = f"float32 (N, {d})"
     z: Tensor | None = None
     if isinstance(model, Encoder):
@@ -217,13 +227,6 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     if z is None:
         z = Draw(0).normal("codes", (n, d))
     yield Part("decoder", it, it.decoded, ("codes", codes), ("images", images), z, model.decode(z))
-    if hasattr(model, "denoise"):
-        clean = ("images", images), ("denoised", images)
-        yield Part("denoiser", it, lambda x: it.decoded(it.encoded(x)), *clean, rows, model.denoise(rows))
-    if hasattr(model, "classify"):
-        log_p = ("log_probabilities", f"float32 (N, {model.config.classes}), log p(class given the image), nats")
-        answer = model.classify(rows)
-        yield Part("classifier", it, it.classified, ("images", images), log_p, rows, answer)
 
 
 def traceable(model: Model) -> Model:
@@ -343,7 +346,7 @@ def _write(model: Model, part: Part, folder: Path, facts: Mapping[str, str]) -> 
             "model": json.dumps(dump(model.config)),
             "shape": json.dumps(model.shape),
             "range": json.dumps(model.range),
-            "latent_dim": str(model.latent_dim),
+            **({"latent_dim": str(model.latent_dim)} if isinstance(model, Latent) else {}),
             **{f"input {part.input[0]}": part.input[1], f"output {part.output[0]}": part.output[1]},
         }
     )
@@ -378,6 +381,10 @@ def _check(part: Part, path: Path) -> float:
 
 def _write_contents(model: Model, folder: Path, facts: Mapping[str, str], dataset: Dataset | None) -> list[Written]:
     """What the page reads: ONNX files, space.json, atlas.json (null without a map) and atlas.png."""
+    if not isinstance(model, Latent):
+        raise UserError(
+            "the page explores codes, and this model has none: `ganvas export RUN --onnx` writes its files."
+        )
     parts = _parts(model, dataset)
     written = [_write(model, part, folder, facts) for part in parts if part.name in PAGE]
     run, recipe, data = (facts.get(key, "") for key in ("run", "recipe", "data"))

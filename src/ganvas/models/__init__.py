@@ -1,6 +1,18 @@
 """The families, one a file."""
 
-from ganvas.models import autoencoder, fitted, gan, gan_encoder, semisupervised, vae, vae_gan
+from ganvas.models import autoencoder, denoiser, fitted, gan, gan_encoder, semisupervised, vae, vae_gan
 from ganvas.models.base import MODELS, Model, load
 
-__all__ = ["MODELS", "Model", "autoencoder", "fitted", "gan", "gan_encoder", "load", "semisupervised", "vae", "vae_gan"]
+__all__ = [
+    "MODELS",
+    "Model",
+    "autoencoder",
+    "denoiser",
+    "fitted",
+    "gan",
+    "gan_encoder",
+    "load",
+    "semisupervised",
+    "vae",
+    "vae_gan",
+]

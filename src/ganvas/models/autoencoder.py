@@ -10,7 +10,7 @@ from torch import Tensor
 from ganvas import losses
 from ganvas.data.loader import Batch
 from ganvas.errors import UserError, unknown
-from ganvas.models.base import MODELS, Encoder, LatentVariable, verb
+from ganvas.models.base import MODELS, Encoder, LatentVariable, Model, verb
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.priors.mixture import fixed
@@ -18,16 +18,17 @@ from ganvas.randomness import Draw
 from ganvas.registry import Count, Positive, settings
 
 NOISES = ("gaussian", "masking", "salt-and-pepper")
+WEAKEST = 1 / 20  # of the levels of a blind model, over the strongest
 
 
-def corrupt(x: Tensor, noise: str, level: float, draw: Draw) -> Tensor:
+def corrupt(x: Tensor, noise: str, level: float | Tensor, draw: Draw) -> Tensor:
     """x with noise on it (Vincent et al. 2010, section 3).
 
     Args:
         x: (N, ...) in [0, 1].
         noise: "gaussian" adds N(0, level^2); "masking" sets a share `level` of the values to 0;
             "salt-and-pepper" sets it to 0 or 1, either with probability 1/2.
-        level: standard deviation, or share of the values.
+        level: standard deviation, or share of the values; a number, or one for each image, (N, 1, ...).
         draw: where the randomness comes from.
     """
     shape, device = tuple(x.shape), x.device
@@ -55,26 +56,44 @@ class Autoencoder:
     net: Net = MLP()
 
 
-@MODELS.register
 @settings
-class DenoisingAutoencoder:
-    """Settings of a denoising autoencoder.
+class Corruption:
+    """Settings of what is put on the images that a model learns to restore.
 
     Attributes:
-        latent_dim: size of the code.
-        net: of the encoder and the decoder.
-        noise: the kind that is put on the input, see `corrupt`.
+        noise: its kind, see `corrupt`.
         level: how much of it.
+        blind: whether each image has a level of its own, log-uniform between a twentieth of `level` and `level`; what
+            is restored counts over its level then, or the strongest noise would be all that is learned.
     """
 
-    latent_dim: Count = 128
-    net: Net = MLP()
     noise: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian"
     level: Positive = 0.5
+    blind: bool = False
 
     def __post_init__(self) -> None:
         if self.noise != "gaussian" and self.level > 1:
             raise UserError(f"level is {self.level:g}: for {self.noise} noise it is a share of the values, at most 1.")
+
+    def levels(self, images: Tensor, draw: Draw) -> Tensor:
+        """That of each image (N, ...): (N, 1, ...)."""
+        shape = (len(images), *[1] * (images.dim() - 1))
+        u = draw.uniform("level", shape, images.device) if self.blind else torch.ones(shape, device=images.device)
+        return self.level * WEAKEST ** (1 - u)
+
+
+@MODELS.register
+@settings
+class DenoisingAutoencoder(Corruption):
+    """Settings of a denoising autoencoder: those of its noise, and
+
+    Attributes:
+        latent_dim: size of the code.
+        net: of the encoder and the decoder.
+    """
+
+    latent_dim: Count = 128
+    net: Net = MLP()
 
 
 class AutoencoderModel(Encoder):
@@ -92,17 +111,10 @@ class AutoencoderModel(Encoder):
         """One: the model itself."""
         return {"autoencoder": self}
 
-    def corrupt(self, images: Tensor, draw: Draw) -> Tensor:
-        """What the encoder sees while training: here, the images themselves."""
-        return images
-
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """{"loss": squared error per image, mean over the batch}.
-
-        Of rows of numbers it is in squared standard deviations of the columns, and the noise in deviations.
-        """
+        """{"loss": squared error per image, mean over the batch}, of rows in squared deviations of the columns."""
         x = self.units(batch.images)
-        return {"loss": losses.squared_error(x, self._output(self.encoder(self.corrupt(x, draw)))).mean()}
+        return {"loss": losses.squared_error(x, self._output(self.encoder(x))).mean()}
 
     def encoded(self, images: Tensor) -> Tensor:
         """The encoder's output."""
@@ -122,20 +134,45 @@ class AutoencoderModel(Encoder):
         return output.sigmoid() if len(self.shape) == 3 else output
 
 
-class DenoisingAutoencoderModel(AutoencoderModel):
-    """decoder(encoder(x + noise)), trained to give x."""
+class Restorer(Model):
+    """The verb of families that restore images; their settings are those of a `Corruption`, and more."""
 
-    Config = DenoisingAutoencoder
+    figures: ClassVar[dict[str, str]] = {"loss": "squared error per image"}
 
     def corrupt(self, images: Tensor, draw: Draw) -> Tensor:
         """The images with the configured noise on them, cut to [0, 1] as a noisy image in a file is."""
-        noisy = corrupt(images, self.config.noise, self.config.level, draw)
+        noisy = corrupt(images, self.config.noise, self.config.levels(images, draw), draw)
         return noisy.clamp(0, 1) if len(self.shape) == 3 else noisy
+
+    def restored(self, x: Tensor) -> Tensor:
+        """What its nets make of images (N, *shape), rows of numbers in their units."""
+        raise NotImplementedError(type(self).__name__)
+
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """{"loss": squared error per image, mean over the batch; of a blind model over the image's level}."""
+        x = self.units(batch.images)
+        error = losses.squared_error(x, self.restored(self.corrupt(x, draw)))
+        return {"loss": (error / self.config.levels(x, draw).flatten() if self.config.blind else error).mean()}
+
+    def denoised(self, images: Tensor) -> Tensor:
+        """`denoise` of images (N, *shape) as they are, with a gradient."""
+        x = self.units.back(self.restored(self.units(images)))
+        return x.clamp(0, 1) if len(self.shape) == 3 else x
 
     @verb
     def denoise(self, images: Any) -> Tensor:
         """Noisy images (N, *shape) without their noise."""
-        return self.reconstruct(images)
+        return self.chunks(self.denoised, self.rows(images))
+
+
+class DenoisingAutoencoderModel(Restorer, AutoencoderModel):
+    """decoder(encoder(x + noise)), trained to give x."""
+
+    Config = DenoisingAutoencoder
+
+    def restored(self, x: Tensor) -> Tensor:
+        """decoder(encoder(x))."""
+        return self._output(self.encoder(x))
 
 
 @MODELS.register

@@ -1,6 +1,6 @@
 """The recipes: functions whose arguments are the flags and which return a `Recipe`. Listing them imports no torch."""
 
-from ganvas.recipes.autoencoder import autoencoder, denoising_autoencoder
+from ganvas.recipes.autoencoder import autoencoder, denoiser, denoising_autoencoder
 from ganvas.recipes.base import RECIPES, Data, Recipe, Training, Turn, from_json, make
 from ganvas.recipes.clustered import clustered_gan
 from ganvas.recipes.dcgan import dcgan
@@ -23,6 +23,7 @@ __all__ = [
     "autoencoder",
     "clustered_gan",
     "dcgan",
+    "denoiser",
     "denoising_autoencoder",
     "from_json",
     "gan",

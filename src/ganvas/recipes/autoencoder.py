@@ -1,4 +1,4 @@
-"""Autoencoder (Hinton & Salakhutdinov 2006) and denoising autoencoder (Vincent et al. 2010)."""
+"""Autoencoder (Hinton & Salakhutdinov 2006), denoising one (Vincent et al. 2010), and one with skip connections."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def denoising_autoencoder(
     latent_dim: int | None = None,
     noise: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian",
     level: float = 0.5,
+    blind: bool = False,
     net: Net | None = None,
     optimizer: Literal["adam", "muon"] | None = None,
     facts: Facts | None = None,
@@ -52,6 +53,7 @@ def denoising_autoencoder(
         latent_dim: size of the code (default: 128, or 64 in colour up to 32 x 32)
         noise: kind of noise on the input
         level: its standard deviation, or the share of pixels it spoils
+        blind: of all levels up to this one, so that the model need not be told which
         net: of the encoder and the decoder (default: mlp of small grey images, else residual)
         optimizer: muon, whose usual rate is 2e-3, or adam (default: muon with the residual net)
 
@@ -63,5 +65,40 @@ def denoising_autoencoder(
     facts = facts or Facts()
     made = net_for(facts, net)
     latent_dim = latent_dim_for(facts, latent_dim, small=128)
-    model = DenoisingAutoencoder(latent_dim=latent_dim, noise=noise, level=level, net=made)
+    model = DenoisingAutoencoder(latent_dim=latent_dim, noise=noise, level=level, blind=blind, net=made)
     return Recipe(name="denoising-autoencoder", model=model, training=training(facts, "autoencoder", made, optimizer))
+
+
+@RECIPES.register
+def denoiser(
+    noise: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian",
+    level: float = 0.5,
+    latent_dim: int | None = None,
+    net: Literal["dcgan", "residual"] = "residual",
+    filters: int = 48,
+    optimizer: Literal["adam", "muon"] | None = None,
+    facts: Facts | None = None,
+) -> Recipe:
+    """Denoiser of any noise up to a level: an autoencoder whose maps go past the code, and keep the details.
+
+    It has no use for codes of images: `denoising-autoencoder` does. It need not be told how strong the noise is.
+
+    Args:
+        noise: kind of noise on the input
+        level: the most of it: standard deviation, or the share of pixels it spoils
+        latent_dim: size of the code (default: 64, or 128 above 32 x 32)
+        net: of the encoder and the decoder
+        filters: of the residual net's layer beside the image
+        optimizer: muon, whose usual rate is 2e-3, or adam (default: muon with the residual net)
+
+    Example:
+        ganvas train denoiser --data ./photos --size 64
+    """
+    from ganvas.models.denoiser import Denoiser
+    from ganvas.nets.residual import Residual
+
+    facts = facts or Facts()
+    made = Residual(filters=filters) if net == "residual" else net_for(facts, net)
+    latent_dim = latent_dim_for(facts, latent_dim, small=64)
+    model = Denoiser(noise=noise, level=level, blind=True, latent_dim=latent_dim, net=made)
+    return Recipe(name="denoiser", model=model, training=training(facts, "denoiser", made, optimizer))

@@ -161,13 +161,13 @@ def pictures(game: Game, run: Run, epoch: int, model: Model | None = None) -> di
     model, drawn = model or game.model, {}
     if hasattr(type(model), "sample"):
         drawn["samples"] = plots.grid(model.sample(100 if len(model.shape) == 3 else 2500))
-    if hasattr(type(model), "reconstruct") and len(model.shape) == 3:
+    if len(model.shape) == 3:
         images = to_tensor(game.data.splits["validation"].images[:30], model.device)
-        seen = [images]
         if hasattr(type(model), "denoise"):
-            seen.append(model.corrupt(images, Draw(0)))
-        seen.append(model.reconstruct(seen[-1]))
-        drawn["reconstructions"] = plots.rows(*seen)
+            noisy = model.corrupt(images, Draw(0))
+            drawn["reconstructions"] = plots.rows(images, noisy, model.denoise(noisy))
+        elif hasattr(type(model), "reconstruct"):
+            drawn["reconstructions"] = plots.rows(images, model.reconstruct(images))
     for name, picture in drawn.items():
         plots.save(picture, run.folder(name) / f"epoch-{epoch:04d}.png")
     return drawn
