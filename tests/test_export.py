@@ -32,7 +32,6 @@ from ganvas.models.semisupervised import SemisupervisedGAN
 from ganvas.models.vae import VAE
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
-from ganvas.nets.residual import Residual
 from ganvas.randomness import Draw
 from ganvas.techniques import EMA, GradientPenalty, SpectralNorm, VirtualBatchNorm
 
@@ -62,7 +61,7 @@ CASES: dict[str, tuple[Any, tuple[int, ...], set[str]]] = {
     "iwae, vamp above": (VAE(latent_dim=4, net=SMALL, prior=THREE), GREY, ENCODES | SAMPLES),
     "autoencoder": (Autoencoder(latent_dim=3, net=DCGAN(filters=4, kernel=5, norm="none")), COLOUR, ENCODES),
     "denoising": (DenoisingAutoencoder(latent_dim=3, net=SMALL), GREY, {*ENCODES, "denoiser"}),
-    "denoiser": (Denoiser(latent_dim=3, net=Residual(filters=4)), COLOUR, {"denoiser"}),
+    "denoiser": (Denoiser(filters=4), COLOUR, {"denoiser"}),
     "fitted": (FittedAutoencoder(latent_dim=3, net=SMALL, components=3), GREY, ENCODES | SAMPLES),
     "gan": (GAN(latent_dim=6, generator=MLP(hidden=(12,), activation="maxout", norm="batch")), GREY, SAMPLES),
     "gan of points": (GAN(latent_dim=2, generator=SMALL, output="linear", prior=priors.Bimodal()), POINTS, SAMPLES),
@@ -161,7 +160,7 @@ def test_every_file_gives_what_the_model_gives(name: str, exported: Exported) ->
     for n in (1, 5, 8):
         draw = Draw(n)
         inputs = {
-            "decoder": draw.normal("codes", (n, config.latent_dim)),
+            "decoder": draw.normal("codes", (n, getattr(config, "latent_dim", 1))),
             **dict.fromkeys(("encoder", "denoiser", "classifier"), draw.uniform("images", (n, *shape))),
         }
         for part in parts - {"sampler"}:

@@ -54,6 +54,18 @@ def test_digits():
     assert load("digits", size=16, channels=3, binarise=True).shape == (3, 16, 16)
 
 
+def test_photographs():
+    dataset = load("photographs")
+    assert sizes(dataset) == [18_668, 516, 598] and dataset.shape == (1, 32, 32)
+    from skimage import data
+    from skimage.color import rgb2gray
+
+    camera, coffee = data.camera(), np.rint(rgb2gray(data.coffee()) * 255)
+    test = dataset.splits["test"].images[:, :, :, 0].astype(int)
+    np.testing.assert_array_equal(test[17], camera[32:64, 32:64])  # 16 patches a row
+    assert np.abs(test[-1] - coffee[352:384, 544:576]).max() < 40  # other weights of the colours: Pillow's
+
+
 @pytest.mark.parametrize(("name", "modes", "sigma"), [("ring", 8, 0.01), ("grid", 25, 0.05)])
 def test_gaussians(name, modes, sigma):
     dataset = load(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,38 @@ def digits(progress: bool) -> Source:
     parts = zip(("train", "validation", "test"), np.split(order, [1297, 1547]), strict=True)
     splits = {name: (images[rows], found.target[rows]) for name, rows in parts}
     return Source(splits, "8 x 8 as published, levels 0 to 16 scaled to 0 to 255; grey; 8 bit", DIGITS)
+
+
+# Photographs, textures and cells of scikit-image's own folder, by the split that each one's patches are of.
+_PHOTOGRAPHS = {
+    "train": (
+        *("astronaut.png", "brick.png", "cell.png", "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg"),
+        *("ihc.png", "motorcycle_left.png", "retina.jpg"),
+    ),
+    "validation": ("moon.png", "rocket.jpg"),
+    "test": ("camera.png", "chelsea.png", "coffee.png"),
+}
+
+
+@source
+def photographs(progress: bool) -> Source:
+    """Patches of photographs, 32 x 32 grey, in scikit-image (the extra 'reproduce'): 18,668 / 516 / 598."""
+    try:
+        import skimage  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise UserError("the data set 'photographs' needs scikit-image: pip install 'ganvas[reproduce]'.") from error
+    from PIL import Image
+
+    side, splits = 32, {}
+    for split, names in _PHOTOGRAPHS.items():
+        stride = side // 2 if split == "train" else side  # patches to learn from may overlap
+        patches = []
+        for name in names:
+            image = np.asarray(Image.open(Path(skimage.__file__).parent / "data" / name).convert("L"))
+            views = np.lib.stride_tricks.sliding_window_view(image, (side, side))[::stride, ::stride]
+            patches.append(views.reshape(-1, side, side, 1))
+        splits[split] = (np.concatenate(patches), None)
+    return Source(splits, "32 x 32 patches, each photograph in one split; grey; 8 bit")
 
 
 @source

@@ -1,7 +1,6 @@
-"""Denoiser: x + noise -> x, by an autoencoder whose maps go past the code (Mao et al. 2016).
+"""Denoiser: x + noise -> x, by an autoencoder whose maps go past its middle (Mao et al. 2016; Zhang et al. 2017).
 
-The maps carry the details that a code can't hold. So an image is not made from its code alone, and this family has the
-one verb.
+They carry the details that a code can't hold. So there is no code, and this family has the one verb.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from torch import Tensor
 from ganvas.errors import UserError
 from ganvas.models.autoencoder import Corruption, Restorer
 from ganvas.models.base import MODELS
-from ganvas.nets.registry import Net
-from ganvas.nets.residual import Residual
+from ganvas.nets.unet import UNet
 from ganvas.registry import Count, settings
 
 
@@ -25,42 +23,33 @@ class Denoiser(Corruption):
     """Settings of a denoiser: those of its noise, and
 
     Attributes:
-        latent_dim: size of the code.
-        net: of the encoder and the decoder, of convolutions.
+        filters: of its largest maps, of half the image's side; those of a quarter have twice as many, and so on.
+        blocks: residual blocks at each size, on the way in and on the way out.
     """
 
-    latent_dim: Count = 128
-    net: Net = Residual()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.net.dense:
-            raise UserError("skip connections are of convolutions: take the net residual or dcgan.")
+    filters: Count = 48
+    blocks: Count = 1
 
 
 class DenoiserModel(Restorer):
-    """What is added to x + noise to give x."""
+    """x + noise + net(x + noise): the net learns the noise, with its sign turned."""
 
     Config = Denoiser
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
-        self.encoder = config.net.encoder(shape, config.latent_dim)
-        self.decoder = config.net.decoder(config.latent_dim, shape)
+        if len(shape) != 3 or min(shape[1:]) < 8:
+            size = " x ".join(map(str, shape[1:])) if len(shape) == 3 else f"rows of {shape[0]} numbers"
+            raise UserError(
+                f"a denoiser takes images from 8 x 8 on, these are {size}: take the recipe denoising-autoencoder."
+            )
+        self.net = UNet(shape[0], config.filters, config.blocks)
 
     def players(self) -> dict[str, torch.nn.Module]:
         """One: the model itself."""
         return {"denoiser": self}
 
     def restored(self, x: Tensor) -> Tensor:
-        """x + decoder(encoder(x)); the encoder's last map of a shape is added to the decoder's first one of it."""
-        maps: dict[torch.Size, Tensor] = {}  # by (C, H, W)
-        y = x
-        for layer in self.encoder:
-            y = layer(y)
-            if y.dim() == 4:
-                maps[y.shape[1:]] = y
-        for layer in self.decoder:
-            y = layer(y)
-            y = y + maps.pop(y.shape[1:], 0)
-        return x + y.float()
+        """x + net(x)."""
+        noise: Tensor = self.net(2 * x - 1).float()
+        return x + noise

@@ -70,12 +70,12 @@ class Residual(BaseNet):
         """(N, C, H, W) -> (N, out)."""
         image, *inner = _inner(shape)
         # The image is halved by the first convolution: blocks at its own size would cost more than all others.
-        layers: list[nn.Module] = [_conv(shape[0], self._channels(inner[0]), 4, stride=2, grown=image)]
+        layers: list[nn.Module] = [convolution(shape[0], self._channels(inner[0]), 4, stride=2, grown=image)]
         for place, size in enumerate(inner):
             if place:
                 layers.append(Resize(size))
                 if (a := self._channels(inner[place - 1])) != (b := self._channels(size)):
-                    layers.append(_conv(a, b, 1))
+                    layers.append(convolution(a, b, 1))
             layers += self._blocks(size)
         channels = self._channels(inner[-1])
         return nn.Sequential(*layers, nn.LeakyReLU(0.2), nn.Flatten(), _linear(channels * math.prod(inner[-1]), out))
@@ -91,12 +91,12 @@ class Residual(BaseNet):
         for place, size in enumerate(inner):
             if place:
                 if (a := self._channels(inner[place - 1])) != (b := self._channels(size)):
-                    layers.append(_conv(a, b, 1))
+                    layers.append(convolution(a, b, 1))
                 layers.append(Resize(size))
             layers += self._blocks(size)
         channels, last = self._channels(inner[-1]), max(16, self.filters // 2)
-        layers += [nn.LeakyReLU(0.2), _conv(channels, last, 3), Resize(image), nn.LeakyReLU(0.2)]
-        return nn.Sequential(*layers, _conv(last, shape[0], 3, gain=0.3))
+        layers += [nn.LeakyReLU(0.2), convolution(channels, last, 3), Resize(image), nn.LeakyReLU(0.2)]
+        return nn.Sequential(*layers, convolution(last, shape[0], 3, gain=0.3))
 
 
 def _inner(shape: tuple[int, ...]) -> list[Size]:
@@ -113,10 +113,10 @@ def _inner(shape: tuple[int, ...]) -> list[Size]:
     return found
 
 
-def _conv(
+def convolution(
     a: int, b: int, kernel: Literal[1, 3, 4], *, stride: int = 1, gain: float = 1.0, grown: Size | None = None
 ) -> nn.Module:
-    # A side that is odd is padded by one more, so that its half is rounded up.
+    """A convolution that keeps the size of what it sees, times `gain`; an odd side of `grown` is padded by one more."""
     layer = nn.Conv2d(a, b, kernel, stride, padding=(kernel - 1) // 2)
     nn.init.normal_(layer.weight, 0, gain / math.sqrt(a * kernel * kernel))
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

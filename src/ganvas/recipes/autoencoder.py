@@ -73,23 +73,19 @@ def denoising_autoencoder(
 def denoiser(
     noise: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian",
     level: float = 0.5,
-    latent_dim: int | None = None,
-    net: Literal["dcgan", "residual"] = "residual",
     filters: int = 48,
-    optimizer: Literal["adam", "muon"] | None = None,
+    blocks: int = 1,
     facts: Facts | None = None,
 ) -> Recipe:
-    """Denoiser of any noise up to a level: an autoencoder whose maps go past the code, and keep the details.
+    """Denoiser of any noise up to a level: an autoencoder with skip connections, which keep the details (row L3).
 
-    It has no use for codes of images: `denoising-autoencoder` does. It need not be told how strong the noise is.
+    It need not be told how strong the noise is. It has no codes of images: `denoising-autoencoder` has.
 
     Args:
         noise: kind of noise on the input
         level: the most of it: standard deviation, or the share of pixels it spoils
-        latent_dim: size of the code (default: 64, or 128 above 32 x 32)
-        net: of the encoder and the decoder
-        filters: of the residual net's layer beside the image
-        optimizer: muon, whose usual rate is 2e-3, or adam (default: muon with the residual net)
+        filters: of the largest maps, which have half the image's side
+        blocks: residual blocks at each size of the maps
 
     Example:
         ganvas train denoiser --data ./photos --size 64
@@ -98,7 +94,5 @@ def denoiser(
     from ganvas.nets.residual import Residual
 
     facts = facts or Facts()
-    made = Residual(filters=filters) if net == "residual" else net_for(facts, net)
-    latent_dim = latent_dim_for(facts, latent_dim, small=64)
-    model = Denoiser(noise=noise, level=level, blind=True, latent_dim=latent_dim, net=made)
-    return Recipe(name="denoiser", model=model, training=training(facts, "denoiser", made, optimizer))
+    model = Denoiser(noise=noise, level=level, blind=True, filters=filters, blocks=blocks)
+    return Recipe(name="denoiser", model=model, training=training(facts, "denoiser", Residual(), None))
