@@ -65,6 +65,17 @@ def test_the_gallery_is_made_of_the_json_files_alone(made: tuple[Path, dict[str,
         lines.index("| L3, L26 | [a tiny \\| row](#tiny) | holds (quick version) |")
     )
     assert lines.count(f"Claim: {facts['claim']}") == 3
+    glance = lines[lines.index("# At a glance") + 4]
+    cells = [cell.strip() for cell in glance.strip("|").split(" | ")]
+    assert [cell.rpartition("<br>")[2] for cell in cells] == [
+        "**does not hold**",
+        "holds (quick version)",
+        "**does not hold**",
+        "",
+    ]
+    assert [f'src="{name}.png"' in cell for name, cell in zip(("earlier", "tiny", "paper"), cells, strict=False)] == (
+        [True] * 3
+    ), "the lecture's rows, then those of papers"
     papers = [line for line in lines if "](#paper): " in line]
     assert papers and papers[0].endswith("| 1 | does not hold: too short |")
     assert all(line.endswith("| 1 |  |") for line in papers[1:]), "the verdict stands once"

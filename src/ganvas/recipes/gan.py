@@ -11,7 +11,7 @@ from ganvas.recipes.facts import Facts
 from ganvas.recipes.steady import IMAGES, LATENT_DIM, LOSS, MOST, betas, steadied
 from ganvas.recipes.techniques import Techniques, chosen
 
-RATE = 1e-3  # of residual nets
+RATE, RISE = 1e-3, 200  # of residual nets
 
 
 @RECIPES.register
@@ -111,10 +111,10 @@ def _residual(
         generator=nets,
         discriminator=nets,
         loss=loss or LOSS,
-        output="tanh",
+        output="linear" if steady else "tanh",  # at a high rate all of a batch can end where tanh is flat, and stay
         techniques=chosen(techniques, **taken),
     )
-    adam = Adam(lr=RATE if steady else 2e-4, betas=betas(techniques, taken))
+    adam = Adam(lr=RATE if steady else 2e-4, betas=betas(techniques, taken), rise=RISE if steady else 0)
     moves = by(optimizer or "adam", adam=adam, sgd=SGD(lr=0.1, momentum=momentum))
     turns = {"discriminator": Turn(optimizer=moves, moves=k), "generator": Turn(optimizer=moves)}
     epochs = facts.epochs(IMAGES, MOST)

@@ -28,6 +28,7 @@ NEEDS = {
     "resvg-py": "resvg_py",
 }
 OUT = Path("reproduced")
+COLUMNS = 4  # of thumbnails
 MARK = "<!-- Written by `ganvas reproduce` from the JSON files beside it. -->"
 
 
@@ -145,7 +146,7 @@ def gallery(out: Path) -> Path:
     made = [facts for facts in found if isinstance(facts, dict) and {"lecture", "measures", "claim"} <= facts.keys()]
     made.sort(key=lambda facts: (facts["lecture"][0][0], int(facts["lecture"][0][1:]), facts["name"]))
     lecture, papers = ([it for it in made if it["lecture"][0][0] == letter] for letter in "LP")
-    lines = [MARK]
+    lines = [MARK, *_at_a_glance([*lecture, *papers])]
     if papers:
         table = [line for it in papers for line in _beside(it)]
         head = ["| figure | ours | the paper's | seeds | verdict |", "| --- | --- | --- | --- | --- |"]
@@ -157,6 +158,18 @@ def gallery(out: Path) -> Path:
         lines += ["", "# The lecture's figures", "", "| row | figure | claim |", "| --- | --- | --- |", *summary]
     write_text(out / "README.md", "\n".join([*lines, *map(_section, [*papers, *lecture])]) + "\n")
     return out / "README.md"
+
+
+def _at_a_glance(made: list[dict[str, Any]]) -> list[str]:
+    """A thumbnail and the verdict of each, in a table."""
+    cells = [
+        f'<a href="#{it["name"]}"><img src="{it["name"]}.png" width="190" alt="{it["name"]}"></a><br>'
+        f"{', '.join(it['lecture'])} [{it['name']}](#{it['name']})<br>{_short(it)}"
+        for it in made
+    ]
+    rows = [cells[place : place + COLUMNS] for place in range(0, len(cells), COLUMNS)]
+    table = ["| " + " | ".join([*row, *[""] * (COLUMNS - len(row))]) + " |" for row in rows]
+    return ["", "# At a glance", "", "|  " * COLUMNS + "|", "| --- " * COLUMNS + "|", *table]
 
 
 def _beside(facts: dict[str, Any]) -> list[str]:
