@@ -14,10 +14,12 @@ from ganvas.training.run import Run
 
 
 def settings_of(kind: str, latent_dim: int, **fields: Any) -> Any:
-    """Settings of a model with codes of that size; of an encoder for a GAN they are the GAN's."""
+    """Settings of a model, with codes of that size where it has codes; of an encoder for a GAN they are the GAN's."""
     config = MODELS[kind]
     if "latent_dim" in config.__dataclass_fields__:
         return config(latent_dim=latent_dim, **fields)
+    if "gan" not in config.__dataclass_fields__:
+        return config(**fields)
     return config(gan=MODELS["gan"](latent_dim=latent_dim, **fields.pop("gan", {})), **fields)
 
 

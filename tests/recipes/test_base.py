@@ -258,5 +258,6 @@ def test_recipes_are_frozen_values() -> None:
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_settings_of_a_recipe_are_checked_when_it_is_made(name: str) -> None:
-    with pytest.raises(UserError, match="latent_dim: 0 is refused"):
-        build(RECIPES[name], {"latent_dim": 0})
+    setting = "latent_dim" if "latent_dim" in parameters(RECIPES[name]) else "filters"
+    with pytest.raises(UserError, match=f"{setting}: 0 is refused"):
+        build(RECIPES[name], {setting: 0})
