@@ -32,6 +32,20 @@ def reparametrised(mean: Tensor, log_variance: Tensor, eps: Tensor) -> Tensor:
     return mean + torch.exp(0.5 * log_variance) * eps
 
 
+def importance_weighted(log_weights: Tensor, groups: int = 1) -> Tensor:
+    """log of the mean weight (Burda et al. 2015, equation 8), or the mean of it over groups of the weights.
+
+    Args:
+        log_weights: (N, k), nats.
+        groups: of k / groups weights each.
+
+    Returns:
+        (N,), nats.
+    """
+    apart = log_weights.reshape(len(log_weights), groups, -1)
+    return (apart.logsumexp(2) - math.log(apart.shape[2])).mean(1)
+
+
 def squared_error(x: Tensor, y: Tensor) -> Tensor:
     """|| x - y ||^2 of each image: (N, ...) -> (N,)."""
     return ((x - y) ** 2).flatten(1).sum(-1)

@@ -18,7 +18,7 @@ from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.mlp import MLP
-from ganvas.priors import PRIORS, Mixture, StochasticLayer, Uniform, Vamp
+from ganvas.priors import PRIORS, Mixture, Normal, StochasticLayer, Uniform, Vamp
 from ganvas.randomness import Draw
 
 W, B, S = np.array([[1.2, 0.3], [-0.8, 0.45]]), np.array([0.5, -1.0]), 0.6
@@ -229,6 +229,50 @@ def test_the_importance_weighted_bound_by_hand(samples: int, settings: dict[str,
         assert -parts["loss"].item() > parts["elbo"].item()
     else:
         assert parts["loss"].item() == pytest.approx(-parts["elbo"].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("samples", "groups"), [(6, 1), (6, 3), (6, 6), (1, 1)])
+def test_the_bounds_between_by_hand(samples: int, groups: int) -> None:
+    """Rainforth et al. 2018, section 4: MIWAE and PIWAE of so many groups, CIWAE with a share of the ELBO."""
+    found = {}
+    for bound, settings in (("miwae", {"groups": groups}), ("piwae", {"groups": groups}), ("ciwae", {"share": 0.3})):
+        model = linear_gaussian(0.3, 1.5, bound=bound, samples=samples, **settings)
+        parts, p, q = draws_of(model, samples, shift=0.3, widen=1.5)
+        found[bound] = -parts["loss"].item()
+    each = (p - q).reshape(3, groups, -1)
+    whole = (np.logaddexp.reduce(p - q, axis=1) - math.log(samples)).mean()
+    assert found["miwae"] == pytest.approx((np.logaddexp.reduce(each, 2) - math.log(each.shape[2])).mean(), rel=1e-5)
+    assert found["piwae"] == pytest.approx(whole, rel=1e-5)
+    assert found["ciwae"] == pytest.approx(0.3 * (p - q).mean() + 0.7 * whole, rel=1e-5)
+
+
+@pytest.mark.parametrize("prior", [Normal(), Mixture(components=3), StochasticLayer(latent_dim=1)])
+def test_the_encoder_of_piwae_learns_from_miwae_and_all_else_from_iwae(prior: Any) -> None:
+    def gradients(**settings: Any) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        config = VAE(latent_dim=2, net=MLP(hidden=(5,)), likelihood=Gaussian(), samples=6, prior=prior, **settings)
+        model = VAEModel(config, (3,))
+        model(Batch(torch.randn(4, 3, generator=torch.Generator().manual_seed(1))), Draw(0))["loss"].backward()
+        return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+
+    iwae, miwae = gradients(bound="iwae"), gradients(bound="miwae", groups=3)
+    for name, found in gradients(bound="piwae", groups=3).items():
+        own, other = (miwae, iwae) if name.startswith("encoder") else (iwae, miwae)
+        torch.testing.assert_close(found, own[name])
+        assert not torch.allclose(found, other[name])
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"bound": "miwae", "samples": 6, "groups": 4}, "6 draws can't be in so many groups of equal sizes"),
+        ({"bound": "iwae", "samples": 6, "groups": 3}, "groups is 3: the bound iwae has none; take miwae or piwae"),
+        ({"bound": "piwae", "gradient": "doubly"}, "take bound iwae"),
+    ],
+)
+def test_bounds_that_can_t_be(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        VAE(**settings)
 
 
 def test_the_importance_weighted_bound_stays_below() -> None:

@@ -66,10 +66,15 @@ class VAE:
         likelihood: P(x given z).
         beta: weight of the KL; 1 is the ELBO, another value is not a bound.
         elbo: "analytic" takes the KL in closed form where there is one, that is with the prior N(0, I); "sampled"
-            takes log Q(z given x) - log P(z) at the draws, as the bound "iwae" always does.
+            takes log Q(z given x) - log P(z) at the draws, as every other bound always does.
         prior: P(z).
         samples: draws of z for each image, k.
-        bound: "elbo", the mean over the draws; or "iwae", the logarithm of the mean weight (Burda et al. 2015).
+        bound: "elbo", the mean over the draws; or "iwae", the logarithm of the mean weight (Burda et al. 2015); or what
+            Rainforth et al. 2018 make of these, as the encoder learns the less of "iwae" the more draws there are:
+            "miwae", the mean of "iwae" over `groups` of the draws; "ciwae", `share` of the ELBO and the rest of "iwae";
+            or "piwae", by which the encoder learns from "miwae" and all else from "iwae".
+        groups: of "miwae" and "piwae": of equal sizes.
+        share: of "ciwae": the ELBO's.
         gradient: of "iwae": "standard", through all that the weights depend on; or "doubly", doubly reparametrised,
             which has the same mean and for the encoder less variance, the more so the more draws (Tucker et al. 2018).
         warmup: moves over which the weight of the KL rises from 0 to beta (Bowman et al. 2016).
@@ -86,7 +91,9 @@ class VAE:
     elbo: Literal["analytic", "sampled"] = "analytic"
     prior: Prior = Normal()
     samples: Count = 1
-    bound: Literal["elbo", "iwae"] = "elbo"
+    bound: Literal["elbo", "iwae", "miwae", "piwae", "ciwae"] = "elbo"
+    groups: Count = 1
+    share: Annotated[float, Field(ge=0, le=1)] = 0.5
     gradient: Literal["standard", "doubly"] = "standard"
     warmup: Annotated[int, Field(ge=0)] = 0
     free_bits: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -99,6 +106,10 @@ class VAE:
             )
         if self.free_bits and not (self.prior.closed_form and (self.bound, self.elbo) == ("elbo", "analytic")):
             raise UserError("free bits need the KL of each dimension: the ELBO in closed form, with the prior normal.")
+        if self.samples % self.groups:
+            raise UserError(f"groups is {self.groups}: {self.samples} draws can't be in so many groups of equal sizes.")
+        if self.groups > 1 and self.bound not in ("miwae", "piwae"):
+            raise UserError(f"groups is {self.groups}: the bound {self.bound} has none; take miwae or piwae.")
         if self.gradient == "doubly" and self.bound != "iwae":
             raise UserError(
                 "the doubly reparametrised gradient is one of the importance weighted bound: take bound iwae."
@@ -235,7 +246,7 @@ class VAEModel(Variational):
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """{"loss", "elbo", "reconstruction", "kl"}, nats per image, batch means.
 
-        The loss is reconstruction + beta kl; with "iwae" -log 1/k sum_i exp(-reconstruction_i - beta kl_i).
+        The loss is reconstruction + beta kl; with "iwae" -log 1/k sum_i exp(-reconstruction_i - beta kl_i), and so on.
         """
         return self.bounds(batch, draw)[0]
 
@@ -243,15 +254,22 @@ class VAEModel(Variational):
         """What `forward` gives, and what it is made of."""
         config = self.config
         # A weight is each draw's own: with the KL in closed form the mean of the weights would not be P(x).
-        form = "sampled" if config.bound == "iwae" else config.elbo
+        form = config.elbo if config.bound == "elbo" else "sampled"
         terms = self.terms(batch.images, draw, form, config.samples)
         beta = config.beta
         if config.warmup and self.training:
             beta = beta * (self.moves / config.warmup).clamp(max=1)
         reconstruction, kl = terms.reconstruction.mean(), terms.kl.mean()
-        if config.bound == "iwae":
+        if config.bound != "elbo":
             log_weights = -(terms.reconstruction + beta * terms.kl)
-            loss = math.log(config.samples) - log_weights.logsumexp(1).mean()
+            whole, apart = (-losses.importance_weighted(log_weights, groups).mean() for groups in (1, config.groups))
+            loss = apart if config.bound == "miwae" else whole
+            if config.bound == "ciwae":
+                loss = config.share * (reconstruction + beta * kl) + (1 - config.share) * whole
+            if config.bound == "piwae" and terms.mean.requires_grad:
+                given = terms.mean, terms.log_variance  # all that the encoder says
+                for part, own in zip(given, torch.autograd.grad(apart, given, retain_graph=True), strict=True):
+                    part.register_hook(lambda _, own=own: own)  # type: ignore[no-untyped-call]
             if config.gradient == "doubly" and terms.z.requires_grad:
                 # What a draw passes on to the encoder has its weight twice; the share 1 - beta, without log Q, once.
                 again = 1 - beta + beta * log_weights.detach().softmax(1)
@@ -265,8 +283,8 @@ class VAEModel(Variational):
 
     @contextmanager
     def calibrated(self, figures: dict[str, float]) -> Iterator[dict[str, float]]:
-        """What the likelihood learns beside the nets; under "iwae" as it is."""
-        if self.config.bound == "iwae":
+        """What the likelihood learns beside the nets; under another bound than the ELBO as it is."""
+        if self.config.bound != "elbo":
             yield figures
             return
         volume, values = float(self.units.log_volume()), math.prod(self.shape)

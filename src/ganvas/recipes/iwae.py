@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from ganvas.errors import UserError
@@ -16,7 +17,9 @@ def iwae(
     k: int = 50,
     latent_dim: int = 50,
     layers: Literal[1, 2] = 1,
-    bound: Literal["iwae", "elbo"] = "iwae",
+    bound: Literal["iwae", "elbo", "miwae", "piwae", "ciwae"] = "iwae",
+    groups: int | None = None,
+    share: float = 0.5,
     gradient: Literal["standard", "doubly"] = "standard",
     prior: Literal["normal", "mixture", "vamp"] = "normal",
     components: int = 500,
@@ -34,7 +37,9 @@ def iwae(
         k: draws of z for each image
         latent_dim: size of the top layer; the one below has twice as many
         layers: stochastic ones
-        bound: the importance weighted one, or the ELBO as the mean over the draws
+        bound: the importance weighted one, the ELBO as the mean over the draws, or one between (Rainforth et al. 2018)
+        groups: of the draws, with miwae and piwae (default: as many as draws in each, or nearly)
+        share: of the ELBO in ciwae
         gradient: of the importance weighted bound; doubly reparametrised, the encoder's is less noisy
         prior: of the top layer: N(0, I), or learned
         components: of a learned prior
@@ -47,6 +52,10 @@ def iwae(
     """
     if k < 1:
         raise UserError(f"k is {k}: it takes at least 1 draw for each image.")
+    facts = facts or Facts()
+    if bound in ("miwae", "piwae"):
+        square = max(n for n in range(1, math.isqrt(k) + 1) if k % n == 0)
+        groups = facts.choose("groups", groups, square, f"{k} draws")
     from ganvas.models.vae import VAE
     from ganvas.nets.mlp import MLP
     from ganvas.priors import StochasticLayer
@@ -59,10 +68,12 @@ def iwae(
     model = VAE(
         latent_dim=latent_dim * layers,
         net=net,
-        likelihood=likelihood_for(facts or Facts(), likelihood),
+        likelihood=likelihood_for(facts, likelihood),
         prior=top if layers == 1 else above,
         samples=k,
         bound=bound,
+        groups=1 if groups is None else groups,
+        share=share,
         gradient=gradient,
         warmup=warmup,
     )
