@@ -25,10 +25,12 @@ from ganvas.cli.flags import Command
 from ganvas.data import Dataset, Split, load
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
+from ganvas.likelihoods import Gaussian
 from ganvas.losses import PROBABILISTIC
 from ganvas.models.base import FAMILIES
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
+from ganvas.models.vae_gan import VAEGAN, VAEGANModel
 from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.mlp import MLP
 from ganvas.optimizers import Adam
@@ -185,6 +187,18 @@ def test_gradients_of_a_linear_discriminator_by_hand(loss: str) -> None:
     assert found["separation"] == pytest.approx(
         mannwhitneyu(logits, model.discriminator.logits(fake).detach()).statistic / 64**2
     )
+
+
+def test_the_adversary_of_a_vae_judges_its_reconstructions() -> None:
+    config = VAEGAN(latent_dim=2, net=MLP(hidden=(8,)), likelihood=Gaussian(), discriminator=MLP(hidden=(6,)))
+    torch.manual_seed(0)
+    model, probe = VAEGANModel(config, (2,)), measure.probe(data(64, (2,)), 64)
+    fake = model.fakes(probe.train, Draw(0, 0)).detach()
+    held_out = probe.held_out[torch.arange(64) % 60]
+    logits = [model.discriminator.logits(model.to_range(x)).detach() for x in (held_out, fake)]
+    found = measure.vitals(model, probe)
+    assert found["separation"] == pytest.approx(mannwhitneyu(*logits).statistic / 64**2)
+    assert {"kl", "active_units", "overfitting", "slope"} <= found.keys()
     assert ("discriminator_fake" in found) == (loss != "wasserstein")
     if loss != "wasserstein":
         assert found["discriminator_fake"] == pytest.approx(float(d.mean()), rel=1e-5)

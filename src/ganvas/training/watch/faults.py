@@ -287,7 +287,9 @@ def memorising(recipe: Recipe) -> Sequence[Changes]:
     """The model, or its discriminator, knows the training images by heart and does much worse on others."""
     if "generator" in recipe.training.turns:
         return [{"augment": True}, {"epochs": max(1, recipe.training.epochs // 4)}]
-    return [{"patience": 3}, {"latent_dim": max(1, recipe.model.latent_dim // 4)}]
+    augmented = [{"augment": True}] if "discriminator" in recipe.training.turns else []
+    smaller = [{"latent_dim": max(1, recipe.model.latent_dim // 4)}] if hasattr(recipe.model, "latent_dim") else []
+    return [*augmented, {"patience": 3}, *smaller]
 
 
 def _rate(recipe: Recipe, smaller: float) -> float:

@@ -23,7 +23,7 @@ from ganvas.evaluate.coverage import density_coverage, precision_recall
 from ganvas.evaluate.distances import nearest
 from ganvas.models import Model
 from ganvas.models.base import Variational, fast_products
-from ganvas.models.gan import GANModel, Seen
+from ganvas.models.gan import Adversarial, Seen
 from ganvas.nets.layers import BatchNorm
 from ganvas.randomness import Draw
 
@@ -121,7 +121,7 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
             figures |= model.likelihood.vitals(probe.train, again)
         if hasattr(type(model), "sample"):
             figures |= samples(model.sample(LOOK if len(model.shape) == 3 else POINTS), again, probe)
-    if isinstance(model, GANModel):
+    if isinstance(model, Adversarial):
         figures |= game(model, probe)
     return {name: value for name, value in figures.items() if math.isfinite(value)}
 
@@ -214,8 +214,8 @@ def missing_classes(found: NDArray[np.int64], known: NDArray[np.int64]) -> dict[
     return {"missing_classes": missing / checked} if checked else {}
 
 
-def game(model: GANModel, probe: Probe) -> dict[str, float]:
-    """The players, on the batches of training: how well D tells real from fake, and what G gets to learn from."""
+def game(model: Adversarial, probe: Probe) -> dict[str, float]:
+    """The players, on the batches of training: how well D tells real from fake, and what the other gets to learn."""
     n = min(probe.batch_size, len(probe.train))
     held_out = probe.held_out[torch.arange(len(probe.train)) % len(probe.held_out)]
     seen = []
@@ -242,11 +242,11 @@ def game(model: GANModel, probe: Probe) -> dict[str, float]:
     return figures
 
 
-def _judged(model: GANModel, real: Tensor, other: Tensor, draw: Draw) -> tuple[Tensor, ...]:
+def _judged(model: Adversarial, real: Tensor, other: Tensor, draw: Draw) -> tuple[Tensor, ...]:
     """Of a batch, each (N,): the logits of training images, held-out ones and fakes; |d cost / d logit| of each fake,
     and the norms of d cost / d fake and of d logit / d fake."""
     with torch.no_grad():
-        fake = model.generator.fake(len(real), draw, real.device)
+        fake = model.fakes(real, draw)
     seen = Seen(model, real, fake.requires_grad_(), draw)
     _, cost = losses.GAN_LOSSES[model.config.loss](seen.real_logits.detach(), seen.fake_logits)
     cost = cost * len(real)  # its gradient by one fake, where costs are means over the batch
