@@ -23,7 +23,7 @@ from ganvas.randomness import Draw
 from ganvas.registry import Count, Fraction, Positive, Registry, kind, settings
 
 if TYPE_CHECKING:
-    from ganvas.models.gan import GANModel, Seen
+    from ganvas.models.gan import Adversarial, GANModel, Seen
 
 
 class Technique:
@@ -63,7 +63,7 @@ class Technique:
     def moved(self, model: GANModel, player: str) -> None:
         """After each move of a player."""
 
-    def vitals(self, model: GANModel) -> dict[str, float]:
+    def vitals(self, model: Adversarial) -> dict[str, float]:
         """Figures of the watch, or none."""
         return {}
 
@@ -255,7 +255,7 @@ class Clip(Technique):
             for weight in model.discriminator.parameters():
                 weight.clamp_(-self.bound, self.bound)
 
-    def vitals(self, model: GANModel) -> dict[str, float]:
+    def vitals(self, model: Adversarial) -> dict[str, float]:
         """{"clipped_share"}: of the critic's weights that are at the bound."""
         weights = torch.cat([weight.detach().flatten() for weight in model.discriminator.parameters()])
         return {"clipped_share": float((weights.abs() >= 0.999 * self.bound).float().mean())}
