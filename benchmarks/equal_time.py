@@ -1,17 +1,17 @@
 """What recipes come to in equal time: how near their samples are to the data, and to a classifier's eye.
 
-    python benchmarks/equal_time.py [MINUTES] [--only DATA-RECIPE]
+    python benchmarks/equal_time.py [MINUTES] [--only DATA-RECIPE] [--write]
 
-One thread; a run that has a result is not made again.
-
-Each run is `ganvas train RECIPE --data DATA --minutes M`, on a machine that does nothing else. Kernel and Frechet
-distance are of 2,000 samples to validation images, by principal components of pixels and by a classifier's features;
-medians over the seeds, which are those of no other figure. It writes results/equal-time/*.json and equal-time.md.
+Each run is `ganvas train RECIPE --data DATA --minutes M` with one thread; one that has a result is not made again.
+Kernel and Frechet distance are of 2,000 samples to validation images, by principal components of pixels and by a
+classifier's features; medians over the seeds, which are those of no other figure. The steps say how many the minutes
+held: other work on the machine makes them fewer. It writes results/equal-time/*.json and equal-time.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -19,6 +19,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 RUNS, RESULTS = HERE / ".cache" / "equal-time", HERE.parent / "results" / "equal-time"
@@ -31,6 +33,7 @@ RECIPES = {
     "vae-gan": ["vae-gan"],
 }
 SPACES = ("pca", "classifier")
+NOTE = "smaller distances are better. Two cores of an AMD EPYC, with one other process on the second, 2026-11-30."
 
 
 def ganvas(*words: str) -> None:
@@ -69,33 +72,61 @@ def measured(data: str, recipe: str, seed: int, minutes: float) -> dict[str, Any
     return read
 
 
+def digits(value: float) -> float:
+    """Steps whole, distances to three digits."""
+    return value if isinstance(value, int) else float(f"{value:.3g}")
+
+
+def table(minutes: float) -> str:
+    """Markdown: medians over the seeds of the runs that are there, with the smallest and the largest."""
+    lines, head = [], ["data", "recipe"]
+    for data, recipe in itertools.product(DATA, RECIPES):
+        files = [RESULTS / f"{data}-{recipe}-{minutes:g}-{seed}.json" for seed in SEEDS]
+        if not all(file.exists() for file in files):
+            continue
+        runs = [json.loads(file.read_text()) for file in files]
+        head = ["data", "recipe", *runs[0]]
+        values = [[run[key] for run in runs] for key in runs[0]]
+        cells = [
+            "{:,g} ({:,g} to {:,g})".format(*map(digits, (statistics.median(of), min(of), max(of)))) for of in values
+        ]
+        lines.append(f"| {' | '.join([data, f'`{recipe}`', *cells])} |")
+    said = (__doc__ or "").split("    python")[0].strip()
+    rule = "|" + "---|" * len(head)
+    parts = ["# In equal time", "", f"{said} {minutes:g} minutes each; {NOTE}", ""]
+    shown = [f"![{data}](equal-time/{data}.png)" for data in DATA if (RESULTS / f"{data}.png").exists()]
+    said = f"Samples of seed {SEEDS[0]}, a column for each recipe in the order of the table:"
+    return "\n".join([*parts, f"| {' | '.join(head)} |", rule, *lines, "", said, "", *shown, ""])
+
+
+def pictures(data: str, minutes: float) -> Path | None:
+    """Samples of the first seed, a column for each recipe whose run is there, as results/equal-time/DATA.png."""
+    runs = [RUNS / f"{data}-{recipe}-{minutes:g}-{SEEDS[0]}" / "samples" for recipe in RECIPES]
+    grids = [Image.open(max(run.glob("*.png"))).convert("RGB").resize((400, 400)) for run in runs if run.exists()]
+    if len(grids) < 2:
+        return None
+    whole = Image.new("RGB", (410 * len(grids) - 10, 400), "white")
+    for place, grid in enumerate(grids):
+        whole.paste(grid, (410 * place, 0))
+    whole.quantize().save(RESULTS / f"{data}.png")
+    return RESULTS / f"{data}.png"
+
+
 def main() -> None:
     """Each run that is missing, then the table."""
     words = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     words.add_argument("minutes", type=float, nargs="?", default=3.0)
-    words.add_argument("--only", default="")
+    words.add_argument("--only", default="", metavar="DATA-RECIPE")
+    words.add_argument("--write", action="store_true", help="the table of the runs that are there, and no more")
     asked = words.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
     RUNS.mkdir(parents=True, exist_ok=True)
-    lines = []
+    for data, recipe, seed in itertools.product(DATA, RECIPES, SEEDS):
+        if not asked.write and asked.only in ("", f"{data}-{recipe}"):
+            print(data, recipe, seed, measured(data, recipe, seed, asked.minutes), flush=True)
     for data in DATA:
-        for recipe in RECIPES:
-            if asked.only not in ("", f"{data}-{recipe}"):
-                continue
-            runs = [measured(data, recipe, seed, asked.minutes) for seed in SEEDS]
-            figures = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-            said = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
-            print(f"{data}, {recipe}: {said}", flush=True)
-            lines.append(f"| {data} | `{recipe}` | " + " | ".join(f"{value:.3g}" for value in figures.values()) + " |")
-            head = ["data", "recipe", *figures]
-    if lines and not asked.only:
-        table = [
-            "# In equal time",
-            "",
-            f"{(__doc__ or '').split('    python')[0].strip()} {asked.minutes:g} minutes each.",
-        ]
-        table += ["", "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines, ""]
-        (RESULTS.parent / "equal-time.md").write_text("\n".join(table))
+        pictures(data, asked.minutes)
+    (RESULTS.parent / "equal-time.md").write_text(table(asked.minutes))
 
 
 if __name__ == "__main__":
