@@ -159,6 +159,23 @@ def test_denoise_puts_the_models_noise_on_first(home: Path, photos: Path, said: 
     assert np.array_equal(once, opened(picture))
 
 
+def test_a_denoiser_leaves_images_their_size(tmp_path: Path, said: Said, opened: Opened) -> None:
+    from ganvas.models.denoiser import Denoiser, DenoiserModel
+
+    model, run, clean = DenoiserModel(Denoiser(filters=4), (1, 16, 16)), tmp_path / "run", tmp_path / "clean"
+    model.save(run / "model")
+    grey = np.random.default_rng(0).integers(0, 256, (3, 21, 34), np.uint8)
+    pages = [Image.fromarray(page) for page in grey]
+    pages[0].save(tmp_path / "scan.png")
+    pages[1].save(tmp_path / "two.tif", save_all=True, append_images=pages[2:])
+    printed = said("denoise", run, tmp_path / "scan.png", tmp_path / "two.tif", "--out", clean)
+    assert printed == f"{clean}\n{run / 'denoised.png'}\n"
+    wanted = (model.denoise(grey) * 255).round().byte().numpy()[:, 0]
+    for name, page in zip(("scan.png", "two-0.png", "two-1.png"), wanted, strict=True):
+        np.testing.assert_array_equal(opened(clean / name), page)
+    assert opened(run / "denoised.png").shape == (2 * 50 + 2, 3 * 50 + 2), "cells of the model's size, enlarged"
+
+
 def test_denoise_refuses_two_images_of_one_name(home: Path, photos: Path, said: Said) -> None:
     other = photos / "sub"
     other.mkdir()

@@ -1,10 +1,12 @@
 """What it adds to an image, and what it learns from; the levels of a blind model against their distribution."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import stats
 
 from ganvas.data.loader import Batch
@@ -82,6 +84,36 @@ def test_it_comes_back_from_its_folder(tmp_path: Any) -> None:
     made.save(tmp_path)
     assert torch.equal(load(tmp_path).denoise(x), made.denoise(x))  # type: ignore[attr-defined]
     assert made.verbs() == ["denoise"]
+
+
+def test_images_keep_their_size(tmp_path: Path) -> None:
+    made = model((3, 16, 16))
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
+    picture.save(tmp_path / "a.png")
+    lying = Image.Exif()
+    lying[0x0112] = 6
+    picture.save(tmp_path / "turned.png", exif=lying)
+    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
+    expected = made.denoise(x)
+    assert expected.shape == (1, 3, 20, 30)
+    for given in (x[0], np.array(picture), picture, tmp_path / "a.png", str(tmp_path / "a.png")):
+        assert torch.equal(made.denoise(given), expected)
+    assert made.denoise(tmp_path / "turned.png").shape == made.denoise(Image.open(tmp_path / "turned.png")).shape
+    assert made.denoise(tmp_path / "turned.png").shape == (1, 3, 30, 20)
+    assert made.denoise([picture, picture]).shape == made.denoise(tmp_path).shape == (2, 3, 16, 16)
+    with pytest.raises(UserError, match="images of 20 x 7: a denoiser takes them from 8 x 8 on"):
+        made.denoise(x[..., :7])
+    with pytest.raises(UserError, match="of shape"):
+        made.denoise(torch.rand(2, 2, 20, 30))
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_tiles_leave_no_seam(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, x = model((1, 16, 16), blocks=blocks).double(), torch.rand(1, 1, 301, 277).double()
+    with torch.no_grad():
+        whole = made.denoised(x)
+        monkeypatch.setattr("ganvas.models.denoiser.TILE", 64)
+        torch.testing.assert_close(made.denoised(x), whole)
 
 
 def test_what_can_t_be_is_refused() -> None:

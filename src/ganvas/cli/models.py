@@ -95,22 +95,37 @@ def denoise(
         raise UserError("`ganvas denoise RUN` takes image files, or folders: ganvas denoise RUN scan.png")
     if noise < 0:
         raise UserError(f"--noise {noise:g}: it takes 0 or more.")
+    import torch
+    from torch.nn import functional as F
+
     from ganvas import plots
-    from ganvas.data.folder import read
+    from ganvas.data.folder import read, read_each
     from ganvas.data.loader import to_tensor
     from ganvas.models.autoencoder import corrupt
+    from ganvas.models.denoiser import DenoiserModel
     from ganvas.randomness import Draw
 
-    names, pixels = read(images, (shape[1], shape[2]), shape[0], known=model.range)
-    seen = [to_tensor(pixels)]
-    if noise:
-        seen.append(corrupt(seen[0], model.config.noise, noise, Draw(seed)).clamp(0, 1))
-    seen.append(model.denoise(seen[-1]))
+    if isinstance(model, DenoiserModel):  # each image keeps its size
+        files: Any = read_each(images, shape[0], model.range)
+    else:
+        names, pixels = read(images, (shape[1], shape[2]), shape[0], known=model.range)
+        files = zip(names, pixels[:, None], strict=True)
+    shown = []
+    for place, (name, found) in enumerate(files):
+        seen = [to_tensor(found)]
+        if noise:
+            seen.append(corrupt(seen[0], model.config.noise, noise, Draw(seed, place)).clamp(0, 1))
+        seen.append(model.denoise(seen[-1]))
+        if out:
+            plots.save((seen[-1][0] * 255).round().byte().permute(1, 2, 0).numpy(), out / name)
+        if place < n:
+            same = seen[0].shape[2:] == shape[1:]
+            shown.append(
+                seen if same else [F.interpolate(it, shape[1:], mode="bilinear", antialias=True) for it in seen]
+            )
     if out:
-        for name, image in zip(names, seen[-1], strict=True):
-            plots.save((image * 255).round().byte().permute(1, 2, 0).numpy(), out / name)
         print(out)
-    print(plots.save(plots.rows(*(part[:n] for part in seen)), run / "denoised.png"))
+    print(plots.save(plots.rows(*(torch.cat(part) for part in zip(*shown, strict=True))), run / "denoised.png"))
 
 
 def encode(

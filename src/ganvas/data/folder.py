@@ -140,6 +140,44 @@ def read(
     Raises:
         UserError: a path with no images, a file that cannot be read, or two of one name.
     """
+    places = _places(paths)
+    files = Files(tuple(map(str, places.values())), "", {}, lambda name: Path(name).read_bytes())
+    shown: list[Path] = []
+    rows: list[pixels.Pixels] = []
+    for label, found in zip(places, _read(files, size, channels, asked, known), strict=True):
+        rows += found
+        shown += _pages_named(label, len(found))
+    return shown, np.stack(rows)
+
+
+def read_each(
+    paths: Sequence[Path], channels: int, known: ranges.Range | None = None
+) -> Iterator[tuple[Path, pixels.Pixels]]:
+    """The image files at `paths`, and those in folders there, one at a time in its own size; otherwise as `read`.
+
+    Yields:
+        A PNG's name, relative to the folder that it was found in, and the pixels (1, H, W, C).
+    """
+    for label, path in _places(paths).items():
+        try:
+            data = path.read_bytes()
+            pages = pixels.survey(data)
+            scale, finish = _reader(pages, None, known)
+            found = [finish(pixels.decode(data, page.size, channels, page.number, scale)) for page in pages]
+        except UserError:
+            raise
+        except Exception as error:  # Pillow raises whatever its parsers run into
+            raise UserError(f"{str(path)!r} cannot be read: {error}.") from error
+        yield from zip(_pages_named(label, len(found)), (row[None] for row in found), strict=True)
+
+
+def _pages_named(label: Path, n: int) -> list[Path]:
+    """The name of each of the n images of a file."""
+    return [label.with_stem(f"{label.stem}-{i}") for i in range(n)] if n > 1 else [label]
+
+
+def _places(paths: Sequence[Path]) -> dict[Path, Path]:
+    """Where each image lies, by the name that a PNG of it gets."""
     places: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
@@ -151,14 +189,7 @@ def read(
             place = path / name if path.is_dir() else path
             if (other := places.setdefault(Path(name).with_suffix(".png"), place)) != place:
                 raise UserError(f"{str(other)!r} and {str(place)!r} have one name: rename one, or give them apart.")
-    files = Files(tuple(map(str, places.values())), "", {}, lambda name: Path(name).read_bytes())
-    shown: list[Path] = []
-    rows: list[pixels.Pixels] = []
-    for label, found in zip(places, _read(files, size, channels, asked, known), strict=True):
-        rows += found
-        several = len(found) > 1
-        shown += [label.with_stem(f"{label.stem}-{i}") if several else label for i in range(len(found))]
-    return shown, np.stack(rows)
+    return places
 
 
 def read_files(

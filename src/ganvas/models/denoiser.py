@@ -5,6 +5,9 @@ They carry the details that a code can't hold. So there is no code, and this fam
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +18,10 @@ from ganvas.models.autoencoder import Corruption, Restorer
 from ganvas.models.base import MODELS
 from ganvas.nets.unet import UNet
 from ganvas.registry import Count, settings
+
+TILE = 512  # pixels, a side of what is restored at a time
+SMALLEST = 8  # side of an image
+ORIENTATION = 0x0112  # in EXIF; from 5 on, the picture lies on its side
 
 
 @MODELS.register
@@ -32,13 +39,17 @@ class Denoiser(Corruption):
 
 
 class DenoiserModel(Restorer):
-    """x + noise + net(x + noise): the net learns the noise, with its sign turned."""
+    """x + noise + net(x + noise): the net learns the noise, with its sign turned.
+
+    It is of convolutions alone, so that it restores images of any size, (N, C, height, width); `shape` is that of the
+    images that it was trained on.
+    """
 
     Config = Denoiser
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
-        if len(shape) != 3 or min(shape[1:]) < 8:
+        if len(shape) != 3 or min(shape[1:]) < SMALLEST:
             size = " x ".join(map(str, shape[1:])) if len(shape) == 3 else f"rows of {shape[0]} numbers"
             raise UserError(
                 f"a denoiser takes images from 8 x 8 on, these are {size}: take the recipe denoising-autoencoder."
@@ -53,3 +64,45 @@ class DenoiserModel(Restorer):
         """x + net(x)."""
         noise: Tensor = self.net(2 * x - 1).float()
         return x + noise
+
+    def rows(self, images: Any) -> Tensor:
+        """As of every model; but arrays, tensors, pictures and files of one image keep their size."""
+        from ganvas.data.reading import read_rows
+
+        shape = (self.shape[0], *own_size(images, self.shape))
+        if min(shape[1:]) < SMALLEST:
+            raise UserError(f"images of {shape[1]} x {shape[2]}: a denoiser takes them from 8 x 8 on.")
+        return read_rows(images, shape, known=self.range).to(self.device)
+
+    def denoised(self, images: Tensor) -> Tensor:
+        """`denoise` of images as they are; large ones in tiles, with all around them that what is restored depends on.
+
+        The sides of tiles and margins are even at each halving.
+        """
+        height, width = images.shape[2:]
+        margin = 24 + 40 * self.config.blocks
+        if max(height, width) <= TILE + margin:
+            return super().denoised(images)
+        whole = torch.empty_like(images)
+        for top, left in itertools.product(range(0, height, TILE), range(0, width, TILE)):
+            y, x = max(0, top - margin), max(0, left - margin)
+            part = super().denoised(images[:, :, y : top + TILE + margin, x : left + TILE + margin])
+            whole[:, :, top : top + TILE, left : left + TILE] = part[:, :, top - y :, left - x :][:, :, :TILE, :TILE]
+        return whole
+
+
+def own_size(images: Any, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of images as one has them; those of `shape` (C, H, W) where it is files or a list of several."""
+    if isinstance(images, str | Path) and Path(images).is_file():
+        from ganvas.data import pixels
+
+        with contextlib.suppress(Exception):  # what reads it says what is wrong with it
+            return pixels.survey(Path(images).read_bytes(), 1)[0].size
+    if hasattr(images, "getexif"):
+        width, height = images.size
+        return (width, height) if images.getexif().get(ORIENTATION, 1) >= 5 else (height, width)
+    found = tuple(getattr(images, "shape", ()))
+    if len(found) < 2:
+        return shape[1], shape[2]
+    last = len(found) > 2 and found[-1] == shape[0] and found[-3] != shape[0]
+    return found[-3:-1] if last else found[-2:]

@@ -42,6 +42,8 @@ class UNet(nn.Module):
             y = widen(F.avg_pool2d(past[-1], 2, ceil_mode=True))
         y = self.inwards[-1](y)
         for blocks, narrow, maps in zip(*map(reversed, (self.outwards, self.narrow)), reversed(past), strict=True):
-            y = blocks(maps + F.interpolate(narrow(y), maps.shape[2:], mode="bilinear", align_corners=False))
+            # Twice the size and cut, where a side was rounded up: a part of an image is as in the whole.
+            up = F.interpolate(narrow(y), scale_factor=2.0, mode="bilinear", align_corners=False)
+            y = blocks(maps + up[:, :, : maps.shape[2], : maps.shape[3]])
         shuffled: Tensor = F.pixel_shuffle(self.last(F.leaky_relu(y, 0.2)), 2)
         return shuffled[:, :, :height, :width]
