@@ -53,6 +53,15 @@ def test_a_healthy_run_shows_what_was_looked_for(run: Callable[..., Path], said:
     assert said("diagnose", run(ILL, ILL, {})).startswith("no fault found")
 
 
+def test_a_run_of_which_nothing_was_measured(
+    run: Callable[..., Path], said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = run({}, {}, {})
+    bare = [{key: row[key] for key in ("step", "epoch", "split")} for row in Run(path).metrics]
+    monkeypatch.setattr(Run, "metrics", property(lambda _: bare))
+    assert said("diagnose", path).startswith("no fault ")
+
+
 def test_json(run: Callable[..., Path], said: Said) -> None:
     answer: dict[str, Any] = json.loads(said("diagnose", run(ILL, ILL), "--json"))
     assert answer["state"] == "finished" and answer["vitals"]["kl"] == 0.01

@@ -157,6 +157,9 @@ def test_denoise_puts_the_models_noise_on_first(home: Path, photos: Path, said: 
     assert not np.array_equal(once[2:58], once[60:116])
     said("denoise", home / "dae", photos / "0.png", "--noise", 0.5)
     assert np.array_equal(once, opened(picture))
+    for wrong in (-1, "nan", "inf"):
+        told = said("denoise", home / "dae", photos / "0.png", "--noise", wrong, status=1)
+        assert told == f"ganvas: --noise {wrong}: it takes 0 or more.\n"
 
 
 def test_a_denoiser_leaves_images_their_size(tmp_path: Path, said: Said, opened: Opened) -> None:

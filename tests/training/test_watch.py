@@ -28,6 +28,7 @@ from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
 from ganvas.losses import PROBABILISTIC
 from ganvas.models.base import FAMILIES
+from ganvas.models.denoiser import Denoiser, DenoiserModel
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.models.vae_gan import VAEGAN, VAEGANModel
@@ -203,6 +204,18 @@ def test_the_adversary_of_a_vae_judges_its_reconstructions() -> None:
     found = measure.vitals(model, probe)
     assert found["separation"] == pytest.approx(mannwhitneyu(*logits).statistic / 64**2)
     assert {"kl", "active_units", "overfitting", "slope"} <= found.keys()
+
+
+def test_a_denoiser_is_measured_by_what_it_restores() -> None:
+    torch.manual_seed(0)
+    model, probe = DenoiserModel(Denoiser(filters=4, level=0.3), (1, 8, 8)), measure.probe(data(64, (1, 8, 8)), 64)
+    for weight in model.net.last.parameters():
+        torch.nn.init.zeros_(weight)  # what it restores is what it sees
+    found = measure.vitals(model, probe)
+    noisy = model.corrupt(probe.held_out, Draw(0))
+    error = ((noisy - probe.held_out) ** 2).sum() / ((probe.held_out - probe.train.mean(0)) ** 2).sum()
+    assert found["explained_held_out"] == pytest.approx(1 - float(error), rel=1e-4)
+    assert found.keys() == {"explained_train", "explained_held_out"}
 
 
 def test_the_share_of_weights_at_the_clip() -> None:

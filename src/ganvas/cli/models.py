@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,7 +94,7 @@ def denoise(
     shape = image_shape(model)
     if not images:
         raise UserError("`ganvas denoise RUN` takes image files, or folders: ganvas denoise RUN scan.png")
-    if noise < 0:
+    if not 0 <= noise < math.inf:
         raise UserError(f"--noise {noise:g}: it takes 0 or more.")
     import torch
     from torch.nn import functional as F

@@ -30,6 +30,6 @@ def takes(*names: str) -> Callable[[F], F]:
 def table(lines: Iterable[tuple[str, Any]]) -> None:
     """Print names and values, the values under one another."""
     rows = list(lines)
-    width = max(16, *(len(name) for name, _ in rows))
+    width = max([16, *(len(name) for name, _ in rows)])
     for name, value in rows:
         print(f"{name:<{width}} {value}")

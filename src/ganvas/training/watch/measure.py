@@ -117,6 +117,10 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
                 numbers = figures.get("active_units", model.latent_dim)
                 if not hasattr(type(model), "denoise"):  # which gives up exactness for what it is trained for
                     figures["error_over_pca"] = error_over_pca(others, probe, max(1, int(numbers)))
+        if again is None and hasattr(type(model), "denoise"):
+            for part, images in (("train", probe.train), ("held_out", probe.held_out)):
+                restored = model.denoise(model.corrupt(images, Draw(0)))
+                figures[f"explained_{part}"] = explained(images, restored, probe.train)
         if again is not None and isinstance(model, Variational):
             figures |= model.likelihood.vitals(probe.train, again)
         if hasattr(type(model), "sample"):
