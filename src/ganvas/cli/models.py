@@ -103,10 +103,9 @@ def denoise(
     from ganvas.data.folder import read, read_each
     from ganvas.data.loader import to_tensor
     from ganvas.models.autoencoder import corrupt
-    from ganvas.models.denoiser import DenoiserModel
     from ganvas.randomness import Draw
 
-    if isinstance(model, DenoiserModel):  # each image keeps its size
+    if model.any_size:  # each image keeps its own
         files: Any = read_each(images, shape[0], model.range)
     else:
         names, pixels = read(images, (shape[1], shape[2]), shape[0], known=model.range)

@@ -158,13 +158,19 @@ def look(data: bytes, form: Form) -> tuple[list[Page], Pixels | str | None]:
             return pages, reason(error)
 
 
+def upright(image: Image.Image) -> tuple[int, int]:
+    """Height and width of a picture as it is looked at: from 5 on, its orientation in EXIF says that it lies."""
+    width, height = image.size
+    return (width, height) if image.getexif().get(_ORIENTATION, 1) >= 5 else (height, width)
+
+
 def _survey_pages(image: Image.Image, data: bytes, most: int | None = None) -> list[Page]:
     found, unpacked = [], 0
     for number in range(_pages(image) if most is None else most):
         image.seek(number)
         unpacked += image.size[0] * image.size[1] * len(image.getbands()) * (4 if _is_wide(image) else 1)
         unpacking.check(len(data), unpacked)
-        w, h = image.size[::-1] if image.getexif().get(_ORIENTATION, 1) >= 5 else image.size
+        h, w = upright(image)
         if _is_wide(image):
             values = _wide(image)
             kind = "f" if image.mode == "F" else "i"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganvas.arguments import tensor
-from ganvas.data import folder, imagefiles, ranges
+from ganvas.data import folder, imagefiles, pixels, ranges
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 
@@ -60,6 +61,20 @@ def read_rows(
     except ValueError as error:
         raise UserError(f"images: {error}.") from error
     return _scaled(rows, span, known, len(shape) == 3)
+
+
+def own_size(images: Any, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of images as one has them; those of `shape` (C, H, W) where it is files or a list of several."""
+    if isinstance(images, str | Path) and Path(images).is_file():
+        with contextlib.suppress(Exception):  # what reads it says what is wrong with it
+            return pixels.survey(Path(images).read_bytes(), 1)[0].size
+    if _is_picture(images):
+        return pixels.upright(images)
+    found = tuple(getattr(images, "shape", ()))
+    if len(found) < 2:
+        return shape[1], shape[2]
+    last = len(found) > 2 and found[-1] == shape[0] and found[-3] != shape[0]
+    return found[-3:-1] if last else found[-2:]
 
 
 def _arranged(values: Tensor, shape: tuple[int, ...]) -> Tensor:

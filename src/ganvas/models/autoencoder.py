@@ -135,8 +135,13 @@ class AutoencoderModel(Encoder):
 
 
 class Restorer(Model):
-    """The verb of families that restore images; their settings are those of a `Corruption`, and more."""
+    """The verb of families that restore images; their settings are those of a `Corruption`, and more.
 
+    Attributes:
+        any_size: whether images may have another size than those that it was trained on.
+    """
+
+    any_size: ClassVar[bool] = False
     figures: ClassVar[dict[str, str]] = {"loss": "squared error per image"}
 
     def corrupt(self, images: Tensor, draw: Draw) -> Tensor:

@@ -5,9 +5,7 @@ They carry the details that a code can't hold. So there is no code, and this fam
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +19,6 @@ from ganvas.registry import Count, settings
 
 TILE = 512  # pixels, a side of what is restored at a time
 SMALLEST = 8  # side of an image
-ORIENTATION = 0x0112  # in EXIF; from 5 on, the picture lies on its side
 
 
 @MODELS.register
@@ -46,6 +43,7 @@ class DenoiserModel(Restorer):
     """
 
     Config = Denoiser
+    any_size = True
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
@@ -67,7 +65,7 @@ class DenoiserModel(Restorer):
 
     def rows(self, images: Any) -> Tensor:
         """As of every model; but arrays, tensors, pictures and files of one image keep their size."""
-        from ganvas.data.reading import read_rows
+        from ganvas.data.reading import own_size, read_rows
 
         shape = (self.shape[0], *own_size(images, self.shape))
         if min(shape[1:]) < SMALLEST:
@@ -89,20 +87,3 @@ class DenoiserModel(Restorer):
             part = super().denoised(images[:, :, y : top + TILE + margin, x : left + TILE + margin])
             whole[:, :, top : top + TILE, left : left + TILE] = part[:, :, top - y :, left - x :][:, :, :TILE, :TILE]
         return whole
-
-
-def own_size(images: Any, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width of images as one has them; those of `shape` (C, H, W) where it is files or a list of several."""
-    if isinstance(images, str | Path) and Path(images).is_file():
-        from ganvas.data import pixels
-
-        with contextlib.suppress(Exception):  # what reads it says what is wrong with it
-            return pixels.survey(Path(images).read_bytes(), 1)[0].size
-    if hasattr(images, "getexif"):
-        width, height = images.size
-        return (width, height) if images.getexif().get(ORIENTATION, 1) >= 5 else (height, width)
-    found = tuple(getattr(images, "shape", ()))
-    if len(found) < 2:
-        return shape[1], shape[2]
-    last = len(found) > 2 and found[-1] == shape[0] and found[-3] != shape[0]
-    return found[-3:-1] if last else found[-2:]
