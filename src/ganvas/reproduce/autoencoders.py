@@ -266,7 +266,8 @@ def compare_denoisers(
     sizes = {"validation": validation, "test": test}
     clean = {name: to_tensor(spread(splits[name], n).images) for name, n in sizes.items()}
     flat = {name: images[:, 0].numpy() for name, images in clean.items()}
-    shown = {"clean": clean["test"][:8]}
+    some = torch.arange(8) * (len(clean["test"]) - 1) // 7
+    shown = {"clean": clean["test"][some]}
     pace: dict[str, Any] = {"data": data, "level": max(LEVELS), "epochs": epochs}
     if lab.quick:
         pace["limit"] = 1000
@@ -297,16 +298,16 @@ def compare_denoisers(
             restored = [model.denoise(noisy["test"]) for model in several]
             found[name].append([float(psnr(flat["test"], images[:, 0].numpy()).mean()) for images in restored])
             if name == OURS:
-                theirs = torch.from_numpy(Classical(**classical[first][0])(given["test"][:8]))[:, None].float()
-                shown |= {f"noise {level:g}": noisy["test"][:8], f"{first} {level:g}": theirs}
-                shown[f"ours {level:g}"] = restored[0][:8]
+                theirs = torch.from_numpy(Classical(**classical[first][0])(given["test"][some]))[:, None].float()
+                shown |= {f"noise {level:g}": noisy["test"][some], f"{first} {level:g}": theirs}
+                shown[f"ours {level:g}"] = restored[0][some]
         for name, (_, value) in classical.items():
             found.setdefault(name, []).append([value])
         found.setdefault("noisy image", []).append([float(psnr(flat["test"], given["test"]).mean())])
     left, right = axes
     drawing.strips(left, shown)
     for place, (name, of) in enumerate(found.items()):
-        colour = drawing.COLOURS[place % len(drawing.COLOURS)] if name != "noisy image" else drawing.GREY
+        colour = {"noisy image": drawing.GREY, BM3D: "black"}.get(name) or drawing.COLOURS[place]
         right.plot(LEVELS, [np.mean(values) for values in of], "o-", color=colour, label=name)
     right.set(xlabel="standard deviation of the noise", ylabel="PSNR, dB", xticks=LEVELS)
     right.set_title(f"{data}: mean of {test:,} test images")
