@@ -152,7 +152,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "write_onnx": (export.write_onnx, {"model": VAE, "out": "onnx"}),
 }
 for _name, _model in MODELS.items():
-    _codes = np.zeros((2, _model.config.latent_dim))
+    _codes = np.zeros((2, getattr(_model.config, "latent_dim", 1)))
     _own = {"sample": {"n": 2}, "decode": {"codes": _codes}}
     for _verb in VERBS:
         if hasattr(type(_model), _verb):

@@ -23,7 +23,7 @@ def test_sets(said: Said) -> None:
 def test_the_list_says_how_large_a_set_is(name: str, said: Said) -> None:
     (line,) = (line for line in said("data", "list").splitlines() if line.split()[0] == name)
     assert re.search(r"\d+ x \d+|Points \(x, y\)", line), "its shape"
-    assert re.search(r"fetched \(\d+ MB\)|computed|drawn here|in scikit-learn", line), "what is downloaded"
+    assert re.search(r"fetched \(\d+ MB\)|computed|drawn here|in scikit-(learn|image)", line), "what is downloaded"
     assert re.search(r": [\d,]+ / .*[\d,]+.* / [\d,]+\.$", line), "how many"
     if "fetched" not in line and "drawn" not in line:
         splits = load(name).splits
