@@ -33,7 +33,10 @@ RECIPES = {
     "vae-gan": ["vae-gan"],
 }
 SPACES = ("pca", "classifier")
-NOTE = "smaller distances are better. Two cores of an AMD EPYC, with one other process on the second, 2026-11-30."
+NOTE = (
+    "smaller distances are better. Two cores of an AMD EPYC, one other process on the second, 2026-11-30, commit "
+    "01bc28e; `vae` and `vae-gan` of avatars 6be4f68. `gan` is still to be measured."
+)
 
 
 def ganvas(*words: str) -> None:
@@ -48,19 +51,8 @@ def measured(data: str, recipe: str, seed: int, minutes: float) -> dict[str, Any
     result, out = RESULTS / f"{name}.json", RUNS / name
     if not result.exists():
         ganvas("train", *RECIPES[recipe], *DATA[data], f"--minutes={minutes:g}", f"--seed={seed}", f"--out={out}")
-        ganvas(
-            "evaluate",
-            str(out),
-            "--metrics",
-            "kernel",
-            "frechet",
-            "--features",
-            *SPACES,
-            "-n",
-            "2000",
-            "--split",
-            "validation",
-        )
+        how = "--metrics kernel frechet -n 2000 --split validation --features"
+        ganvas("evaluate", str(out), *how.split(), *SPACES)
         record = json.loads((out / "evaluation" / "figures.json").read_text())
         found: dict[str, Any] = {"steps": json.loads((out / "state.json").read_text())["step"]}
         for part in record:
@@ -99,17 +91,16 @@ def table(minutes: float) -> str:
     return "\n".join([*parts, f"| {' | '.join(head)} |", rule, *lines, "", said, "", *shown, ""])
 
 
-def pictures(data: str, minutes: float) -> Path | None:
+def pictures(data: str, minutes: float) -> None:
     """Samples of the first seed, a column for each recipe whose run is there, as results/equal-time/DATA.png."""
     runs = [RUNS / f"{data}-{recipe}-{minutes:g}-{SEEDS[0]}" / "samples" for recipe in RECIPES]
     grids = [Image.open(max(run.glob("*.png"))).convert("RGB").resize((400, 400)) for run in runs if run.exists()]
     if len(grids) < 2:
-        return None
+        return
     whole = Image.new("RGB", (410 * len(grids) - 10, 400), "white")
     for place, grid in enumerate(grids):
         whole.paste(grid, (410 * place, 0))
     whole.quantize().save(RESULTS / f"{data}.png")
-    return RESULTS / f"{data}.png"
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def gan(
     The nets are chosen from the data: MLPs for points, rows of numbers and grey images of up to 32 x 32, else residual
     nets, which leave no checker pattern. With these and without --loss the training is steadied too: the relativistic
     loss, R1, an average of the generator, a rate that falls to 0, and augmentation of few images (nearly what Huang et
-    al. 2024 found enough). In minutes rather than hours, vae-gan comes far nearer to the data.
+    al. 2024 found enough). After a few minutes vae-gan is far nearer to the data.
 
     The fully connected generator has batch norm, which the paper's has not: without it, and without the paper's dropout
     in the discriminator, the discriminator wins within five epochs and every sample is the same. With --paper the nets
