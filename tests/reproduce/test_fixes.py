@@ -121,6 +121,9 @@ def test_label_smoothing(
             run.model.discriminator.head.bias.fill_(2 * scale)
         return run
 
+    strong = {"none": 1.0, "one side": 0.6, "both": 0.001}
+    pulls = {str(targets): strong[side] for side, targets in fixes.SIDES.items()}
+    monkeypatch.setattr(fixes, "pull_on_fakes", lambda seed, targets, moves: pulls[str(targets)])
     monkeypatch.setattr(fixes, "trained", lambda lab, seed, **on: made(1.0 if on else 2.0))
     with drawing.style():
         outcome = FIGURES["label-smoothing"](small(lab))
@@ -130,9 +133,20 @@ def test_label_smoothing(
     d = 1 / (1 + np.exp(-2))
     assert found["mean D(x) of test images, with"] == pytest.approx(d)
     assert found["gap of calibration, with"] == pytest.approx(d - 0.5, abs=1e-6), "half of the images are real"
-    assert outcome.holds, "a constant D gives no gradient, with or without"
+    assert outcome.holds
+    assert found["pull on fakes over that without smoothing, one side smoothed"] == 0.6
+    pulls[str(fixes.SIDES["both"])] = 0.02
+    assert not FIGURES["label-smoothing"](lab).holds
+    pulls[str(fixes.SIDES["both"])] = 0.001
     monkeypatch.setattr(fixes, "trained", lambda lab, seed, **on: made(2.0 if on else 1.0))
     assert not FIGURES["label-smoothing"](lab).holds
+
+
+def test_smoothing_both_sides_leaves_fakes_where_they_are() -> None:
+    """The best logit for fakes alone is log(0.1 / 0.9) wherever they lie, so it has no slope."""
+    none, one_side, both = (fixes.pull_on_fakes(0, targets, 80) for targets in fixes.SIDES.values())
+    assert one_side == pytest.approx(none, rel=0.2)
+    assert both < 0.2 * none
 
 
 @pytest.mark.parametrize("better", [fixes.WITH, fixes.WITHOUT, None])
