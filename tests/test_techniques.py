@@ -307,7 +307,7 @@ def test_minibatch_discrimination_stands_before_the_head(net: Any) -> None:
         head.weight[:, old:] = 1
         head.bias[:] = 0
     same = model.discriminator.logits(IMAGES[:1].expand(4, -1, -1, -1))
-    torch.testing.assert_close(same, torch.full((4,), 7 * 3.0))
+    torch.testing.assert_close(same, torch.full((4,), 7.0))
 
 
 def test_real_and_fake_batches_are_compared_apart() -> None:

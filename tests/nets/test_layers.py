@@ -28,7 +28,7 @@ def test_maxout_is_the_largest_of_neighbouring_units(units: int, pieces: int) ->
 
 
 def test_minibatch_layer_by_a_double_loop() -> None:
-    """Salimans et al. 2016, section 3.2, without i itself; values, and the gradients of a function of them."""
+    """Salimans et al. 2016, section 3.2, as a mean without i itself; values, and gradients of a function of them."""
     layer, f, pull = MinibatchLayer(7, 4, 3), normal(5, 7).requires_grad_(), normal(5, 11)
     rows = []
     for i in range(5):
@@ -36,7 +36,7 @@ def test_minibatch_layer_by_a_double_loop() -> None:
         for b in range(4):
             kernel = layer.weight.view(7, 4, 3)[:, b]
             distances = [(f[i] @ kernel - f[j] @ kernel).abs().sum() for j in range(5) if j != i]
-            row.append(torch.stack([torch.exp(-distance) for distance in distances]).sum())
+            row.append(torch.stack([torch.exp(-distance) for distance in distances]).mean())
         rows.append(torch.cat([f[i], torch.stack(row)]))
     expected, ours = torch.stack(rows), layer(f)
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
@@ -48,7 +48,8 @@ def test_minibatch_layer_tells_a_collapsed_batch() -> None:
     """Equal examples are at distance 0; those far apart at none. At first, distances are near 1 for any width."""
     layer = MinibatchLayer(7, 4, 3)
     with torch.no_grad():
-        assert torch.equal(layer(normal(1, 7).expand(6, 7))[:, 7:], torch.full((6, 4), 5.0))
+        assert torch.equal(layer(normal(1, 7).expand(6, 7))[:, 7:], torch.ones(6, 4))
+        assert torch.equal(layer(normal(1, 7))[:, 7:], torch.zeros(1, 4)), "a single example has no others"
         assert torch.equal(layer(1e6 * torch.eye(6, 7))[:, 7:], torch.zeros(6, 4))
         for features in (10, 1000):
             a, b = MinibatchLayer(features, 500, 5).weight.view(features, 500, 5), normal(2, features)

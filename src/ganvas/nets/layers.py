@@ -134,8 +134,10 @@ class Maxout(nn.Module):
 class MinibatchLayer(nn.Module):
     """Beside f(x) (N, features), how near each example is to the others of the batch (Salimans et al. 2016, 3.2).
 
-    M_i = f(x_i) T (kernels, dims); o(x_i)_b = sum over j != i of exp(-|| M_ib - M_jb ||_1). The paper's sum includes i
-    itself, which adds 1; its code leaves it out, as we do.
+    M_i = f(x_i) T (kernels, dims); o(x_i)_b = mean over j != i of exp(-|| M_ib - M_jb ||_1), in [0, 1]; 0 of a single
+    example. The paper has the sum, and i itself in it, which its code leaves out. The mean is as large whatever the
+    batch. Adam moves a weight as far whatever its input is, so that a sum over 63 weighs 63 times what f(x) does: at a
+    rate of 1e-3 the discriminator then wins (docs/log.md, 2026-11-30).
     """
 
     def __init__(self, features: int, kernels: int, dims: int) -> None:
@@ -148,7 +150,7 @@ class MinibatchLayer(nn.Module):
         """(N, features) -> (N, features + kernels)."""
         m = (f @ self.weight).float()
         own, all_ = (rows.view(len(rows), self.kernels, self.dims).transpose(0, 1) for rows in (m, of_all_processes(m)))
-        nearness = torch.exp(-torch.cdist(own, all_, p=1)).sum(-1) - 1
+        nearness = (torch.exp(-torch.cdist(own, all_, p=1)).sum(-1) - 1) / max(all_.shape[1] - 1, 1)
         return torch.cat([f, nearness.T.to(f.dtype)], 1)
 
 
