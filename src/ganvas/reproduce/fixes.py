@@ -164,7 +164,7 @@ def minibatch_discrimination(lab: Lab) -> Outcome:
     from ganvas.evaluate import captured_modes
     from ganvas.reproduce import drawing
 
-    epochs = lab.pick(quick=2, full=8)
+    epochs = lab.pick(quick=2, full=16)
     game = {"loss": "non-saturating", "ema": 0.999, "epochs": epochs}
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     drawn = drawing.figure(10, 5.6)
