@@ -22,6 +22,7 @@ from ganvas.optimizers import SGD, Adam, RMSprop
 from ganvas.priors import Normal, StochasticLayer, Uniform, Vamp
 from ganvas.randomness import Draw
 from ganvas.recipes import RECIPES, Facts, make
+from ganvas.recipes.steady import PENALTY
 from ganvas.registry import build, kind, parameters
 from ganvas.techniques import TECHNIQUES, Clip, MinibatchDiscrimination
 
@@ -167,6 +168,22 @@ def test_every_technique_has_a_flag_on_every_gan(recipe: str) -> None:
         assert technique() in made
         if isinstance(value, float | int):
             assert technique() in RECIPES[recipe](**{name.replace("-", "_"): value}).model.techniques
+
+
+def test_a_gan_of_points_is_small_and_steadied() -> None:
+    """R1's weight is in squared lengths; a table has more numbers than points have."""
+    points = Facts(shape=(2,), n=100_000, black_and_white=False, variance=10.0)
+    recipe = RECIPES["gan"](facts=points)
+    assert recipe.model.generator.hidden == recipe.model.discriminator.hidden == (64, 64, 64, 64)
+    assert [type(one).__name__ for one in recipe.model.techniques] == ["R1", "EMA"]
+    assert recipe.model.techniques[0].weight == pytest.approx(PENALTY * 4 * 10, rel=0.2)
+    assert recipe.model.loss == "relativistic" and recipe.training.schedule == "cosine"
+    plain = RECIPES["gan"](facts=points, loss="hinge").model
+    assert plain.loss == "hinge" and not plain.techniques and plain.latent_dim == 2
+    table = dataclasses.replace(points, shape=(30,))
+    assert RECIPES["gan"](facts=table).model.generator.hidden == (1200, 1200)
+    assert RECIPES["gan"](facts=points, hidden=(5,)).model.generator.hidden == (5,)
+
 
 
 def test_python_may_give_all_settings_of_a_technique() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from ganvas.optimizers import SGD, Adam
 from ganvas.optimizers import chosen as by
@@ -10,6 +11,9 @@ from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
 from ganvas.recipes.facts import Facts
 from ganvas.recipes.steady import IMAGES, LATENT_DIM, LOSS, MOST, betas, steadied
 from ganvas.recipes.techniques import Techniques, chosen
+
+if TYPE_CHECKING:
+    from ganvas.models.gan import GAN
 
 RATE, RISE = 1e-3, 200  # of residual nets
 POINTS = 8  # numbers in a row that is a point, at most
@@ -68,42 +72,38 @@ def gan(
     facts = facts or Facts()
     dense = facts.small or min(facts.shape[1:]) < 8
     net = facts.choose("net", net or ("mlp" if hidden or paper else None), "mlp" if dense else "residual", facts.size)
+    sgd = SGD(lr=0.1, momentum=momentum)
     if net == "residual":
-        return _residual(facts, latent_dim, loss, k, optimizer, momentum, techniques)
-    if not (facts.images or hidden or paper) and facts.shape[0] <= POINTS:
-        return _points(facts, latent_dim, loss, k, optimizer, momentum, techniques)
-    latent_dim, loss = 100 if latent_dim is None else latent_dim, loss or "non-saturating"
-    made = chosen(techniques)
-    if paper:
-        sgd = SGD(lr=0.1, decay=1.000004, momentum=momentum, last_momentum=0.7)
-        moves = by(optimizer or "sgd", sgd=sgd, adam=Adam(lr=0.1, decay=1.000004))
-        model = GAN(
-            latent_dim=latent_dim,
-            prior=Uniform(bound=3**0.5),
-            loss=loss,
-            generator=MLP(hidden=(1200, 1200), init=0.05),
-            discriminator=MLP(hidden=(240, 240), activation="maxout", input_dropout=0.2, dropout=0.5, init=0.005),
-            techniques=made,
-        )
+        model, adam, training = _residual(facts, latent_dim, loss, techniques)
+    elif not (facts.images or hidden or paper) and facts.shape[0] <= POINTS:
+        model, adam, training = _points(facts, latent_dim, loss, techniques)
     else:
-        adam = Adam(lr=2e-4, betas=(0.5, 0.999))
-        moves = by(optimizer or "adam", adam=adam, sgd=SGD(lr=0.1, momentum=momentum))
-        generator = MLP(hidden=hidden or (1200, 1200), norm="batch")
-        model = GAN(latent_dim=latent_dim, loss=loss, generator=generator, techniques=made)
+        latent_dim, loss = 100 if latent_dim is None else latent_dim, loss or "non-saturating"
+        made = chosen(techniques)
+        if paper:
+            optimizer = optimizer or "sgd"
+            sgd, adam = dataclasses.replace(sgd, decay=1.000004, last_momentum=0.7), Adam(lr=0.1, decay=1.000004)
+            model = GAN(
+                latent_dim=latent_dim,
+                prior=Uniform(bound=3**0.5),
+                loss=loss,
+                generator=MLP(hidden=(1200, 1200), init=0.05),
+                discriminator=MLP(hidden=(240, 240), activation="maxout", input_dropout=0.2, dropout=0.5, init=0.005),
+                techniques=made,
+            )
+        else:
+            adam = Adam(lr=2e-4, betas=(0.5, 0.999))
+            generator = MLP(hidden=hidden or (1200, 1200), norm="batch")
+            model = GAN(latent_dim=latent_dim, loss=loss, generator=generator, techniques=made)
+        training = {"epochs": 250, "batch_size": 100} if paper else {}
+    moves = by(optimizer or "adam", adam=adam, sgd=sgd)
     turns = {"discriminator": Turn(optimizer=moves, moves=k), "generator": Turn(optimizer=moves)}
-    training = Training(turns=turns, epochs=250 if paper else 20, batch_size=100 if paper else 128)
-    return Recipe(name="gan", model=model, training=training)
+    return Recipe(name="gan", model=model, training=Training(turns=turns, **training))
 
 
 def _points(
-    facts: Facts,
-    latent_dim: int | None,
-    loss: str | None,
-    k: int,
-    optimizer: Literal["adam", "sgd"] | None,
-    momentum: float,
-    techniques: Techniques,
-) -> Recipe:
+    facts: Facts, latent_dim: int | None, loss: str | None, techniques: Techniques
+) -> tuple[GAN, Adam, dict[str, Any]]:
     from ganvas.models.gan import GAN
     from ganvas.nets.mlp import MLP
 
@@ -116,22 +116,14 @@ def _points(
         loss=loss or LOSS,
         techniques=chosen(techniques, **taken),
     )
-    # With momentum the plain game loses every mode in some trainings, and in others all but some samples miss them.
-    moves = by(optimizer or "adam", adam=Adam(lr=RATE, betas=(0.0, 0.999)), sgd=SGD(lr=0.1, momentum=momentum))
-    turns = {"discriminator": Turn(optimizer=moves, moves=k), "generator": Turn(optimizer=moves)}
-    training = Training(turns=turns, epochs=facts.epochs(2 * IMAGES, MOST), batch_size=64, schedule="cosine")
-    return Recipe(name="gan", model=model, training=training)
+    # With momentum the plain game loses every mode in some trainings (docs/log.md, 2026-11-30).
+    adam = Adam(lr=RATE, betas=(0.0, 0.999))
+    return model, adam, {"epochs": facts.epochs(2 * IMAGES, MOST), "batch_size": 64, "schedule": "cosine"}
 
 
 def _residual(
-    facts: Facts,
-    latent_dim: int | None,
-    loss: str | None,
-    k: int,
-    optimizer: Literal["adam", "sgd"] | None,
-    momentum: float,
-    techniques: Techniques,
-) -> Recipe:
+    facts: Facts, latent_dim: int | None, loss: str | None, techniques: Techniques
+) -> tuple[GAN, Adam, dict[str, Any]]:
     from ganvas.models.gan import GAN
     from ganvas.nets.residual import Residual
 
@@ -147,9 +139,4 @@ def _residual(
         techniques=chosen(techniques, **taken),
     )
     adam = Adam(lr=RATE if steady else 2e-4, betas=betas(techniques, taken), rise=RISE if steady else 0)
-    moves = by(optimizer or "adam", adam=adam, sgd=SGD(lr=0.1, momentum=momentum))
-    turns = {"discriminator": Turn(optimizer=moves, moves=k), "generator": Turn(optimizer=moves)}
-    epochs = facts.epochs(IMAGES, MOST)
-    return Recipe(
-        name="gan", model=model, training=Training(turns=turns, epochs=epochs, batch_size=32, schedule="cosine")
-    )
+    return model, adam, {"epochs": facts.epochs(IMAGES, MOST), "batch_size": 32, "schedule": "cosine"}
