@@ -185,7 +185,6 @@ def test_a_gan_of_points_is_small_and_steadied() -> None:
     assert RECIPES["gan"](facts=points, hidden=(5,)).model.generator.hidden == (5,)
 
 
-
 def test_python_may_give_all_settings_of_a_technique() -> None:
     model = RECIPES["gan"](minibatch_discrimination={"kernels": 7, "dims": 3}).model
     assert model.techniques == (MinibatchDiscrimination(kernels=7, dims=3),)
