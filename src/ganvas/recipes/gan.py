@@ -49,8 +49,8 @@ def gan(
     Args:
         paper: the nets and settings of the paper's code
         latent_dim: size of z (default: 100, with residual nets 64, for points theirs)
-        loss: minimax, wasserstein, hinge, least-squares, relativistic, ... (default: non-saturating, with residual nets
-            or for points relativistic, and more)
+        loss: minimax, wasserstein, hinge, ... (default: non-saturating, with residual nets or for points relativistic,
+            and more)
         k: discriminator steps before each generator step
         optimizer: of both players; sgd is Algorithm 1's
         momentum: of sgd
