@@ -48,7 +48,7 @@ def gan(
 
     Args:
         paper: the nets and settings of the paper's code
-        latent_dim: size of z (default: 100, with residual nets 64, for points theirs)
+        latent_dim: size of z (default: 100, of residual nets 64)
         loss: minimax, wasserstein, hinge, ... (default: non-saturating, with residual nets or for points relativistic,
             and more)
         k: discriminator steps before each generator step
