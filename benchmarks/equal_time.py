@@ -34,8 +34,8 @@ RECIPES = {
 }
 SPACES = ("pca", "classifier")
 NOTE = (
-    "smaller distances are better. Two cores of an AMD EPYC, one other process on the second at times, 2026-11-30, "
-    "commit 01bc28e; `vae` and `vae-gan` of avatars 6be4f68, `gan` 5511a35."
+    "smaller distances are better. Command: `python benchmarks/equal_time.py`. Two cores of an AMD EPYC, one other "
+    "process on the second at times, 2026-11-30, commit 01bc28e; `vae` and `vae-gan` of avatars 6be4f68, `gan` 5511a35."
 )
 
 

@@ -60,7 +60,7 @@ TABLE: list[tuple[tuple[str, ...], str]] = [
     (SATURATED, "gan --data mnist --paper --loss minimax --epochs 1"),
     (SATURATED, "dcgan --data mnist --filters 16 --generator constant --loss minimax --epochs 2"),
     (SATURATED, "dcgan --data avatars --size 16 --filters 16 --generator constant --loss minimax --epochs 5"),
-    (MODES, "gan --data ring --epochs 2"),
+    (MODES, "gan --data ring --hidden 1200 1200 --epochs 2"),
     (MODES, "dcgan --data mnist --filters 8 --generator mlp --epochs 2"),
     (MODES, "dcgan --data digits --filters 16 --generator mlp --epochs 150"),
     (CLIP, f"wgan --data ring {POINTS} --clip 0.0001 --epochs 1"),

@@ -385,8 +385,9 @@ def label_smoothing(lab: Lab) -> Outcome:
     ]
     times = statistics.fmean(share[WITHOUT]) / max(statistics.fmean(share[WITH]), 1e-9)
     reason = (
-        f"D is above 0.95 {times:.1f} times less often{'' if less else ', not four times in each training'}; smoothing "
-        f"both sides {'takes' if moved else 'does not take'} the pull from the fakes, and one side leaves it."
+        f"D is above 0.95 {times:.1f} times less often{'' if less else ', not four times in each training'}. Of the "
+        f"pull on the fakes, smoothing one side leaves at least {min(one_sided):.0%}, "
+        f"smoothing both at most {max(both):.1%}."
     )
     drawn = drawing.figure(10, 3.4)
     histogram, curve, gradients = drawn.subplots(1, 3)
