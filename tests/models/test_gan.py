@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import ganvas
+from ganvas.data import load
 from ganvas.data.loader import Batch
 from ganvas.errors import UserError
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
@@ -162,6 +163,28 @@ def test_decoded_images_are_in_the_range_of_the_data(output: Any) -> None:
         images, fakes = model.decode(z), model.generator.images(z)
     assert images.min() < 0.01 and images.max() > 0.99 and images.min() >= 0 and images.max() <= 1
     torch.testing.assert_close(model.to_range(images), fakes)
+
+
+def test_the_last_biases_start_at_the_marginals() -> None:
+    """With weights of 0 a fake is the mean training image; of pixels that are always 0, as near as float32 comes."""
+    images = np.zeros((50, 3, 2, 1), np.uint8)
+    images[:, 0] = np.random.default_rng(0).integers(0, 256, (50, 2, 1))
+    config = GAN(latent_dim=2, generator=MLP(hidden=(4,)), discriminator=MLP(hidden=(4,)), marginals=True)
+    model = GANModel(config, (1, 3, 2))
+    dataset = load(images)
+    model.prepare(dataset, 0)
+    with torch.no_grad():
+        model.generator.net[-2].weight.zero_()
+    mean = dataset.splits["train"].images.mean(0)[..., 0] / 255
+    np.testing.assert_allclose(model.sample(1)[0, 0].numpy(), mean, atol=2e-7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"), [({"output": "tanh"}, (1, 4, 4)), ({"generator": DCGAN(filters=2)}, (1, 16, 16)), ({}, (3,))]
+)
+def test_marginals_need_a_sigmoid_and_images(settings: dict[str, Any], shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="marginals are of images from a fully connected net that ends in a sigmoid"):
+        GANModel(GAN(marginals=True, **settings), shape)
 
 
 def test_fakes_are_drawn_anew_at_each_move() -> None:

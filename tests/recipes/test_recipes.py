@@ -117,10 +117,10 @@ def test_the_published_gan_is_the_released_codes() -> None:
     assert (model.generator.hidden, model.generator.init, model.prior.bound) == ((1200, 1200), 0.05, 3**0.5)
     d = model.discriminator
     assert (d.hidden, d.activation, d.init, d.input_dropout, d.dropout) == ((240, 240), "maxout", 0.005, 0.2, 0.5)
-    assert training.batch_size == 100
-    for turn in training.turns.values():
-        rate = {"lr": 0.1, "decay": 1.000004}
-        assert turn.optimizer == SGD(**rate, momentum=0.5, last_momentum=0.7, momentum_epochs=250)
+    assert training.batch_size == 100 and model.marginals
+    for name, lr in (("discriminator", 0.05), ("generator", 0.1)):  # half of D's cost
+        expected = SGD(lr=lr, decay=1.000004, momentum=0.5, last_momentum=0.7, momentum_epochs=250)
+        assert training.turns[name].optimizer == expected
 
 
 def test_the_dcgan_is_the_published_one() -> None:

@@ -58,12 +58,14 @@ def test_parzen_window(published: float, holds: bool, lab: Lab, monkeypatch: pyt
     trained: list[dict[str, Any]] = []
 
     class Samples:
+        average: Any = "another generator"
+
         def sample(self, n: int, seed: int = 0) -> Any:
             return images_of("mnist", "train", 64)
 
     monkeypatch.setattr(Lab, "train", train)
-    monkeypatch.setattr(Run, "model", Samples())
-    monkeypatch.setattr(Lab, "model", lambda self, run: run.model)
+    samples = Samples()
+    monkeypatch.setattr(Lab, "model", lambda self, run: samples)
     monkeypatch.setattr(papers_gans, "PUBLISHED_PARZEN", published)
     outcome = FIGURES["parzen-window"](lab)
     images = [images_of("mnist", split, n) for split, n in (("train", 64), ("validation", 1000), ("test", 2000))]
@@ -73,7 +75,8 @@ def test_parzen_window(published: float, holds: bool, lab: Lab, monkeypatch: pyt
     assert outcome.measures[1].values == [expected["sigma"]]
     assert outcome.measures[2].values == outcome.measures[0].values, "the samples are the same here"
     assert outcome.measures[0].expected and not outcome.measures[2].expected, "only one is held to the figure"
-    assert trained[0]["ema"] == 0.999 and trained[1] == {"paper": True}
+    assert trained[0]["ema"] == 0.999 and trained[1] == {"paper": True, "ema": 0.999, "snapshots": 10}
+    assert samples.average is None, "the released code has none"
     assert outcome.holds is holds and ("below after 2 epochs" in outcome.reason) is not holds
     assert len(outcome.figure.axes[0].lines) == 2
 

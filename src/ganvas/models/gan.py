@@ -6,13 +6,15 @@ Loss, nets and techniques are settings; under the Wasserstein loss the discrimin
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
+import numpy as np
 import torch
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from ganvas.data.loader import Batch
+from ganvas.errors import UserError
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
 from ganvas.models.base import MODELS, LatentVariable, Model
 from ganvas.nets.mlp import MLP
@@ -21,6 +23,9 @@ from ganvas.priors import Noise, Uniform
 from ganvas.randomness import Draw
 from ganvas.registry import Count, kind, settings
 from ganvas.techniques import Techniques, in_order
+
+if TYPE_CHECKING:
+    from ganvas.data import Dataset
 
 
 def known_loss(loss: str) -> str:
@@ -41,6 +46,7 @@ class GAN:
         prior: P(z).
         loss: one of GAN_LOSSES.
         output: the generator's last activation; real images are scaled to its range, [-1, 1] for "linear" too.
+        marginals: the generator's last biases start where its sigmoid is the mean of the training images, not at 0.
         techniques: what is added to the players, see `ganvas.techniques`.
     """
 
@@ -50,6 +56,7 @@ class GAN:
     prior: Noise = Uniform()
     loss: Annotated[str, AfterValidator(known_loss)] = "non-saturating"
     output: Literal["sigmoid", "tanh", "linear"] = "sigmoid"
+    marginals: bool = False
     techniques: Techniques = ()
 
 
@@ -214,11 +221,23 @@ class GANModel(Adversarial, LatentVariable):
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
+        if config.marginals and not (config.output == "sigmoid" and config.generator.dense and len(shape) == 3):
+            raise UserError("marginals are of images from a fully connected net that ends in a sigmoid.")
         self.prior = config.prior
         self.discriminator = Discriminator(self)
         self.generator = Generator(self)
         self.average: Any = None  # of the generator's net, where a technique keeps one
         self.adversarial(config)
+
+    def prepare(self, dataset: Dataset, seed: int) -> None:
+        """The generator's last biases may start at the marginals of the training images."""
+        super().prepare(dataset, seed)
+        if self.config.marginals:
+            images = np.asarray(dataset.splits["train"].images)
+            mean = torch.from_numpy(images.mean(0, dtype=np.float64) / np.iinfo(images.dtype).max).permute(2, 0, 1)
+            *_, last = (layer for layer in self.generator.net.modules() if isinstance(layer, nn.Linear))
+            with torch.no_grad():
+                last.bias.copy_(mean.flatten().logit(eps=1e-7))
 
     def fakes(self, images: Tensor, draw: Draw) -> Tensor:
         """Of fresh draws of z."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ganvas.reproduce.fixes import PUBLISHED_ERRORS
-from ganvas.reproduce.gans import PUBLISHED_PARZEN, images_of
+from ganvas.reproduce.gans import PUBLISHED_PARZEN, images_of, published, unaveraged
 from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
 
 if TYPE_CHECKING:
@@ -117,21 +117,22 @@ def parzen_window(lab: Lab) -> Outcome:
     from ganvas.evaluate.parzen import parzen
     from ganvas.reproduce import drawing
 
-    n, epochs, published = lab.pick(quick=(2000, 2, 2), full=(10_000, 182, 250))
+    n, epochs = lab.pick(quick=(2000, 2), full=(10_000, 182))
     validation, test = images_of("mnist", "validation", 1000), images_of("mnist", "test", n)
 
     def measure(images: Any) -> dict[str, float]:
         return parzen(images, validation, test)
 
-    def of(run: Run) -> dict[str, float]:
-        settings = {"run": run.path.name, "n": n}
-        return lab.cache("parzen", settings, lambda: measure(lab.model(run).sample(n, seed=1)))
+    def of(run: Run, model: Any) -> dict[str, float]:
+        return lab.cache("parzen", {"run": run.path.name, "n": n}, lambda: measure(model.sample(n, seed=1)))
 
     settings: dict[str, Any] = {"ema": 0.999, "r1": 1.0, "lr": 1e-3, "schedule": "cosine", "batch_size": 250}
     runs = [lab.train("gan", data="mnist", seed=seed, epochs=epochs, **settings) for seed in lab.seeds]
-    paper = lab.train("gan", data="mnist", seed=lab.seeds[0], epochs=published, paper=True)
+    paper = published(lab, lab.seeds[0])
+    papers = unaveraged(lab.model(paper))
+    several = {"": [of(run, lab.model(run)) for run in runs], ", the released code's GAN": [of(paper, papers)]}
     measures = []
-    for name, found in {"": [of(run) for run in runs], ", the released code's GAN": [of(paper)]}.items():
+    for name, found in several.items():
         error = found[0]["standard_error"] if len(found) == 1 else None
         values = [one["log_likelihood"] for one in found]
         expected = "" if name else f"at least {PUBLISHED_PARZEN:g}"
@@ -159,9 +160,11 @@ def parzen_window(lab: Lab) -> Outcome:
             )
     course.set(xlabel="epoch", ylabel="mean D", ylim=(0, 1), title="what D says of real images and fakes")
     course.legend()
-    titles = {"samples, R1 and averaged G": runs[0], "samples, the released code's GAN": paper}
-    for axes, (title, run) in zip(pictures, titles.items(), strict=True):
-        model: Any = run.model
+    shown: dict[str, Any] = {
+        "samples, R1 and averaged G": lab.model(runs[0]),
+        "samples, the released code's GAN": papers,
+    }
+    for axes, (title, model) in zip(pictures, shown.items(), strict=True):
         drawing.show(axes, model.sample(64), title)
     return Outcome(measures, holds, reason, drawn)
 
