@@ -20,7 +20,8 @@ from torch.nn.functional import normalize
 
 from ganvas import inversion, memory
 from ganvas.arguments import Decodes, Numbers, checked, tensor
-from ganvas.data import Dataset, Split
+from ganvas.data import Split
+from ganvas.data.labels import attributes as attributes
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError, unknown
 from ganvas.models import Model
@@ -296,27 +297,6 @@ def neighbours(
     exact = torch.stack([(y - x).norm(dim=1) for x, y in zip(wanted, found, strict=True)])
     distances, order = exact.topk(k, largest=False)
     return distances, places.gather(1, order)
-
-
-@checked
-def attributes(dataset: Dataset) -> dict[str, tuple[str, ...]]:
-    """The names of the values of each label column; classes are the values of one that is called "class".
-
-    Raises:
-        UserError: the data set has no labels.
-    """
-    labels = dataset.splits["train"].labels
-    if labels is None:
-        raise UserError(f"the data set {dataset.name!r} has no labels: take --labels, or a labelled data set.")
-    from ganvas.data.avatars import VALUES
-
-    def values(given: tuple[str, ...] | None, column: NDArray[np.int64]) -> tuple[str, ...]:
-        return given or tuple(map(str, range(int(column.max()) + 1)))
-
-    if dataset.attributes is None:
-        return {"class": values(dataset.classes, labels)}
-    columns = zip(dataset.attributes, labels.T, strict=True)
-    return {name: values(VALUES.get(name), column) for name, column in columns}
 
 
 @checked

@@ -230,7 +230,7 @@ class VirtualBatchNorm(Technique):
                 "another generator."
             )
         key = int(torch.randint(2**31, ()))
-        z = model.prior.sample(Draw(key), (self.size, model.latent_dim))
+        z = model.joined(model.prior.sample(Draw(key), (self.size, model.latent_dim)))
         model.generator.net = WithReference(net, z)
 
 
@@ -292,7 +292,7 @@ class GradientPenalty(Technique):
         shape = (len(seen.real), *[1] * (seen.real.dim() - 1))
         alpha = seen.draw.uniform("between", shape, seen.real.device)
         between = torch.lerp(seen.real.detach(), seen.fake.detach(), alpha)
-        slopes = input_gradient(seen.model.discriminator.logits, between).flatten(1).norm(dim=1)
+        slopes = input_gradient(seen.model.logits, between).flatten(1).norm(dim=1)
         penalty: Tensor = ((slopes - 1) ** 2).mean()
         return self.weight * penalty
 
@@ -319,7 +319,7 @@ class R1(Technique):
         """The discriminator's."""
         if player != "discriminator":
             return None
-        gradient = input_gradient(seen.model.discriminator.logits, seen.real.detach())
+        gradient = input_gradient(seen.model.logits, seen.real.detach())
         penalty: Tensor = gradient.flatten(1).square().sum(1).mean()
         return self.weight / 2 * penalty
 

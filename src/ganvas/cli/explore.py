@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from ganvas.cli.models import image_shape, load_data, load_model
-from ganvas.cli.shared import ModelData, RunFolder, table
+from ganvas.cli.shared import ModelData, RunFolder, Where, table
 from ganvas.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def manifold(
     *,
     n: Annotated[int, "INT", "images on a side"] = 20,
     points: Points = (),
+    where: Where = (),
     data: ModelData = None,
     seed: Seed = 0,
     out: Annotated[Path | None, "PNG", "the picture (default: RUN/manifold.png)"] = None,
@@ -43,7 +44,7 @@ def manifold(
     Example:
         ganvas manifold runs/first -n 20
     """
-    model = load_model(run, "decode", n)
+    model = load_model(run, "decode", n, where)
     image_shape(model)
     from ganvas import explore, plots
 
@@ -66,6 +67,7 @@ def interpolate(
     n: Annotated[int, "INT", "how many rows, without --points"] = 8,
     steps: Annotated[int | None, "INT", "images in a row (default: 10; of a film 60)"] = None,
     kind: Annotated[Literal["linear", "spherical"], "linear|spherical", "how it goes"] = "linear",
+    where: Where = (),
     data: ModelData = None,
     seed: Seed = 0,
     out: Annotated[Path | None, "FILE", ".png, .gif or .mp4 (default: RUN/interpolate.png)"] = None,
@@ -76,7 +78,7 @@ def interpolate(
     Example:
         ganvas interpolate runs/first --points 3 17 --out film.gif
     """
-    model = load_model(run, "decode", n)
+    model = load_model(run, "decode", n, where)
     image_shape(model)
     from ganvas import explore, plots
 

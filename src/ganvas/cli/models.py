@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ganvas.cli.shared import Device, ModelData, RunFolder, table
-from ganvas.errors import UserError
+from ganvas.cli.shared import Device, ModelData, RunFolder, Where, table
+from ganvas.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ganvas.data import Dataset
     from ganvas.models import Model
 
@@ -25,6 +28,8 @@ def sample(
     /,
     *,
     n: Annotated[int, "INT", "how many"] = 64,
+    where: Where = (),
+    each: Annotated[str | None, "NAME", "a row for each value of this label: a row is of the same codes"] = None,
     seed: Annotated[int, "INT", "the same seed gives the same images"] = 0,
     out: Annotated[Path | None, "PATH", "a .png, an .npy, or a folder (default: RUN/samples-N-seedS.png)"] = None,
 ) -> None:
@@ -34,9 +39,12 @@ def sample(
     Example:
         ganvas sample runs/first -n 64
     """
-    model = load_model(run, "sample", n)
+    model = load_model(run, "sample", n, where)
     from ganvas import plots
 
+    if each:
+        print(plots.save(*_each(run, each, n, where, seed, out)))
+        return
     out = out or run / f"samples-{n}-seed{seed}{'.png' if n <= PICTURED else '.npy'}"
     kind = out.suffix.lower()
     if kind not in (".png", ".npy", ""):
@@ -53,15 +61,36 @@ def sample(
         print(plots.save(plots.grid(model.sample(n, seed)), out))
 
 
+def _each(
+    run: Path, name: str, n: int, where: tuple[str, ...], seed: int, out: Path | None
+) -> tuple[NDArray[np.uint8], Path]:
+    """A picture with a row for each value of a label, of about n images in all, and where it goes."""
+    import torch
+
+    from ganvas import plots
+
+    told = condition(where)
+    known = {it.name: it for it in getattr(load_model(run, "given").config, "condition", ())}
+    if name not in known:
+        raise unknown("label", name, known)
+    values = known[name].values
+    columns = max(1, n // len(values))
+    models = [load_model(run, "sample").given({**told, name: value}) for value in values]
+    images = torch.cat([model.sample(columns, seed) for model in models])
+    return plots.grid(images, columns), out or run / f"samples-each-{name.replace(' ', '-')}-seed{seed}.png"
+
+
 def reconstruct(
     run: RunFolder,
     /,
     *,
     data: ModelData = None,
     n: Annotated[int, "INT", "how many images"] = 30,
+    where: Where = (),
     out: Annotated[Path | None, "PNG", "the picture (default: RUN/reconstructed.png)"] = None,
 ) -> None:
-    """Test images and their reconstructions, a row of each, as one picture.
+    """Test images and their reconstructions, a row of each, as one picture. A conditional model encodes each by its own
+    labels, and with --where decodes it by others.
 
     Example:
         ganvas reconstruct runs/first --data ./photos
@@ -71,8 +100,12 @@ def reconstruct(
     from ganvas import plots
     from ganvas.data.loader import to_tensor
 
-    images = to_tensor(load_data(run, model, data).splits["test"].images[:n])
-    print(plots.save(plots.rows(images, model.reconstruct(images)), out or run / "reconstructed.png"))
+    split = load_data(run, model, data).splits["test"]
+    images = to_tensor(split.images[:n])
+    labels = split.labels[:n] if getattr(model.config, "condition", ()) and split.labels is not None else None
+    codes = model.encode(images, condition=labels)
+    again = model.decode(codes, condition=condition(where) or labels)
+    print(plots.save(plots.rows(images, again), out or run / "reconstructed.png"))
 
 
 def denoise(
@@ -229,15 +262,26 @@ def fit_encoder(
     table([("run", folder), ("next", f"ganvas reconstruct {folder}")])
 
 
-def load_model(folder: Path, verb: str, n: int = 1) -> Model:
-    """The model in a folder, once it is known to have the verb: before any data is read."""
+def load_model(folder: Path, verb: str, n: int = 1, where: tuple[str, ...] = ()) -> Model:
+    """The model in a folder, once it is known to have the verb: before any data is read; told what is asked `where`."""
     if n < 1:
         raise UserError(f"-n {n}: it takes at least 1.")
     from ganvas.training.run import load
 
     model = load(folder)
     getattr(model, verb)
-    return model
+    return model.given(condition(where)) if where else model
+
+
+def condition(where: tuple[str, ...]) -> dict[str, str]:
+    """What is told: glasses=none beard=full, or with commas between."""
+    found: dict[str, str] = {}
+    for part in ",".join(where).split(",") if where else ():
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals or name in found:
+            raise UserError(f"--where {' '.join(where)}: it takes NAME=VALUE, each name once.")
+        found[name] = value
+    return found
 
 
 def image_shape(model: Model) -> tuple[int, ...]:

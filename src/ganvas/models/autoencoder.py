@@ -11,6 +11,7 @@ from ganvas import losses
 from ganvas.data.loader import Batch
 from ganvas.errors import UserError, unknown
 from ganvas.models.base import MODELS, Encoder, LatentVariable, Model, verb
+from ganvas.models.conditions import Condition, Conditional
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.priors.mixture import fixed
@@ -44,8 +45,8 @@ def corrupt(x: Tensor, noise: str, level: float | Tensor, draw: Draw) -> Tensor:
 
 @MODELS.register
 @settings
-class Autoencoder:
-    """Settings of an autoencoder.
+class Autoencoder(Condition):
+    """Settings of an autoencoder: those of its condition, and
 
     Attributes:
         latent_dim: size of the code.
@@ -84,8 +85,8 @@ class Corruption:
 
 @MODELS.register
 @settings
-class DenoisingAutoencoder(Corruption):
-    """Settings of a denoising autoencoder: those of its noise, and
+class DenoisingAutoencoder(Condition, Corruption):
+    """Settings of a denoising autoencoder: those of its noise and of its condition, and
 
     Attributes:
         latent_dim: size of the code.
@@ -96,7 +97,7 @@ class DenoisingAutoencoder(Corruption):
     net: Net = MLP()
 
 
-class AutoencoderModel(Encoder):
+class AutoencoderModel(Conditional, Encoder):
     """decoder(encoder(x)), trained on the squared error summed over the values of an image."""
 
     Config: ClassVar[type[Any]] = Autoencoder
@@ -104,8 +105,8 @@ class AutoencoderModel(Encoder):
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
-        self.encoder = config.net.encoder(shape, config.latent_dim)
-        self.decoder = config.net.decoder(config.latent_dim, shape)
+        self.encoder, self.pattern = config.net.encoder(shape, config.latent_dim), self.new_pattern()
+        self.decoder = config.net.decoder(config.latent_dim + self.width, shape)
 
     def players(self) -> dict[str, torch.nn.Module]:
         """One: the model itself."""
@@ -113,12 +114,16 @@ class AutoencoderModel(Encoder):
 
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """{"loss": squared error per image, mean over the batch}, of rows in squared deviations of the columns."""
-        x = self.units(batch.images)
-        return {"loss": losses.squared_error(x, self._output(self.encoder(x))).mean()}
+        x, model = self.units(batch.images), self.of_batch(batch, draw)
+        return {"loss": losses.squared_error(x, model.passed(x)).mean()}
+
+    def passed(self, x: Tensor) -> Tensor:
+        """decoder(encoder(x)) of images, or of rows of numbers in their units."""
+        return self._output(self.encoder(self.marked(x)))
 
     def encoded(self, images: Tensor) -> Tensor:
         """The encoder's output."""
-        codes: Tensor = self.encoder(self.units(images)).float()
+        codes: Tensor = self.encoder(self.marked(self.units(images))).float()
         return codes
 
     def decoded(self, z: Tensor) -> Tensor:
@@ -127,10 +132,11 @@ class AutoencoderModel(Encoder):
 
     def with_prior(self, components: int) -> FittedAutoencoder:
         """Those of an autoencoder with a P(z)."""
-        return FittedAutoencoder(latent_dim=self.latent_dim, net=self.config.net, components=components)
+        told = {"condition": self.config.condition, "untold": self.config.untold}
+        return FittedAutoencoder(latent_dim=self.latent_dim, net=self.config.net, components=components, **told)
 
     def _output(self, z: Tensor) -> Tensor:
-        output: Tensor = self.decoder(z).float()
+        output: Tensor = self.decoder(self.joined(z)).float()
         return output.sigmoid() if len(self.shape) == 3 else output
 
 
@@ -177,13 +183,17 @@ class DenoisingAutoencoderModel(Restorer, AutoencoderModel):
 
     def restored(self, x: Tensor) -> Tensor:
         """decoder(encoder(x))."""
-        return self._output(self.encoder(x))
+        return self.passed(x)
+
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """As every restorer's, told of the batch's labels."""
+        return Restorer.forward(self.of_batch(batch, draw), batch, draw)
 
 
 @MODELS.register
 @settings
-class FittedAutoencoder:
-    """Settings of an autoencoder with a P(z).
+class FittedAutoencoder(Condition):
+    """Settings of an autoencoder with a P(z): those of its condition, and
 
     Attributes:
         latent_dim: size of the code.
@@ -205,3 +215,5 @@ class FittedAutoencoderModel(AutoencoderModel, LatentVariable):
         super().__init__(config, shape)
         k, d = config.components, config.latent_dim
         self.prior = fixed(torch.zeros(k, d), torch.zeros(k, d), torch.zeros(k))
+        if config.told_prior:
+            self.prior_given = fixed(torch.zeros(k, d), torch.zeros(k, d), torch.zeros(k))

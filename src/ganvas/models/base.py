@@ -7,6 +7,7 @@ be asked of a model are its verbs: methods with the mark `verb`.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import threading
@@ -40,16 +41,26 @@ MODELS = Registry("model")
 FAMILIES: dict[type, type[Model]] = {}
 CHUNK = 500
 # What else may be missing, in words.
-PARTS = {"latent_dim": "codes", "posterior": "codes of images", "prior": "P(z)", "likelihood": "P(x given z)"}
+PARTS = {
+    **{"latent_dim": "codes", "posterior": "codes of images", "prior": "P(z)", "likelihood": "P(x given z)"},
+    **{"given": "condition", "each_given": "condition"},
+}
 F = TypeVar("F", bound=Callable[..., Any])
 _ASKING = threading.RLock()  # over the modes of all models, which are set in no time
 
 
 def verb(function: F) -> F:
-    """Decorator: a method that a model can be asked by."""
+    """Decorator: a method that a model can be asked by; with `condition=`, as the model that is `given` it."""
     if function.__name__ not in VERBS:
         VERBS.append(function.__name__)
-    return function
+
+    @functools.wraps(function)
+    def ask(model: Any, *values: Any, condition: Any = None, **named: Any) -> Any:
+        if condition is None or isinstance(condition, Mapping):
+            return function(model if condition is None else model.given(condition), *values, **named)
+        return model.each_given(condition, function, *values, **named)
+
+    return ask  # type: ignore[return-value]
 
 
 class UnsupportedError(UserError, AttributeError):

@@ -6,6 +6,7 @@ better ones.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -14,26 +15,38 @@ from torch import Tensor
 from ganvas.arguments import checked
 from ganvas.losses import reparametrised
 from ganvas.models.base import FAMILIES, Model
+from ganvas.models.conditions import PRIORS
 from ganvas.priors import fit_mixture
 from ganvas.randomness import Draw
 from ganvas.registry import Count, Seed
 
 
 @checked
-def draw_codes(model: Model, images: Any, seed: Seed = 0) -> Tensor:
+def draw_codes(model: Model, images: Any, seed: Seed = 0, labels: Any = None) -> Tensor:
     """Codes (N, latent_dim) as P(z) should give them: of a VAE a draw from Q(z given x) each, of others their `encode`.
+
+    Args:
+        model: that encodes.
+        images: (N, *shape).
+        seed: of the draws.
+        labels: that a conditional model is told, (N,) or (N, A).
 
     Raises:
         UserError: the model does not encode.
     """
-    posterior = model.posterior
+
+    def moments(model: Model, x: Tensor) -> Tensor:
+        posterior = model.posterior
+        return model.chunks(lambda part: torch.cat(posterior(part), 1), x)
+
     x = model.observed(model.rows(images), Draw(seed))
-    mean, log_variance = model.chunks(lambda part: torch.cat(posterior(part), 1), x).chunk(2, 1)
+    found = moments(model, x) if labels is None else model.each_given(labels, moments, x)
+    mean, log_variance = found.chunk(2, 1)
     return reparametrised(mean, log_variance, Draw(seed).normal("codes", tuple(mean.shape), mean.device))
 
 
 @checked
-def fit_prior(model: Model, images: Any, components: Count = 10, seed: Seed = 0) -> Model:
+def fit_prior(model: Model, images: Any, components: Count = 10, seed: Seed = 0, labels: Any = None) -> Model:
     """A copy of a VAE or an autoencoder whose P(z) is a mixture fitted to the codes of images.
 
     A VAE stays one, whose `log_prob` takes the new P(z) too; an autoencoder becomes a `FittedAutoencoder`.
@@ -43,14 +56,19 @@ def fit_prior(model: Model, images: Any, components: Count = 10, seed: Seed = 0)
         images: (N, *shape), at least twice as many as components; those that it was trained on.
         components: of the mixture.
         seed: of the codes' draws, and of where the fit starts.
+        labels: of the images, for a conditional model: where it is told, it has a mixture of its own.
 
     Raises:
         UserError: the model does not encode, or its codes have no fit, see `ganvas.priors.fit_mixture`.
     """
-    prior = fit_mixture(draw_codes(model, images, seed), components, seed)
     config = model.with_prior(components)
+    if hasattr(config, "told_prior"):
+        config = dataclasses.replace(config, told_prior=labels is not None)
     fitted = FAMILIES[type(config)](config, model.shape)
-    kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("prior.")}
+    kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(PRIORS)}
+    for prefix, given in zip(PRIORS, [None] if labels is None else [None, labels], strict=False):
+        prior = fit_mixture(draw_codes(model, images, seed, given), components, seed)
+        kept |= {f"{prefix}{name}": tensor for name, tensor in prior.state_dict().items()}
     fitted.range = model.range
-    fitted.load_state_dict(kept | {f"prior.{name}": tensor for name, tensor in prior.state_dict().items()})
+    fitted.load_state_dict(kept)
     return fitted.to(model.device).eval()

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ganvas.data.loader import Batch
 from ganvas.errors import UserError
 from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
-from ganvas.models.base import MODELS, LatentVariable, Model
+from ganvas.models.base import MODELS, LatentVariable
+from ganvas.models.conditions import Condition, Conditional
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.priors import Noise, Uniform
@@ -36,8 +37,8 @@ def known_loss(loss: str) -> str:
 
 @MODELS.register
 @settings
-class GAN:
-    """Settings of a GAN.
+class GAN(Condition):
+    """Settings of a GAN: those of its condition, and
 
     Attributes:
         latent_dim: size of z.
@@ -90,12 +91,12 @@ class Seen:
     @cached_property
     def real_logits(self) -> Tensor:
         """(N,)."""
-        return self.model.discriminator.judge(self.real_features)
+        return self.model.judge(self.real_features)
 
     @cached_property
     def fake_logits(self) -> Tensor:
         """(N,)."""
-        return self.model.discriminator.judge(self.fake_features)
+        return self.model.judge(self.fake_features)
 
 
 class Discriminator(nn.Module):
@@ -105,6 +106,9 @@ class Discriminator(nn.Module):
         super().__init__()
         *body, head = model.config.discriminator.encoder(model.shape, 1)
         self.body, self.head = nn.Sequential(*body), head
+        self.projection = nn.Linear(model.width, head.in_features, bias=False) if model.width else None
+        if self.projection:
+            nn.init.zeros_(self.projection.weight)
         self.game = (model,)  # in a tuple: the opponent's parameters are not this player's
 
     def features(self, x: Tensor) -> Tensor:
@@ -124,6 +128,7 @@ class Discriminator(nn.Module):
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The discriminator's cost on a batch and as many fakes, and its scores."""
         (model,), images = self.game, batch.images
+        model = model.of_batch(batch, draw)
         with torch.no_grad():
             fake = model.fakes(images, draw)
         seen = Seen(model, images, fake, draw)
@@ -131,7 +136,7 @@ class Discriminator(nn.Module):
         return {**model.cost("discriminator", cost, seen), **model.scores(seen)}
 
 
-class Adversarial(Model):
+class Adversarial(Conditional):
     """What a family with a discriminator has, beside what else it is.
 
     Attributes:
@@ -152,6 +157,19 @@ class Adversarial(Model):
         """Images in [0, 1] as the discriminator sees them; rows of numbers in its units."""
         seen: Tensor = self.units(images)
         return seen
+
+    def judge(self, features: Tensor) -> Tensor:
+        """The discriminator's logits (N,) of its features (N, d): whether an image is real, and of what is told.
+
+        head(f) + <V c, f>: the projection discriminator (Miyato & Koyama 2018, equation 4).
+        """
+        logits = self.discriminator.judge(features)
+        projection = self.discriminator.projection
+        return logits if self.told is None or projection is None else logits + (projection(self.told) * features).sum(1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(N, *shape) in the generator's range -> (N,)."""
+        return self.judge(self.discriminator.features(x))
 
     def fakes(self, images: Tensor, draw: Draw) -> Tensor:
         """As many fakes as there are images, in that range."""
@@ -195,13 +213,13 @@ class Generator(nn.Module):
 
     def __init__(self, model: GANModel) -> None:
         super().__init__()
-        self.net = model.config.generator.decoder(model.latent_dim, model.shape)
+        self.net = model.config.generator.decoder(model.latent_dim + model.width, model.shape)
         self.game = (model,)
 
     def images(self, z: Tensor) -> Tensor:
         """(N, latent_dim) -> (N, *shape) in the range of the last activation."""
         (model,) = self.game
-        return model.activate(self.net(z))
+        return model.activate(self.net(model.joined(z)))
 
     def fake(self, n: int, draw: Draw, device: torch.device) -> Tensor:
         """n images from a fresh draw of z."""
@@ -211,6 +229,7 @@ class Generator(nn.Module):
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The generator's cost on as many fakes as a batch has images."""
         (model,), images = self.game, batch.images
+        model = model.of_batch(batch, draw)
         return model.fooling(images, model.fakes(images, draw), draw)
 
 
@@ -241,7 +260,8 @@ class GANModel(Adversarial, LatentVariable):
 
     def fakes(self, images: Tensor, draw: Draw) -> Tensor:
         """Of fresh draws of z."""
-        return self.generator.fake(len(images), draw, images.device)
+        z = self.prior.sample(draw, (len(images), self.latent_dim), images.device)
+        return self.activate(self.generator.net(self.joined(z)))
 
     def players(self) -> dict[str, nn.Module]:
         """The discriminator moves first (Algorithm 1)."""
@@ -276,5 +296,5 @@ class GANModel(Adversarial, LatentVariable):
 
     def decoded(self, z: Tensor) -> Tensor:
         """G(z), of images in [0, 1]."""
-        images = self.activate((self.average or self.generator.net)(z))
+        images = self.activate((self.average or self.generator.net)(self.joined(z)))
         return ((images + 1) / 2).clamp(0, 1) if self.signed else self.units.back(images)

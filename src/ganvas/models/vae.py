@@ -25,6 +25,7 @@ from ganvas.data.store import tracked
 from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, Likelihood
 from ganvas.models.base import CHUNK, MODELS, Model, Variational, fast_products, verb
+from ganvas.models.conditions import PRIORS, Condition, Conditional
 from ganvas.models.evidence import (
     PILOTS,
     STARTS,
@@ -57,8 +58,8 @@ FITTED = 10_000  # training images whose codes P(z) is fitted to, at most
 
 @MODELS.register
 @settings
-class VAE:
-    """Settings of a VAE.
+class VAE(Condition):
+    """Settings of a VAE: those of its condition, and
 
     Attributes:
         latent_dim: size of z.
@@ -141,7 +142,7 @@ class Terms(NamedTuple):
     output: Tensor
 
 
-class VAEModel(Variational):
+class VAEModel(Conditional, Variational):
     """Encoder Q(z given x), a diagonal normal; decoder P(x given z); prior P(z)."""
 
     Config = VAE
@@ -155,9 +156,11 @@ class VAEModel(Variational):
                 f"the {kind(type(config.likelihood))} likelihood needs images, the data is of shape {tuple(shape)}: "
                 "take --likelihood gaussian."
             )
-        self.encoder = config.net.encoder(shape, 2 * config.latent_dim)
-        self.decoder = config.likelihood.decoder(config.net, config.latent_dim, self.shape)
+        self.encoder, self.pattern = config.net.encoder(shape, 2 * config.latent_dim), self.new_pattern()
+        self.decoder = config.likelihood.decoder(config.net, config.latent_dim + self.width, self.shape)
         self.prior = config.prior.build(config.latent_dim, shape, self._posterior)
+        if config.told_prior:
+            self.prior_given = config.prior.build(config.latent_dim, shape, self._posterior)
         if config.warmup:
             self.register_buffer("moves", torch.zeros((), dtype=torch.int64))
             self.counters = ("moves",)
@@ -179,7 +182,7 @@ class VAEModel(Variational):
     def inherit(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Where P(z) is not learned, one that was fitted to the other model's codes is left away."""
         learned = any(name.startswith("prior.") for name in self.state_dict())
-        return {name: weight for name, weight in weights.items() if learned or not name.startswith("prior.")}
+        return {name: weight for name, weight in weights.items() if learned or not name.startswith(PRIORS)}
 
     def finished(self, dataset: Dataset, seed: int) -> Model:
         """With `fit`, P(z) is fitted to the codes of training images."""
@@ -187,9 +190,11 @@ class VAEModel(Variational):
             return self
         from ganvas.models.fitted import fit_prior
 
-        images = dataset.splits["train"].images
-        chosen = np.sort(order(seed, "fit", n=len(images))[:FITTED])
-        return fit_prior(self, to_tensor(images[chosen], self.device), min(self.config.fit, len(chosen) // 2), seed)
+        split = dataset.splits["train"]
+        chosen = np.sort(order(seed, "fit", n=len(split))[:FITTED])
+        labels = split.labels[chosen] if self.width and split.labels is not None else None
+        components = min(self.config.fit, len(chosen) // 2)
+        return fit_prior(self, to_tensor(split.images[chosen], self.device), components, seed, labels)
 
     def with_prior(self, components: int) -> VAE:
         """Free bits are of a normal prior's KL, and a fit would be another one."""
@@ -207,7 +212,7 @@ class VAEModel(Variational):
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`posterior` of x in the nets' units, in which pseudo-inputs are learned."""
-        return halves(self.encoder(x))
+        return halves(self.encoder(self.marked(x)))
 
     def terms(self, images: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> Terms:
         """What the bounds are made of, at draws from Q; `draw` is of eps and of the binarisation."""
@@ -248,7 +253,7 @@ class VAEModel(Variational):
 
         The loss is reconstruction + beta kl; with "iwae" -log 1/k sum_i exp(-reconstruction_i - beta kl_i), and so on.
         """
-        return self.bounds(batch, draw)[0]
+        return self.of_batch(batch, draw).bounds(batch, draw)[0]
 
     def bounds(self, batch: Batch, draw: Draw) -> tuple[dict[str, Tensor], Terms]:
         """What `forward` gives, and what it is made of."""
@@ -301,7 +306,7 @@ class VAEModel(Variational):
 
     def output(self, z: Tensor) -> Tensor:
         """What the likelihood takes (N, ...), float32."""
-        output: Tensor = self.decoder(z).float()
+        output: Tensor = self.decoder(self.joined(z)).float()
         return output
 
     @verb

@@ -57,13 +57,14 @@ class Player(nn.Module):
 
     def __init__(self, model: VAEGANModel) -> None:
         super().__init__()
-        parts = {"encoder": model.encoder, "decoder": model.decoder, "prior": model.prior}
+        parts = {name: getattr(model, name) for name in ("encoder", "pattern", "decoder", "prior")}
         self.parts = nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
         self.game = (model,)
 
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """{"loss": that of the VAE, to which the adversary's is added, "elbo", ..., "adversary"}."""
         (model,), images = self.game, batch.images
+        model = model.of_batch(batch, draw)
         parts, terms = model.bounds(batch, draw)
         (slope,) = torch.autograd.grad(terms.reconstruction.mean(), terms.output, retain_graph=True)
         output = _rescaled(terms.output[:, 0], model.config.adversary, slope)
@@ -98,7 +99,7 @@ class VAEGANModel(Adversarial, VAEModel):
 
     def measure(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The VAE's figures."""
-        return self.bounds(batch, draw)[0]
+        return self.of_batch(batch, draw).bounds(batch, draw)[0]
 
     def moved(self, player: str) -> None:
         """Both as in their families."""

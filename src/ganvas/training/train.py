@@ -26,6 +26,7 @@ from ganvas.arguments import OutFolder, Source, checked
 from ganvas.errors import UserError
 from ganvas.files import WriteError, write_text
 from ganvas.models import MODELS, Model
+from ganvas.models.conditions import conditioned
 from ganvas.provenance import machine
 from ganvas.recipes.base import Data, Recipe, Training, make
 from ganvas.recipes.facts import Facts
@@ -54,6 +55,7 @@ def train(
     data: Source = None,
     strict: bool = False,
     minutes: Positive | None = None,
+    condition: tuple[str, ...] = (),
     lr: Positive | None = None,
     tensorboard: bool = False,
     out: OutFolder | None = None,
@@ -68,6 +70,7 @@ def train(
         strict: stop at a file that can't be read.
         minutes: how long it may take, instead of epochs: the steps that fit are measured before it starts, and the
             rate falls to 0 by their end. Few images take less: see `Training.longest`.
+        condition: labels that the model is told: "class", or names of attributes; see `ganvas.models.conditions`.
         lr: learning rate of every player.
         tensorboard: write TensorBoard's event files into the run, too.
         out: the run's folder; by default runs/DATE-RECIPE-DATA-ID. One that a launcher of several processes began and
@@ -97,6 +100,8 @@ def train(
     facts = Facts.of(dataset)
     if isinstance(recipe, str):
         made = _made(recipe, settings, facts)
+    if condition:
+        made = dataclasses.replace(made, model=conditioned(made.model, dataset, condition))
     if made.training.batch_size > facts.n and "batch_size" not in changes:
         largest = 1 << (facts.n.bit_length() - 1)
         changes["batch_size"] = facts.choose("batch_size", None, largest, f"there are {facts.n} training images")
