@@ -68,7 +68,7 @@ def test_the_decoder_takes_the_condition_beside_z_and_the_encoder_a_pattern() ->
     model = make("vae")
     told, z, x = model.given({"kind": "dog", "age": 60}), Draw(2).normal("z", (4, 3)), images(4)
     row = told.told.expand(4, -1)
-    torch.testing.assert_close(told.output(z), model.decoder(torch.cat([z, row], 1)).float())
+    torch.testing.assert_close(told.output(z), model.decoder(torch.cat([z, 3**0.5 * row], 1)).float())
     pattern = (row @ model.pattern.weight.T).view(-1, *SHAPE)
     torch.testing.assert_close(told.posterior(x)[0], model.encoder(x + pattern)[:, :3])
     torch.testing.assert_close(model.posterior(x)[0], model.encoder(x)[:, :3])
