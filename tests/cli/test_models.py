@@ -5,12 +5,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import ganvas
+from ganvas import plots
 from ganvas.cli import main
 from ganvas.data import load
 from ganvas.data.loader import to_tensor
@@ -231,3 +234,52 @@ def test_other_data_are_read_in_the_range_of_the_training(tmp_path):
         model.range = known
         np.save(tmp_path / "scans.npy", values)
         assert load_data(tmp_path, model, str(tmp_path / "scans.npy")).range == expected
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VAE of digits that is told their class."""
+    run = tmp_path_factory.mktemp("told") / "run"
+    assert main(["train", "vae", "--data", "digits", "--condition", "class", "--epochs", "1", "--out", str(run)]) == 0
+    return run
+
+
+def test_sample_where(told: Path, said: Said, opened: Opened) -> None:
+    picture = Path(said("sample", told, "--where", "class=7", "-n", 4).strip())
+    model: Any = ganvas.load(told)
+    expected = plots.grid(model.given({"class": "7"}).sample(4))
+    np.testing.assert_array_equal(opened(picture), expected)
+    picture = Path(said("sample", told, "--each", "class", "-n", 30).strip())
+    assert picture == told / "samples-each-class-seed0.png"
+    expected = plots.grid(torch.cat([model.given({"class": str(c)}).sample(3) for c in range(10)]), 3)
+    np.testing.assert_array_equal(opened(picture), expected)
+
+
+def test_each_image_is_reconstructed_by_its_own_label_or_by_another(told: Path, said: Said, opened: Opened) -> None:
+    model: Any = ganvas.load(told)
+    split = load("digits").splits["test"]
+    x, own = to_tensor(split.images[:6]), split.labels[:6]
+    codes = model.encode(x, condition=own)
+    for words, given in (((), own), (("--where", "class=3"), {"class": "3"})):
+        picture = Path(said("reconstruct", told, "-n", 6, *words).strip())
+        np.testing.assert_array_equal(opened(picture), plots.rows(x, model.decode(codes, condition=given)))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("sample", "--where", "7"), "--where 7: it takes NAME=VALUE, each name once"),
+        (("sample", "--where", "class=x"), "unknown value of class 'x'"),
+        (("sample", "--where", "class=1,class=2"), "each name once"),
+        (("sample", "--each", "clas"), "unknown label 'clas'. Did you mean 'class'?"),
+        (("manifold", "--where", "glass=1"), "unknown label 'glass'. Known: class."),
+    ],
+)
+def test_what_a_model_can_t_be_told(told: Path, said: Said, words: tuple[str, ...], text: str) -> None:
+    verb, *rest = words
+    assert text in said(verb, told, *rest, status=1)
+
+
+def test_a_model_that_was_told_nothing_says_how_to_train_one(home: Path, said: Said) -> None:
+    assert "train one with --condition" in said("sample", home / "vae", "--where", "class=1", status=1)
+    assert "unknown label 'class'" in said("sample", home / "vae", "--each", "class", status=1)

@@ -22,8 +22,8 @@ What = Annotated[tuple[Path, ...], "RUN...", "runs, models, or images of any pro
 Evaluated = Annotated[tuple[Path, ...], "RUN...", "runs, or folders in evaluated/"]
 SHOWN = 100
 METRICS = (  # those of the registry, to read which takes torch
-    "probes, elbo, nll, annealing, posteriors, frechet, kernel, precision, density, "
-    "two-sample, memorising, modes, parzen"
+    "probes, conditions, elbo, nll, annealing, posteriors, frechet, kernel, precision, "
+    "density, two-sample, memorising, modes, parzen"
 )
 
 

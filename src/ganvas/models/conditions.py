@@ -167,11 +167,11 @@ class Conditional(Model):
         return sum(attribute.width for attribute in self.config.condition)
 
     def new_pattern(self) -> nn.Linear | None:
-        """E of x + E c, which starts at 0; None of a model without a condition."""
+        """E of x + E c; None of a model without a condition. It starts so large that the encoder hears c at once."""
         if not self.width:
             return None
         layer = nn.Linear(self.width, math.prod(self.shape), bias=False)
-        nn.init.zeros_(layer.weight)
+        nn.init.normal_(layer.weight, 0, 0.3)
         return layer
 
     def marked(self, x: Tensor) -> Tensor:

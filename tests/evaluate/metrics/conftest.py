@@ -1,12 +1,15 @@
 """A data set of two labels, and models of it that need no training."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from ganvas.data import Dataset, load
+from ganvas.evaluate.metrics import conditions
+from ganvas.models.conditions import Attribute
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.nets.mlp import MLP
 
@@ -32,3 +35,16 @@ def bars(cache: None) -> Dataset:
 def vae() -> VAEModel:
     torch.manual_seed(0)
     return VAEModel(VAE(latent_dim=3, net=MLP(hidden=(16,))), (1, 6, 6)).eval()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> VAEModel:
+    """A VAE that is told the label; a classifier of `bars` is which of the two rows is brighter."""
+
+    def predict(images: torch.Tensor) -> np.ndarray:
+        return (images[:, 0, 5].mean(1) >= images[:, 0, 0].mean(1)).long().numpy()
+
+    monkeypatch.setattr(conditions, "train_classifier", lambda dataset: SimpleNamespace(predict=predict))
+    torch.manual_seed(0)
+    label = Attribute(name="class", column=0, values=("0", "1"))
+    return VAEModel(VAE(latent_dim=3, net=MLP(hidden=(16,)), condition=(label,)), (1, 6, 6)).eval()

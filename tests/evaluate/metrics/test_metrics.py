@@ -44,12 +44,13 @@ def made_of(dataset: Dataset, split: str = "train", **settings: Any) -> Subject:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_each_is_registered_with_its_meaning_and_gives_figures_or_says_why_not(
-    name: str, bars: Dataset, vae: VAEModel
+    name: str, bars: Dataset, vae: VAEModel, told: VAEModel
 ) -> None:
     assert (inspect.getdoc(METRICS[name]) or "").endswith(".")
     points = load("ring")
     subjects = [
         Subject(bars, vae, n=100, draws=4, spaces=("pca",)),
+        Subject(bars, told, n=100, draws=4, spaces=("pca",)),
         made_of(bars, n=100),
         Subject(points, samples=points.splits["train"].images, n=200),
     ]
@@ -68,6 +69,33 @@ def test_each_is_registered_with_its_meaning_and_gives_figures_or_says_why_not(
             low, high = it.interval or (it.value, it.value)
             assert low <= it.value <= high
     assert given, "one of these can be measured"
+
+
+def test_samples_of_what_was_told(bars: Dataset, told: VAEModel) -> None:
+    """A decoder that draws the bright row of its label; and one that draws the upper one whatever it is told."""
+    with torch.no_grad():
+        for weight in told.decoder.parameters():
+            weight.zero_()
+        first, last = (layer for layer in told.decoder.modules() if isinstance(layer, torch.nn.Linear))
+        first.weight[0, 3] = first.weight[1, 4] = 1
+        last.weight[:6, 0] = last.weight[30:, 1] = 0.5
+    subject = Subject(bars, told, n=400, draws=20, spaces=("pca",))
+    found = figures("conditions", subject)
+    share = found["samples of the told class"]
+    assert (share.value, share.n, share.of_data) == (1.0, 400, 1.0)
+    given, nothing = (found[f"NLL {of} nats per image"] for of in ("given the labels", "of the same, told nothing"))
+    expected = -told.log_prob(subject.images, 20, condition=subject.real.labels).mean().item()
+    assert given.value == pytest.approx(expected, rel=0.02) and given.value < nothing.value
+    assert found["class by log P(x)"].value > 0.9
+    with torch.no_grad():
+        last.weight[:6, 1], last.weight[30:, 1] = 0.5, 0
+    share = figures("conditions", subject)["samples of the told class"]
+    assert share.value == 0.5 and share.note == "the worst is 1, 0.0%"
+
+
+def test_a_model_that_is_told_nothing_has_no_conditions(bars: Dataset, vae: VAEModel) -> None:
+    with pytest.raises(NotApplicableError, match="is told nothing: it takes one that was trained with --condition"):
+        figures("conditions", Subject(bars, vae, n=50))
 
 
 def test_the_elbo_and_its_parts(bars: Dataset) -> None:
