@@ -75,6 +75,20 @@ def test_the_decoder_takes_the_condition_beside_z_and_the_encoder_a_pattern() ->
     torch.testing.assert_close(model.output(z), model.decoder(torch.cat([z, torch.zeros(4, 5)], 1)).float())
 
 
+def test_guidance_by_hand() -> None:
+    """nothing + 2.5 (told - nothing), before the sigmoid; the likelihood stays that of the model."""
+    model, z, x = make("vae"), Draw(2).normal("z", (4, 3)), images(4)
+    told, guided = model.given({"kind": "dog"}), model.given({"kind": "dog"}, guidance=2.5)
+    expected = (model.output(z) + 2.5 * (told.output(z) - model.output(z))).sigmoid()
+    torch.testing.assert_close(guided.decode(z), expected.detach())
+    assert torch.equal(guided.log_prob(x, 20), told.log_prob(x, 20)) and torch.equal(guided.encode(x), told.encode(x))
+    for wrong in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(UserError, match=r"guidance is .* it is a number from 0, 1 without"):
+            model.given({"kind": "dog"}, guidance=wrong)
+    with pytest.raises(UserError, match="of a VAE alone"):
+        make("gan").given({"kind": "dog"}, guidance=2)
+
+
 def test_several_codes_of_an_image_are_told_what_it_is_told() -> None:
     model = make("vae")
     told = model.being_told(model.of_labels(labels(2)))

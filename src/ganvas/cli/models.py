@@ -29,6 +29,7 @@ def sample(
     *,
     n: Annotated[int, "INT", "how many"] = 64,
     where: Where = (),
+    guidance: Annotated[float, "FLOAT", "of a VAE that is told: above 1 images show more of it"] = 1.0,
     each: Annotated[str | None, "NAME", "a row for each value of this label: a row is of the same codes"] = None,
     seed: Annotated[int, "INT", "the same seed gives the same images"] = 0,
     out: Annotated[Path | None, "PATH", "a .png, an .npy, or a folder (default: RUN/samples-N-seedS.png)"] = None,
@@ -39,11 +40,11 @@ def sample(
     Example:
         ganvas sample runs/first -n 64
     """
-    model = load_model(run, "sample", n, where)
+    model = load_model(run, "sample", n, where, guidance)
     from ganvas import plots
 
     if each:
-        print(plots.save(*_each(run, each, n, where, seed, out)))
+        print(plots.save(*_each(run, each, n, where, guidance, seed, out)))
         return
     out = out or run / f"samples-{n}-seed{seed}{'.png' if n <= PICTURED else '.npy'}"
     kind = out.suffix.lower()
@@ -62,7 +63,7 @@ def sample(
 
 
 def _each(
-    run: Path, name: str, n: int, where: tuple[str, ...], seed: int, out: Path | None
+    run: Path, name: str, n: int, where: tuple[str, ...], guidance: float, seed: int, out: Path | None
 ) -> tuple[NDArray[np.uint8], Path]:
     """A picture with a row for each value of a label, of about n images in all, and where it goes."""
     import torch
@@ -75,7 +76,7 @@ def _each(
         raise unknown("label", name, known)
     values = known[name].values
     columns = max(1, n // len(values))
-    models = [load_model(run, "sample").given({**told, name: value}) for value in values]
+    models = [load_model(run, "sample").given({**told, name: value}, guidance) for value in values]
     images = torch.cat([model.sample(columns, seed) for model in models])
     return plots.grid(images, columns), out or run / f"samples-each-{name.replace(' ', '-')}-seed{seed}.png"
 
@@ -262,7 +263,7 @@ def fit_encoder(
     table([("run", folder), ("next", f"ganvas reconstruct {folder}")])
 
 
-def load_model(folder: Path, verb: str, n: int = 1, where: tuple[str, ...] = ()) -> Model:
+def load_model(folder: Path, verb: str, n: int = 1, where: tuple[str, ...] = (), guidance: float = 1.0) -> Model:
     """The model in a folder, once it is known to have the verb: before any data is read; told what is asked `where`."""
     if n < 1:
         raise UserError(f"-n {n}: it takes at least 1.")
@@ -270,7 +271,7 @@ def load_model(folder: Path, verb: str, n: int = 1, where: tuple[str, ...] = ())
 
     model = load(folder)
     getattr(model, verb)
-    return model.given(condition(where)) if where else model
+    return model.given(condition(where), guidance) if where else model
 
 
 def condition(where: tuple[str, ...]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -149,7 +149,11 @@ class Conditional(Model):
         told: what it is told, (1, width), or (N, width) with the batch that is being asked; None: nothing.
         pattern: E, of a family with an encoder; None of a model without a condition.
         prior_given: P(z) where it is told, if that is another one.
+        guidance: how much of what it is told its images show, of a family that `guides`.
     """
+
+    guides: ClassVar[bool] = False
+    guidance: float = 1.0
 
     told: Tensor | None = None
     pattern: nn.Linear | None
@@ -190,6 +194,17 @@ class Conditional(Model):
         told = told.expand(len(z), -1) if len(told) == 1 else told.repeat_interleave(len(z) // len(told), 0)
         return torch.cat([z, told], 1)
 
+    def guided(self, z: Tensor) -> Tensor:
+        """`output` of z, for images: that of nothing told, and `guidance` times what the condition adds to it.
+
+        Above 1 the images are more of their label than those of the model are (Ho & Salimans 2022, equation 6).
+        """
+        output: Tensor = self.output(z)
+        if self.told is None or self.guidance == 1:
+            return output
+        nothing = self.being_told(torch.zeros_like(self.told)).output(z)
+        return torch.lerp(nothing, output, self.guidance)
+
     def being_told(self, told: Tensor) -> Self:
         """The same model, weights and all, that is told so."""
         found = copy.copy(self)
@@ -214,21 +229,26 @@ class Conditional(Model):
             told = told * (draw.uniform("untold", (len(told), 1), told.device) >= self.config.untold)
         return self.being_told(told)
 
-    def given(self, condition: Asked) -> Self:
+    def given(self, condition: Asked, guidance: float = 1.0) -> Self:
         """The model that is told values of labels, and all verbs of which answer by them.
 
         Args:
             condition: {"class": "7"}, {"glasses": "round", "beard": "none"}, {"age": 37}; of what is not named it is
                 told nothing.
+            guidance: above 1 the images that a VAE decodes show more of what it is told, see `guided`; its likelihood
+                and its codes stay as they are.
 
         Raises:
-            UserError: it has no condition, or an unknown name or value.
+            UserError: it has no condition, or an unknown name or value; guidance that it can't have.
         """
         known = {attribute.name: attribute for attribute in self.config.condition}
         if not known:
             raise UserError("this model was trained without a condition: train one with --condition NAME.")
         if not isinstance(condition, Mapping) or not condition:
             raise UserError(f"a condition is {{name: value}}, of {', '.join(known)}; given is {condition!r:.80}.")
+        if guidance != 1 and not (self.guides and 0 <= guidance < math.inf):
+            able = "" if self.guides else ", and of a VAE alone"
+            raise UserError(f"guidance is {guidance:g}: it is a number from 0, 1 without{able}.")
         for name in condition:
             if name not in known:
                 raise unknown("label", str(name), known)
@@ -236,7 +256,9 @@ class Conditional(Model):
             attribute.row(condition[name]) if name in condition else torch.zeros(attribute.width)
             for name, attribute in known.items()
         ]
-        return self.being_told(torch.cat(rows)[None].to(self.device))
+        found = self.being_told(torch.cat(rows)[None].to(self.device))
+        found.guidance = guidance
+        return found
 
     def each_given(self, labels: Any, ask: Callable[..., Tensor], rows: Any, *values: Any, **named: Any) -> Tensor:
         """A verb's answers (N, ...) of images or codes, each as the model that is told its own labels.

@@ -148,6 +148,7 @@ class VAEModel(Conditional, Variational):
     Config = VAE
     figures: ClassVar[dict[str, str]] = {"elbo": NATS, "reconstruction": NATS, "kl": NATS}
     codes_are = "the mean of Q(z given x)"
+    guides = True
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
@@ -302,7 +303,7 @@ class VAEModel(Conditional, Variational):
 
     def decoded(self, z: Tensor) -> Tensor:
         """E[x given z]."""
-        return self.units.back(self.likelihood.mean(self.output(z)))
+        return self.units.back(self.likelihood.mean(self.guided(z)))
 
     def output(self, z: Tensor) -> Tensor:
         """What the likelihood takes (N, ...), float32."""
