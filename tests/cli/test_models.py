@@ -244,15 +244,19 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def assert_pictured(pixels: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_array_equal(pixels, expected.reshape(expected.shape[:2] + pixels.shape[2:]))
+
+
 def test_sample_where(told: Path, said: Said, opened: Opened) -> None:
     picture = Path(said("sample", told, "--where", "class=7", "-n", 4).strip())
     model: Any = ganvas.load(told)
     expected = plots.grid(model.given({"class": "7"}).sample(4))
-    np.testing.assert_array_equal(opened(picture), expected)
+    assert_pictured(opened(picture), expected)
     picture = Path(said("sample", told, "--each", "class", "-n", 30).strip())
     assert picture == told / "samples-each-class-seed0.png"
     expected = plots.grid(torch.cat([model.given({"class": str(c)}).sample(3) for c in range(10)]), 3)
-    np.testing.assert_array_equal(opened(picture), expected)
+    assert_pictured(opened(picture), expected)
 
 
 def test_each_image_is_reconstructed_by_its_own_label_or_by_another(told: Path, said: Said, opened: Opened) -> None:
@@ -262,7 +266,7 @@ def test_each_image_is_reconstructed_by_its_own_label_or_by_another(told: Path, 
     codes = model.encode(x, condition=own)
     for words, given in (((), own), (("--where", "class=3"), {"class": "3"})):
         picture = Path(said("reconstruct", told, "-n", 6, *words).strip())
-        np.testing.assert_array_equal(opened(picture), plots.rows(x, model.decode(codes, condition=given)))
+        assert_pictured(opened(picture), plots.rows(x, model.decode(codes, condition=given)))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +276,7 @@ def test_each_image_is_reconstructed_by_its_own_label_or_by_another(told: Path, 
         (("sample", "--where", "class=x"), "unknown value of class 'x'"),
         (("sample", "--where", "class=1,class=2"), "each name once"),
         (("sample", "--each", "clas"), "unknown label 'clas'. Did you mean 'class'?"),
-        (("manifold", "--where", "glass=1"), "unknown label 'glass'. Known: class."),
+        (("manifold", "--where", "glass=1"), "unknown label 'glass'. Did you mean 'class'?"),
     ],
 )
 def test_what_a_model_can_t_be_told(told: Path, said: Said, words: tuple[str, ...], text: str) -> None:
