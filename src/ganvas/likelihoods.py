@@ -63,7 +63,7 @@ class BaseLikelihood(ABC):
             x, output = x.movedim(1, -1), output.movedim(-3, -1)
         else:
             x, output = x[..., None], torch.unflatten(output, -1, (-1, x.shape[-1])).transpose(-1, -2)
-        shape, single = torch.broadcast_tensors(x[..., 0], output[..., 0])[0].shape, (1, 1) if x.dim() == 4 else ()
+        shape, single = np.broadcast_shapes(x.shape[:-1], output.shape[:-1]), (1, 1) if x.dim() == 4 else ()
         x, output = (part.expand(*shape, -1).reshape(-1, part.shape[-1], *single) for part in (x, output))
         return self.log_prob(x, output).reshape(shape)
 

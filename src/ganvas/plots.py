@@ -143,9 +143,15 @@ def save_each(parts: Iterable[Tensor], n: int, folder: Path) -> Path:
     return folder
 
 
+def cell(image: Tensor) -> NDArray[np.uint8]:
+    """An image (C, H, W) in [0, 1] as a picture uint8 (H, W, C)."""
+    found: NDArray[np.uint8] = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return found
+
+
 def _pixels(image: Tensor) -> NDArray[np.uint8]:
     """An image (C, H, W) in [0, 1] as Pillow takes it."""
-    found: NDArray[np.uint8] = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    found = cell(image)
     return found[..., 0] if found.shape[-1] == 1 else found
 
 
