@@ -1,8 +1,9 @@
 """How well `ganvas duplicates` finds planted copies: `python benchmarks/duplicates.py RUN [DATA]`.
 
-Of the first 4,000 test images of DATA (mnist) 250 each are added again: as they are, encoded as JPEG (quality 75), shifted by a
-pixel in one of eight directions (zeros move in), and with brightness times 0.7 to 1.3, cut to the range. RUN is a model
-that encodes. A pair that was not planted counts as false, even where the data themselves hold one image twice.
+Of the first 4,000 test images of DATA (mnist) 250 each are added again: as they are, encoded as JPEG (quality 75),
+shifted by a pixel in one of eight directions (zeros move in), and with brightness times 0.7 to 1.3, cut to the range.
+RUN is a model that encodes. A pair that was not planted counts as false, even where the data themselves hold one image
+twice.
 """
 
 from __future__ import annotations
