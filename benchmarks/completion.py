@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import tempfile
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def main() -> None:
             for name in MASKS:
                 for how, figures in told(run.model, x, mean, name, seed).items():
                     rows.setdefault((name, how), []).append(figures)
+                    print(f"seed {seed}, {name}, {how}: {figures[0]:.2f} nats, {figures[1]:.4f}", file=sys.stderr)
     print("| missing | told by | nats an image | squared error a pixel |\n|---|---|---|---|")
     for (name, how), figures in rows.items():
         nats, errors = (f"{np.mean(it):.4g} ({min(it):.4g} to {max(it):.4g})" for it in zip(*figures, strict=True))

@@ -59,6 +59,8 @@ ASKED = {
     "arithmetic of samples": "arithmetic {} -a 0,1 -b 2 -c 3",
     "turn": "turn {} --attribute class --low 1 --high 2 --examples 2 -n 2 --steps 3",
     "neighbours": "neighbours {} -n 4",
+    "similar": "similar {} test:0 {}/image.png -k 2",
+    "duplicates": "duplicates {}",
     "evaluate": "evaluate {} -n 60 -k 4 --features pca",
     "compare": "compare {}",
     "export": "export {} --onnx",

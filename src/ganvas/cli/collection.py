@@ -31,7 +31,9 @@ def similar(
     Example:
         ganvas similar runs/first photo.png --data ./photos
     """
-    model = load_model(run, "encode", k)
+    if k < 1:
+        raise UserError(f"-k {k}: it takes at least 1.")
+    model = load_model(run, "encode")
     image_shape(model)
     if not images:
         raise UserError(f"which images? For example: ganvas similar {run} photo.png, or test:0")
