@@ -70,6 +70,8 @@ def test_none_are_there_twice(home: Path, photos: Path, tmp_path: Path, said: Sa
         ("similar vae test:0 -k 100000", "100000 nearest of 1,797 images"),
         ("similar vae nothing.png", "there is no 'nothing.png'"),
         ("similar vae test:9999", "there is no test:9999"),
+        ("similar vae test:0 --out near.csv", "it takes a name that ends in .png"),
+        ("duplicates vae --out twice", "it takes a name that ends in .png"),
         ("duplicates vae --alike 0", "--alike 0: it takes a correlation"),
         ("duplicates vae --alike nan", "--alike nan"),
         ("duplicates vae --data empty", "holds no images"),

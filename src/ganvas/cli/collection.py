@@ -1,4 +1,4 @@
-"""Verbs that look through a data set by a model's codes: similar, duplicates, cluster."""
+"""Verbs that look through a data set by a model's codes: similar, duplicates."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def similar(
     image_shape(model)
     if not images:
         raise UserError(f"which images? For example: ganvas similar {run} photo.png, or test:0")
+    out = _picture(out or run / "similar.png")
     import torch
 
     from ganvas import collection
@@ -50,7 +51,6 @@ def similar(
         for image, some, row in zip(images, names, distances, strict=True)
         for rank, (name, distance) in enumerate(zip(some, row, strict=True), 1)
     ]
-    out = out or run / "similar.png"
     _write(out.with_suffix(".csv"), ["image", "rank", "name", "distance"], lines)
     shown = range(min(SHOWN, len(images)))
     cells = [torch.cat([given[i : i + 1], found.images(places[i])]) for i in shown]
@@ -82,13 +82,12 @@ def duplicates(
     image_shape(model)
     if not 0 < alike <= 1:
         raise UserError(f"--alike {alike:g}: it takes a correlation above 0, up to 1.")
+    out = _picture(out or run / "duplicates.png")
     from ganvas import collection
 
     found = collection.collect(model, load_data(run, model, data), progress=True)
     groups = collection.duplicates(found, alike, progress=True)
-    out = out or run / "duplicates.png"
-    rows = []
-    across = 0
+    rows, across = [], 0
     for number, group in enumerate(groups):
         splits = found.splits(group.places)
         across += len({*splits}) > 1
@@ -108,6 +107,13 @@ def duplicates(
             for group, places in zip(groups, some, strict=False)
         ]
         _draw(out, [found.images(places) for places in some], captions, [])
+
+
+def _picture(path: Path) -> Path:
+    """A name that a picture may have, and beside it a .csv."""
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--out {path}: it takes a name that ends in .png; the .csv lies beside it.")
+    return path
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
