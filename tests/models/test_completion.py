@@ -174,6 +174,20 @@ def test_a_gan_completes_its_own_samples_and_says_what_is_none(caplog: pytest.Lo
     assert record.getMessage().startswith("1 of 4 images are doubtful (3): this model has none like them.")
 
 
+def test_noise_that_the_likelihood_knows_is_no_doubt(caplog: pytest.LogCaptureFixture) -> None:
+    """Black and white images are far from grey means; of all values turned over the model has none."""
+    torch.manual_seed(1)
+    model = VAEModel(VAE(latent_dim=2, net=LINEAR), (1, 8, 8))
+    with torch.no_grad():
+        model.decoder[0].bias.copy_(torch.linspace(-4, 4, 64))
+    x = model.simulated(Draw(0).normal("z", (20, 2)), Draw(1)).detach()
+    with caplog.at_level(logging.WARNING, "ganvas"):
+        model.complete(x, "noise", n=2)
+        assert not caplog.records
+        model.complete(torch.cat([x[:1], 1 - x[:1]]), "noise", n=2)
+    assert caplog.records[0].getMessage().startswith("1 of 2 images are doubtful (1)")
+
+
 def test_two_stochastic_layers_are_refused() -> None:
     model, _ = linear(prior=StochasticLayer(latent_dim=2))
     with pytest.raises(UserError, match="with two stochastic layers"):

@@ -402,17 +402,24 @@ class LatentVariable(Latent, Sampler):
         made = torch.unflatten(self.chunks(self.decoded, codes.flatten(0, 1)), 0, codes.shape[:2])
         seen = (~missing).expand(self.shape)
         distances = (made - x[:, None])[..., seen].square().mean(-1).sqrt()
-        one, other = self.sample(2 * SAMPLED, seed)[:, seen].chunk(2)
-        apart = float((one - other).square().mean(1).sqrt().median())
-        lost = (distances.min(1).values >= MATCH * apart).nonzero().flatten().tolist()
+        z = self.prior.held().sample(Draw(seed), (2 * SAMPLED, self.latent_dim)).to(self.device)
+        samples, drawn = (self.chunks(f, z)[:, seen] for f in (self.decoded, lambda z: self.simulated(z, Draw(seed))))
+        apart = float((samples[::2] - samples[1::2]).square().mean(1).sqrt().median())
+        noise = float((drawn - samples).square().mean())  # by which images are off from those of their codes
+        off = distances.min(1).values
+        lost = (off >= math.sqrt((MATCH * apart) ** 2 + 2 * noise)).nonzero().flatten().tolist()
         if lost:
-            places, far = ", ".join(map(str, lost[:5])) + " ..." * (len(lost) > 5), distances[lost].min(1).values
+            places = ", ".join(map(str, lost[:5])) + " ..." * (len(lost) > 5)
             said = (
                 "%d of %d images are doubtful (%s): this model has none like them. What is visible is missed "
                 "by %.0f %% of what two samples are apart there."
             )
-            log.warning(said, len(lost), len(x), places, 100 * float(far.median()) / apart)
+            log.warning(said, len(lost), len(x), places, 100 * float(off[lost].median()) / apart)
         return Completed(torch.where(missing, made, x[:, None]), codes, distances, apart)
+
+    def simulated(self, z: Tensor, draw: Draw) -> Tensor:
+        """Data (N, *shape) of codes z: without a P(x given z) their images themselves."""
+        return self.decoded(z)
 
     def codes_of(self, x: Tensor, seen: Tensor, n: int, seed: int) -> Tensor:
         """Codes (N, n, latent_dim) that fit the visible pixels of x.

@@ -438,6 +438,10 @@ class VAEModel(Variational):
         """log P(x given z) of x (N, *shape) by the decoder's output for it (..., N, ...): nats, (..., N)."""
         return self.likelihood.log_prob(self.units(x), output) - self.units.log_volume()
 
+    def simulated(self, z: Tensor, draw: Draw) -> Tensor:
+        """From P(x given z)."""
+        return self.drawn(self.output(z), draw)
+
     def drawn(self, output: Tensor, draw: Draw) -> Tensor:
         """x (N, *shape) from P(x given z) by the decoder's output."""
         return self.units.back(self.likelihood.sample(output, draw))
