@@ -157,8 +157,9 @@ for _name, _model in MODELS.items():
     for _verb in VERBS:
         if hasattr(type(_model), _verb):
             _given = _own.get(_verb, {"images": torch.zeros(1, *_model.shape)})
+            _given |= {"mask": np.eye(*_model.shape[-2:])} if _verb == "complete" else {}
             CALLS[f"{_name}.{_verb}"] = getattr(_model, _verb), _given
-ARRAYS = {*"abcxy", "images", "codes", "points", "along", "real", "fake", "centres", "labels", "train", "test"}
+ARRAYS = {*"abcxy", "images", "mask", "codes", "points", "along", "real", "fake", "centres", "labels", "train", "test"}
 
 
 def refused(ask: Callable[[], Any], *says: str) -> None:

@@ -45,6 +45,8 @@ ASKED = {
     "sample an array": "sample {} -n 4 --out {}/some.npy",
     "reconstruct": "reconstruct {} -n 4",
     "denoise": "denoise {} {}/image.png --noise 0.1",
+    "complete": "complete {} --mask left -n 2",
+    "complete an image": "complete {} {}/image.png --mask box 1 1 4 4 -n 2 --out {}/completed.npy",
     "encode a data set": "encode {} --out {}/codes.npz",
     "fit-prior": "fit-prior {} --components 2 -n 60",
     "fit-encoder": "fit-encoder {} --epochs 1 --device cpu",
@@ -57,6 +59,8 @@ ASKED = {
     "arithmetic of samples": "arithmetic {} -a 0,1 -b 2 -c 3",
     "turn": "turn {} --attribute class --low 1 --high 2 --examples 2 -n 2 --steps 3",
     "neighbours": "neighbours {} -n 4",
+    "similar": "similar {} test:0 {}/image.png -k 2",
+    "duplicates": "duplicates {}",
     "evaluate": "evaluate {} -n 60 -k 4 --features pca",
     "compare": "compare {}",
     "export": "export {} --onnx",
@@ -141,7 +145,7 @@ def test_a_model_has_a_verb_or_says_who_has(family: str, asked: str, trained: Ca
         assert f"has no {asked}" in str(error)
         return
     given = torch.zeros(5, model.latent_dim) if asked == "decode" else 5 if asked == "sample" else images
-    answer = verb(given)
+    answer = verb(images, "left", n=1)[:, 0] if asked == "complete" else verb(given)
     assert len(answer) == 5 and bool(torch.isfinite(answer.double()).all())
     assert asked in ("encode", "log_prob", "classify") or answer.shape == (5, 1, 8, 8)
 

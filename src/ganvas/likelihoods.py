@@ -54,6 +54,19 @@ class BaseLikelihood(ABC):
     def sample(self, output: Tensor, draw: Draw) -> Tensor:
         """x from P(x given z), of the mean's shape."""
 
+    def log_prob_each(self, x: Tensor, output: Tensor) -> Tensor:
+        """`log_prob` of each pixel, its channels together, (..., N, H, W), or of each number of a row, (..., N, d).
+
+        Given z the pixels are independent: each is asked for as an image of its own.
+        """
+        if x.dim() == 4:
+            x, output = x.movedim(1, -1), output.movedim(-3, -1)
+        else:
+            x, output = x[..., None], torch.unflatten(output, -1, (-1, x.shape[-1])).transpose(-1, -2)
+        shape, single = np.broadcast_shapes(x.shape[:-1], output.shape[:-1]), (1, 1) if x.dim() == 4 else ()
+        x, output = (part.expand(*shape, -1).reshape(-1, part.shape[-1], *single) for part in (x, output))
+        return self.log_prob(x, output).reshape(shape)
+
     def decoder(self, net: BaseNet, latent_dim: int, shape: tuple[int, ...]) -> nn.Module:
         """The net (N, latent_dim) -> (N, parameters * C, ...) whose output it takes, of data (N, *shape)."""
         return net.decoder(latent_dim, (shape[0] * self.parameters, *shape[1:]))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganvas import memory
@@ -61,6 +61,29 @@ def rows(*images: Tensor, columns: int = 10, framed: int | None = None) -> NDArr
     line = columns * len(images)  # cells of a row of each batch
     places = [i // columns * line + (framed or 0) * columns + i % columns for i in range(n)]
     return grid(torch.cat(full), columns, places if framed is not None else ())
+
+
+def captioned(images: Tensor, captions: Sequence[str], columns: int, framed: Collection[int] = ()) -> NDArray[np.uint8]:
+    """`grid` of images (N, C, H, W), as they are or larger, with a line of text under each.
+
+    Long ones lose their middle. An empty one leaves the cell white, whatever the image.
+    """
+    h, w = images.shape[2:]
+    zoom = max(1, 96 // max(h, w))
+    h, w = h * zoom, w * zoom
+    width, font = max(96, w), ImageFont.load_default(10)
+    cells = []
+    for image, text in zip(images, captions, strict=True):
+        picture = Image.new("RGB", (width, h + 14), "white")
+        if text:
+            pixels = Image.fromarray(_pixels(image)).convert("RGB").resize((w, h), Image.Resampling.NEAREST)
+            picture.paste(pixels, ((width - w) // 2, 0))
+        while font.getlength(text) > width - 4:
+            middle = len(text) // 2
+            text = f"{text[: middle - 2]}..{text[middle + 2 :]}"
+        ImageDraw.Draw(picture).text((2, h + 1), text, "black", font)
+        cells.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255)
+    return grid(torch.stack(cells), columns, framed)
 
 
 def equation(terms: Sequence[Tensor], result: Tensor, pixels: Tensor) -> NDArray[np.uint8]:
@@ -143,9 +166,15 @@ def save_each(parts: Iterable[Tensor], n: int, folder: Path) -> Path:
     return folder
 
 
+def cell(image: Tensor) -> NDArray[np.uint8]:
+    """An image (C, H, W) in [0, 1] as a picture uint8 (H, W, C)."""
+    found: NDArray[np.uint8] = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return found
+
+
 def _pixels(image: Tensor) -> NDArray[np.uint8]:
     """An image (C, H, W) in [0, 1] as Pillow takes it."""
-    found: NDArray[np.uint8] = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    found = cell(image)
     return found[..., 0] if found.shape[-1] == 1 else found
 
 

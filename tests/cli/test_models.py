@@ -1,4 +1,4 @@
-"""sample, reconstruct, denoise, encode."""
+"""sample, reconstruct, denoise, complete, encode."""
 
 import shutil
 import subprocess
@@ -287,3 +287,47 @@ def test_what_a_model_can_t_be_told(told: Path, said: Said, words: tuple[str, ..
 def test_a_model_that_was_told_nothing_says_how_to_train_one(home: Path, said: Said) -> None:
     assert "train one with --condition" in said("sample", home / "vae", "--where", "class=1", status=1)
     assert "unknown label 'class'" in said("sample", home / "vae", "--each", "class", status=1)
+
+
+def test_complete_test_images(home: Path, tmp_path: Path, said: Said, opened: Opened) -> None:
+    file, run = tmp_path / "new" / "completed.npy", home / "vae"
+    printed = said("complete", run, "--mask", "box", 2, 3, 4, 2, "-n", 3, "--seed", 7, "--out", file).splitlines()
+    model, images = ganvas.load(run), to_tensor(load("digits").splits["test"].images[:8])
+    found = model.completed(images, "box 2 3 4 2", n=3, seed=7)
+    np.testing.assert_array_equal(np.load(file), found.images)
+    off = f"missed by {found.distances.median():.3f}, at most by {found.distances.max():.3f}"
+    assert printed[0] == str(file) and off in printed[1] and printed[2:] == [str(run / "completed.png")]
+    masked = images.clone()
+    masked[:, :, 3:5, 2:6] = 0.5
+    cells = torch.cat([images[:, None], masked[:, None], found.images], 1).flatten(0, 1)
+    np.testing.assert_array_equal(opened(run / "completed.png"), plots.grid(cells, 5)[..., 0])
+
+
+def test_complete_files_by_a_mask_of_one(home: Path, photos: Path, tmp_path: Path, said: Said, opened: Opened) -> None:
+    Image.fromarray(np.pad(np.full((8, 3), 255, np.uint8), ((0, 0), (0, 5)))).save(tmp_path / "hole.png")
+    words = ["complete", home / "vae", photos, "--mask", tmp_path / "hole.png", "-n", 2, "--out", tmp_path / "out"]
+    assert said(*words).splitlines()[0] == str(tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) == 24
+    model = ganvas.load(home / "vae")
+    given = model.rows(photos / "3.png")
+    for place in range(2):
+        made = opened(tmp_path / "out" / f"3-{place}.png")
+        np.testing.assert_array_equal(made[:, 3:], (given[0, 0, :, 3:] * 255).round().byte())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--mask nowhere.png", "unknown mask 'nowhere.png'"),
+        ("--mask box 1 2 3", "a box takes four whole numbers"),
+        ("-n 0", "-n 0: it takes at least 1"),
+        ("--out made.jpg", "a name that ends in .npy, or a folder's"),
+        ("nothing.png", "there is no 'nothing.png'"),
+    ],
+)
+def test_completions_that_are_none(words: str, says: str, home: Path, said: Said) -> None:
+    assert says in said("complete", home / "vae", *words.split(), status=1)
+
+
+def test_a_denoising_autoencoder_has_no_completions(home: Path, said: Said) -> None:
+    assert "has no complete" in said("complete", home / "dae", status=1)

@@ -63,8 +63,10 @@ def examples(shape: tuple[int, ...], n: int = 6) -> torch.Tensor:
 
 def ask(model: Model, x: torch.Tensor) -> dict[str, torch.Tensor]:
     """What every verb answers."""
-    codes = Draw(8).normal("codes", (len(x), 3))
+    codes, mask = Draw(8).normal("codes", (len(x), 3)), torch.zeros(x.shape[-2:] if x.dim() == 4 else x.shape[1:])
+    mask[..., 0] = 1
     given: dict[str, tuple[Any, ...]] = {"sample": (len(x), 3), "decode": (codes,), "log_prob": (x, 50)}
+    given["complete"] = (x, mask, 1)
     return {verb: getattr(model, verb)(*given.get(verb, (x,))) for verb in VERBS if hasattr(type(model), verb)}
 
 
@@ -110,11 +112,11 @@ def test_conformance(kind: str, net: Any, shape: tuple[int, ...], tmp_path: Path
     assert model.training
     assert not differing(answers, ask(model.eval(), x)), "answers do not depend on the mode"
     assert not model.training
-    shapes = {"encode": (6, 3), "log_prob": (6,), "classify": (6, 10)}
+    shapes = {"encode": (6, 3), "log_prob": (6,), "classify": (6, 10), "complete": (6, 1, *shape)}
     for verb, answer in answers.items():
         assert answer.shape == shapes.get(verb, (6, *shape)) and answer.isfinite().all()
         assert not answer.requires_grad and (answer * 1).add_(1) is not None
-        if verb in ("sample", "decode", "reconstruct", "denoise") and shape == IMAGE:
+        if verb in ("sample", "decode", "reconstruct", "denoise", "complete") and shape == IMAGE:
             assert answer.min() >= 0 and answer.max() <= 1
     if "sample" in answers:
         assert not torch.equal(model.sample(6, seed=3), model.sample(6, seed=4))

@@ -55,7 +55,7 @@ def manifold(
             f"this model has {d} latent dimensions, and only 2 are a plane by themselves: say through which three "
             f"points it goes. For example: ganvas manifold {run} --points {' '.join(_own(model, 3))}"
         )
-    corners = _points(run, model, points, data, seed)[0] if points else None
+    corners = located(run, model, points, data, seed)[0] if points else None
     print(plots.save(plots.grid(explore.manifold(model, n, corners), n), out or run / "manifold.png"))
 
 
@@ -89,7 +89,7 @@ def interpolate(
         raise UserError(f"{len(points)} points: each row goes from one to another, so they come in pairs.")
     if steps < 2:
         raise UserError(f"--steps {steps}: it takes at least 2, the ends.")
-    codes, _ = _points(run, model, points or _own(model, 2 * n), data, seed)
+    codes, _ = located(run, model, points or _own(model, 2 * n), data, seed)
     images = explore.interpolate(model, codes[0::2], codes[1::2], steps, kind)
     if moving:
         pictures = [plots.grid(images[:, step]) for step in range(steps)]
@@ -135,7 +135,7 @@ def arithmetic(
     chosen = {text: explore.wanted(text, known) for text in texts if "=" in text}
     if score and not (goal := explore.analogy(*(chosen.get(text, {}) for text in texts))):
         raise UserError("--score needs groups that are named by attributes: what A - B + C should show is not known.")
-    groups = {text: _points(run, model, re.split(" *, *", text), data, seed) for text in texts if "=" not in text}
+    groups = {text: located(run, model, re.split(" *, *", text), data, seed) for text in texts if "=" not in text}
     if dataset:
         source = _examples(model, dataset, seed)
         groups |= {text: source.take(source.choose(values, examples, seed, text)) for text, values in chosen.items()}
@@ -183,7 +183,7 @@ def turn(
 
     if examples < 1 or steps < 2:
         raise UserError(f"--examples {examples}, --steps {steps}: it takes at least 1 example and 2 steps.")
-    codes, _ = _points(run, model, points or _own(model, n), data, seed)
+    codes, _ = located(run, model, points or _own(model, n), data, seed)
     dataset = load_data(run, model, data)
     known = explore.attributes(dataset)
     name = list(known)[-1] if attribute is None else attribute
@@ -251,7 +251,7 @@ def _own(model: Model, n: int) -> list[str]:
     return [f"{'' if hasattr(model, 'sample') else 'test:'}{i}" for i in range(n)]
 
 
-def _points(run: Path, model: Model, points: Sequence[str], data: str | None, seed: int) -> tuple[Tensor, Tensor]:
+def located(run: Path, model: Model, points: Sequence[str], data: str | None, seed: int) -> tuple[Tensor, Tensor]:
     """Codes (N, latent_dim) and images (N, *shape) of points as a person names them."""
     import torch
 

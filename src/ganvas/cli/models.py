@@ -1,4 +1,4 @@
-"""Verbs that ask a model: sample, reconstruct, denoise, encode; and one that fits its P(z) anew."""
+"""Verbs that ask a model: sample, reconstruct, denoise, complete, encode; and one that fits its P(z) anew."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 
 PICTURED = 10_000  # images of one picture, at most
+
+SHOWN = 30  # images of a picture of completions, at most
+TESTED = 8  # test images that are completed where no others are named
+PAINTED = 100  # images that are completed before the next ones are read
 
 DESCENDED = 2000  # images that gradient descent encodes: a second each, or less
 
@@ -160,6 +164,67 @@ def denoise(
     if out:
         print(out)
     print(plots.save(plots.rows(*(torch.cat(part) for part in zip(*shown, strict=True))), run / "denoised.png"))
+
+
+def complete(
+    run: RunFolder,
+    images: Annotated[tuple[Path, ...], "IMAGES...", "image files, or folders of them (default: 8 test images)"] = (),
+    /,
+    *,
+    mask: Annotated[
+        tuple[str, ...],
+        "MASK",
+        "what is missing: left, right, top, bottom, centre, noise, box X Y W H, or an image file: white is missing",
+    ] = ("centre",),
+    n: Annotated[int, "INT", "completions of each image"] = 4,
+    data: ModelData = None,
+    seed: Annotated[int, "INT", "of the completions, and of noise"] = 0,
+    out: Annotated[Path | None, "PATH", "also write them: an .npy (images, n, C, H, W), or a folder of PNGs"] = None,
+) -> None:
+    """Images whose missing pixels the model fills in, in RUN/completed.png: a row of the image, what is visible of it,
+    and its completions, which differ where that leaves them open. A VAE draws them from P(z given the visible pixels);
+    of a GAN they are the nearest images that gradient descent finds. An autoencoder completes after `fit-prior`.
+
+    Example:
+        ganvas complete runs/first photo.png --mask bottom -n 6
+    """
+    model = load_model(run, "complete", n)
+    shape = image_shape(model)
+    if out and out.suffix.lower() not in (".npy", ""):
+        raise UserError(f"--out {out}: it takes a name that ends in .npy, or a folder's.")
+    import torch
+
+    from ganvas import plots
+    from ganvas.data.folder import read
+    from ganvas.data.loader import to_tensor
+    from ganvas.data.masks import read_mask
+    from ganvas.data.store import tracked
+
+    missing = read_mask(" ".join(mask), shape, seed)
+    if images:
+        names, pixels = read(images, (shape[1], shape[2]), shape[0], known=model.range)
+    else:
+        pixels = load_data(run, model, data).splits["test"].images[:TESTED]
+        names = [Path(f"test-{place}.png") for place in range(len(pixels))]
+    starts = range(0, len(pixels), PAINTED)
+    found = [
+        model.completed(to_tensor(pixels[start : start + PAINTED]), missing, n, seed)
+        for start in tracked(starts, len(starts), "completing", True)
+    ]
+    made = torch.cat([each.images for each in found])
+    if out and out.suffix:
+        print(plots.save_array(torch.split(made, PAINTED), tuple(made.shape), out))
+    elif out:
+        for name, several in zip(names, made, strict=True):
+            for place, image in enumerate(several):
+                plots.save(plots.cell(image), out / name.with_stem(f"{name.stem}-{place}"))
+        print(out)
+    off = torch.cat([each.distances for each in found])
+    apart = f"two samples are {found[0].apart:.3f} apart there"
+    table([("visible pixels", f"missed by {off.median():.3f}, at most by {off.max():.3f}; {apart}")])
+    shown = to_tensor(pixels[:SHOWN])
+    rows = torch.cat([shown[:, None], torch.where(missing, 0.5, shown)[:, None], made[:SHOWN].cpu()], 1)
+    print(plots.save(plots.grid(rows.flatten(0, 1), n + 2), run / "completed.png"))
 
 
 def encode(
@@ -323,6 +388,7 @@ HELP = """\
   sample RUN -n 64              new images
   reconstruct RUN --data DATA   images, and what the model makes of them
   denoise RUN IMAGES...         image files without their noise
+  complete RUN --mask MASK      images whose missing pixels are filled in
   encode RUN --data DATA        the codes of images, as features.npz
   fit-prior RUN                 P(z) from the codes: samples of autoencoders
   fit-encoder RUN               an encoder for a GAN: codes of images
@@ -331,6 +397,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "sample": sample,
     "reconstruct": reconstruct,
     "denoise": denoise,
+    "complete": complete,
     "encode": encode,
     "fit-prior": fit_prior,
     "fit-encoder": fit_encoder,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +23,12 @@ from torch import Tensor, nn
 
 from ganvas import memory, tensors
 from ganvas.arguments import checked, tensor
-from ganvas.data import ranges
+from ganvas.data import masks, ranges
 from ganvas.devices import has_amx
 from ganvas.errors import UserError
 from ganvas.files import existing, read_json, write_text
+from ganvas.models.completion import Completed
+from ganvas.models.descent import MATCH, descended
 from ganvas.models.units import Units
 from ganvas.priors import Distribution
 from ganvas.randomness import Draw, Stream
@@ -36,10 +39,13 @@ if TYPE_CHECKING:
     from ganvas.data.loader import Batch
     from ganvas.likelihoods import BaseLikelihood
 
+log = logging.getLogger("ganvas")
+
 VERBS: list[str] = []  # of all families
 MODELS = Registry("model")
 FAMILIES: dict[type, type[Model]] = {}
 CHUNK = 500
+SAMPLED = 500  # pairs of samples, of which the median distance says what is far
 # What else may be missing, in words.
 PARTS = {
     **{"latent_dim": "codes", "posterior": "codes of images", "prior": "P(z)", "likelihood": "P(x given z)"},
@@ -378,6 +384,64 @@ class LatentVariable(Latent, Sampler):
         """`decoded` of z from P(z)."""
         prior = self.prior.held()
         return lambda draw, n: self.decoded(prior.sample(draw, (n, self.latent_dim)).to(self.device))
+
+    @verb
+    @checked
+    def complete(self, images: Any, mask: Any, n: Count = 4, seed: Seed = 0) -> Tensor:
+        """The images of `completed`, (N, n, *shape)."""
+        return self.completed(images, mask, n, seed).images
+
+    @checked
+    def completed(self, images: Any, mask: Any, n: Count = 4, seed: Seed = 0) -> Completed:
+        """Images whose missing pixels are filled in, n times each, by `decode` of codes that fit the visible ones.
+
+        Of a VAE the codes are draws from P(z given the visible pixels). Others have no likelihood that could be drawn
+        by: their codes are the nearest ones that gradient descent finds, and n of them are no distribution.
+
+        Args:
+            images: as `encode` takes them; what the mask covers does not matter.
+            mask: what is missing, of all images alike, see `ganvas.data.masks.read_mask`.
+            n: completions of each image.
+            seed: of all draws.
+
+        Raises:
+            UserError: images of another shape or range, or a mask that doesn't fit; memory does not hold so many.
+        """
+        x, missing = self.rows(images), masks.read_mask(mask, self.shape, seed).to(self.device)
+        memory.require_images(2 * n * len(x), self.shape, "take fewer images or completions", self.device)
+        codes = self.codes_of(torch.where(missing, 0, x), ~missing, n, seed)
+        made = torch.unflatten(self.chunks(self.decoded, codes.flatten(0, 1)), 0, codes.shape[:2])
+        seen = (~missing).expand(self.shape)
+        distances = (made - x[:, None])[..., seen].square().mean(-1).sqrt()
+        z = self.prior.held().sample(Draw(seed), (2 * SAMPLED, self.latent_dim)).to(self.device)
+        samples, drawn = (self.chunks(f, z)[:, seen] for f in (self.decoded, lambda z: self.simulated(z, Draw(seed))))
+        apart = float((samples[::2] - samples[1::2]).square().mean(1).sqrt().median())
+        noise = float((drawn - samples).square().mean())  # by which images are off from those of their codes
+        off = distances.min(1).values
+        lost = (off >= math.sqrt((MATCH * apart) ** 2 + 2 * noise)).nonzero().flatten().tolist()
+        if lost:
+            places = ", ".join(map(str, lost[:5])) + " ..." * (len(lost) > 5)
+            said = (
+                "%d of %d images are doubtful (%s): this model has none like them. What is visible is missed "
+                "by %.0f %% of what two samples are apart there."
+            )
+            log.warning(said, len(lost), len(x), places, 100 * float(off[lost].median()) / apart)
+        return Completed(torch.where(missing, made, x[:, None]), codes, distances, apart)
+
+    def simulated(self, z: Tensor, draw: Draw) -> Tensor:
+        """Data (N, *shape) of codes z: without a P(x given z) their images themselves."""
+        return self.decoded(z)
+
+    def codes_of(self, x: Tensor, seen: Tensor, n: int, seed: int) -> Tensor:
+        """Codes (N, n, latent_dim) that fit the visible pixels of x.
+
+        Args:
+            x: (N, *shape), 0 where it is missing.
+            seen: which pixels (H, W), or numbers (d,) of a row, are visible.
+            n: codes of each image.
+            seed: of all draws.
+        """
+        return descended(self, x, seen.expand(self.shape), n, seed=seed).codes
 
 
 class Variational(Encoder, LatentVariable):

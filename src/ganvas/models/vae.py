@@ -25,6 +25,7 @@ from ganvas.data.store import tracked
 from ganvas.errors import UserError
 from ganvas.likelihoods import Bernoulli, Likelihood
 from ganvas.models.base import CHUNK, MODELS, Model, Variational, fast_products, verb
+from ganvas.models.completion import PARTICLES, SPARE, tempered
 from ganvas.models.conditions import PRIORS, Condition, Conditional
 from ganvas.models.evidence import (
     PILOTS,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 NATS = "nats per image"
 Proposed = Literal["adapted", "encoder"]
+TOGETHER = 20  # images that are completed at a time
 SIDE = 20  # images, and draws, that are held against each other at a time: together about CHUNK
 FITTED = 10_000  # training images whose codes P(z) is fitted to, at most
 
@@ -376,6 +378,27 @@ class VAEModel(Conditional, Variational):
                 found.append(tally)
         return evidence(found)
 
+    def codes_of(self, x: Tensor, seen: Tensor, n: int, seed: int) -> Tensor:
+        """Draws from P(z given the visible pixels), see `ganvas.models.completion`."""
+        if not self.prior.exact:
+            raise UserError(
+                "with two stochastic layers P(z) is itself an integral, and codes can't move by it: take one."
+            )
+        particles, codes = max(PARTICLES, SPARE * n), []
+        with self.asked(), fast_products(self.device), torch.inference_mode(False), torch.no_grad():
+            prior, x = self.prior.held(), self.observed(x, Draw(seed))
+            for start in range(0, len(x), TOGETHER):
+                some = x[start : start + TOGETHER]
+                z = prior.sample(Draw(seed, start), (len(some) * particles, self.latent_dim), self.device)
+                z = tempered(
+                    lambda z: prior.log_prob(z, Draw(0)),
+                    partial(self._log_likelihood, some, seen=seen),
+                    torch.unflatten(z, 0, (len(some), -1)),
+                    key(seed, "moves", start),
+                )
+                codes.append(z[:, torch.arange(n) * particles // n])  # neighbours may have one ancestor
+        return torch.cat(codes)
+
     def _proposals(self, x: Tensor, prior: Distribution, k: int, seed: int, adapted: bool) -> list[Proposal]:
         """What the K draws of each image are from."""
         posteriors = [self.posterior(part) for part in torch.split(x, CHUNK)]
@@ -399,9 +422,15 @@ class VAEModel(Conditional, Variational):
         """log P(x given z) of each of x (N, *shape) at each z by the decoder's outputs (k, ...): (N, all k)."""
         return torch.cat([self.log_likelihood(x, output[:, None]) for output in outputs]).T
 
-    def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log P(x given z): (N, *shape) and k draws for each (N, k, latent_dim) -> (N, k)."""
-        return self._given(x, self._outputs(z))
+    def _log_likelihood(self, x: Tensor, z: Tensor, seen: Tensor | None = None) -> Tensor:
+        """log P(x given z): (N, *shape) and k draws for each (N, k, latent_dim) -> (N, k).
+
+        Of the `seen` pixels (H, W), or numbers (d,) of a row, alone if they are given; up to a constant.
+        """
+        if seen is None:
+            return self._given(x, self._outputs(z))
+        each = self.likelihood.log_prob_each(self.units(x), self._outputs(z).transpose(0, 1))
+        return (each * seen).flatten(2).sum(-1).T
 
     def _outputs(self, z: Tensor) -> Tensor:
         """`output` of k draws for each image, (N, k, latent_dim) -> (N, k, ...)."""
@@ -414,6 +443,10 @@ class VAEModel(Conditional, Variational):
     def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
         """log P(x given z) of x (N, *shape) by the decoder's output for it (..., N, ...): nats, (..., N)."""
         return self.likelihood.log_prob(self.units(x), output) - self.units.log_volume()
+
+    def simulated(self, z: Tensor, draw: Draw) -> Tensor:
+        """From P(x given z)."""
+        return self.drawn(self.output(z), draw)
 
     def drawn(self, output: Tensor, draw: Draw) -> Tensor:
         """x (N, *shape) from P(x given z) by the decoder's output."""
