@@ -233,7 +233,7 @@ def gan_samples(lab: Lab) -> Outcome:
     drawn = drawing.figure(11, 3.6)
     picture, histogram, curve = drawn.subplots(1, 3, width_ratios=(1.2, 1, 1))
     picture.imshow(table, interpolation="nearest")
-    picture.set(title="samples; right: the training image nearest to its neighbour", xticks=[], yticks=[])
+    picture.set(title="samples; framed: the nearest training image", xticks=[], yticks=[])
     picture.grid(False)
     picture.spines[:].set_visible(False)
     for name, rows in {"samples": samples[:300], "test images": test[:300]}.items():
