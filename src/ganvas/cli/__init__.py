@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ganvas import threads
-from ganvas.cli import completion, data, diagnose, evaluate, explore, export, models, reproduce, studio, training
+from ganvas.cli import completion, data, diagnose, evaluate, explore, export, models, reproduce, score, studio, training
 from ganvas.errors import UserError, unknown
 from ganvas.version import __version__
 
 LIGHT = ("recipes", "data list", "data show")  # verbs that compute nothing
-_FILES = (training, diagnose, evaluate, data, models, explore, export, studio, reproduce)
+_FILES = (training, diagnose, evaluate, score, data, models, explore, export, studio, reproduce)
 VERBS: dict[str, Callable[..., None]] = {name: verb for file in _FILES for name, verb in file.VERBS.items()}
 HELP = f"""usage: ganvas VERB [...]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganvas.arguments import checked
 from ganvas.errors import UserError, unknown
-from ganvas.evaluate.checks import Array, Floats
+from ganvas.evaluate.checks import Floats
 from ganvas.evaluate.conformal import Rate, p_values, rank, rate_interval
 from ganvas.evaluate.scores import Rows, answers, score_of
 from ganvas.models import Model

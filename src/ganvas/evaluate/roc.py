@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ganvas.arguments import checked
-from ganvas.evaluate.checks import finite
+from ganvas.evaluate.checks import Array, finite
 from ganvas.evaluate.figures import Z
-from ganvas.evaluate.checks import Array
 
 
 class AUROC(NamedTuple):

@@ -86,8 +86,8 @@ class Rows:
 
     def known(self, kind: str) -> NDArray[Any] | None:
         """What the splits know of each, (N, ...): "labels", "names" or "order"; None where one doesn't."""
-        parts = [getattr(source, kind, None) for source in self.sources]
-        return None if any(part is None for part in parts) else np.concatenate(parts)[self.places]
+        parts = [part for source in self.sources if (part := getattr(source, kind, None)) is not None]
+        return np.concatenate(parts)[self.places] if len(parts) == len(self.sources) else None
 
     def part(self, rows: Any) -> Rows:
         """Some of them: by numbers, a slice, or where a mask is true."""
@@ -298,7 +298,7 @@ class Codes(BaseScore):
 def _described(model: Model, x: Tensor) -> Tensor:
     """Codes of images, and the log of the mean squared error of their reconstructions: (n, d + 1), float64."""
     z = model.encoded(x)
-    error = (model.units(x) - model.units(model.decoded(z))).square().flatten(1).mean(1)
+    error = model.off(x, model.decoded(z))
     return torch.cat([z.double(), error.double().clamp(min=LEAST).log()[:, None]], 1).cpu()
 
 

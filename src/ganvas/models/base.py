@@ -338,7 +338,12 @@ class Imitator(Model):
 
     def missed(self, images: Tensor) -> Tensor:
         """The mean squared error of `imitated`, (N,); of rows of numbers in variances of the columns."""
-        return (self.units(images) - self.units(self.imitated(images))).square().flatten(1).mean(1)
+        return self.off(images, self.imitated(images))
+
+    def off(self, images: Tensor, others: Tensor) -> Tensor:
+        """The mean squared difference of images from others, both (N, *shape): (N,); as `missed` has it."""
+        difference: Tensor = self.units(images) - self.units(others)
+        return difference.square().flatten(1).mean(1)
 
     def normality(self, images: Tensor) -> Tensor:
         """`score_samples` of images (N, *shape) as they are."""
