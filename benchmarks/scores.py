@@ -23,7 +23,7 @@ OUT, PICTURES = ROOT / "results" / "scores", ROOT / "docs" / "scores"
 SEED, LIMIT, EPOCHS = 0, 20_000, 10
 DIGITS = (1, 5, 9)
 MARK = "<!-- Written by benchmarks/scores.py from the JSON files in results/scores. -->"
-SCORES = ("local", "reconstruction", "elbo", "complexity", "typicality", "codes")
+SCORES = ("relative", "reconstruction", "elbo", "complexity", "typicality", "codes")
 TASKS = [*(f"mnist-without-{digit}" for digit in DIGITS), "fashion-mnist-beside-mnist", "mnist-beside-fashion-mnist"]
 SIDES: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {}
 
@@ -73,8 +73,8 @@ def trained(recipe: str, images: dict[str, Any], folder: Path, **how: Any) -> di
     from ganvas import plots
     from ganvas.data import Split
     from ganvas.evaluate import score
+    from ganvas.evaluate import scores as registered
     from ganvas.evaluate.anomalies import heat
-    from ganvas.evaluate.scores import SCORES as known
     from ganvas.evaluate.scoresheet import coloured
 
     data = {"train": images["train"], "validation": images["validation"], "test": images["validation"]}
@@ -83,14 +83,14 @@ def trained(recipe: str, images: dict[str, Any], folder: Path, **how: Any) -> di
     train, held = (Split(images[part], None) for part in ("train", "validation"))
     test, found = Split(np.concatenate([images["normal"], images["strange"]]), None), {}
     for name in SCORES:
-        if known[name].answered(model):
+        if registered.SCORES[name].answered(model):
             with Clock() as clock:
                 scored = score(model, test, held, train=train, by=name)
             n = len(images["normal"])
             found[name] = rated(scored.scores[:n], scored.scores[n:], clock)
             found[name] |= {"alarms": [float(part.mean()) for part in (scored.alarms[:n], scored.alarms[n:])]}
             found[name] |= {"interval": list(scored.rate_interval), "histogram": histogram(scored.scores, n)}
-            if name == "local":
+            if name == "relative":
                 shown = [scored.strangest, scored.imitations]
                 pictured = plots.rows(*map(coloured, shown), heat(*shown), columns=8)
                 plots.save(pictured, PICTURES / f"{folder.name}.png")
@@ -200,25 +200,27 @@ def table() -> str:
         cell = ["-" if it is None else f"{it[0]:.3f} ({it[1]:.3f}-{it[2]:.3f})" for it in figures]
         digits = [it[0] for it, task in zip(figures, TASKS, strict=True) if it and "-without-" in task]
         cells.append([what, *cell, f"{statistics.mean(digits):.3f}" if digits else "-"])
-        train, seconds = (statistics.mean(row[0] for row in part) for part in (
-            [row["training"] for row in of.values()], [row["scores"][score]["seconds"] for row in of.values()]))  # fmt: skip
+        train = statistics.mean(row["training"][0] for row in of.values())
+        seconds = statistics.mean(row["scores"][score]["seconds"][0] for row in of.values())
         rates = [row["scores"][score].get("alarms") for row in of.values()]
         alarms = (
             "-" if not rates[0] else " / ".join(f"{statistics.mean(rate[i] for rate in rates):.3f}" for i in (0, 1))
         )
         times.append([what, f"{train:.1f}", f"{seconds:.2f}", alarms])
     versions = {row["version"] for rows in found.values() for row in rows.values() if "version" in row}
-    return "\n".join([
-        MARK, "", "# What does not belong", "",
-        f"AUROC (95 %, DeLong) of {LIMIT:,} training images less the strange class, {EPOCHS} epochs, seed {SEED}, beside "
-        f"{', '.join(sorted(versions))} with its defaults; the whole test set is scored. The first score of each is its "
-        "default here, chosen on Fashion-MNIST with classes left out, seed 100.", "",
-        *markdown(["", *TASKS, "mean without a digit"], cells), "",
-        "Processor seconds on one thread, means over the tasks: to train, and to score about 10,000 images (20,000 beside "
+    about = (
+        f"AUROC (95 %, DeLong): {LIMIT:,} training images less the strange class, {EPOCHS} epochs, seed {SEED}, beside "
+        f"{', '.join(sorted(versions)) or 'nothing'} with its defaults. The whole test set is scored. The first score "
+        "of each model here is its default, chosen on Fashion-MNIST with classes left out, seed 100."
+    )
+    costs = (
+        "Processor seconds on one thread, means over the tasks: to train, and to score 10,000 images (20,000 beside "
         "another set), ours with what a score is fitted to and the threshold. Alarms: shares of normal and of strange "
-        "images at a false-alarm rate of 0.05, whose threshold is of validation images.", "",
-        *markdown(["", "train, s", "score, s", "alarms, normal / strange"], times), "",
-    ])  # fmt: skip
+        "images at a false-alarm rate of 0.05, whose threshold is of validation images."
+    )
+    results = markdown(["", *TASKS, "mean without a digit"], cells)
+    seconds = markdown(["", "train, s", "score, s", "alarms, normal / strange"], times)
+    return "\n".join([MARK, "", "# What does not belong", "", about, "", *results, "", costs, "", *seconds, ""])
 
 
 def markdown(head: list[str], lines: list[list[str]]) -> list[str]:
@@ -237,7 +239,7 @@ def draw() -> None:
         return
     scores = rows["vae-levels"]["scores"]
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained")
-    names = {"elbo": "-ELBO, nats", "complexity": "corrected by complexity, bits", "local": "local"}
+    names = {"elbo": "-ELBO, nats", "complexity": "corrected by complexity, bits", "relative": "relative"}
     for axis, (name, label) in zip(axes, names.items(), strict=True):
         shown, value = scores[name]["histogram"], scores[name]["auroc"][0]
         for part, colour, said in (

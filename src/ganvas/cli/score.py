@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ganvas.evaluate.scores import BaseScore, Rows
     from ganvas.models import Model
 
-SCORES = "local, reconstruction, elbo, complexity, typicality, codes"
+SCORES = "relative, reconstruction, elbo, complexity, typicality, codes"
 Classes = tuple[str, ...]
 
 

@@ -26,7 +26,7 @@ from ganvas.models import Model
 from ganvas.models.base import CHUNK, fast_products
 from ganvas.priors import fit_mixture
 from ganvas.randomness import Draw, Shared
-from ganvas.registry import Count, Positive, Registry, kind, settings
+from ganvas.registry import Count, Registry, kind, settings
 
 FITTED = 5000  # normal images that a score is fitted to, at most
 LEAST = 1e-12  # of what a logarithm is taken of
@@ -166,51 +166,32 @@ def score_of(model: Model, by: Any = None) -> BaseScore:
 
 @SCORES.register
 @settings
-class Local(BaseScore):
-    """How badly an image is reconstructed and how far its code is from others, beside normal images with codes near it.
+class Relative(BaseScore):
+    """How badly an image is reconstructed for one of its complexity: plain images are no longer taken for normal ones.
 
-    log(e D) less what normal images near the code have, where e is the mean squared error of the reconstruction and
-    D = -log of the mean over normal codes z_i of exp(-|z - z_i|^2 / 2h^2), a distance, in whitened codes. The mean
-    beside is by the same weights (kernel regression, Nadaraya 1964). So plain images, whose error is always small, are
-    not taken for normal ones. To look at a point beside its neighbours is what the local outlier factor does (Breunig
-    et al. 2000; with kernels Latecki et al. 2007).
-
-    Attributes:
-        neighbours: h goes by the distance of normal codes to the neighbour of this rank, its median.
-        width: h over that distance.
+    log of the mean squared error, less what a straight line through normal images has at the log of the image's size
+    as a PNG file. So `Complexity` corrects log P(x) (Serra et al. 2020); of errors only the slope has to be learned.
     """
 
     needs = ("encode", "reconstruct")
     learns = True
-    neighbours: Count = 5
-    width: Positive = 0.5
+    images = True
 
     def fit(self, model: Model, normal: Rows) -> Each:
-        """To the codes and errors of normal images."""
-        seen = answers(model, lambda x: _described(model, x), normal.spread(FITTED))
-        whiten, error = _whitening(seen[:, :-1]), seen[:, -1]
-        codes = whiten(seen[:, :-1])
-        rank = min(self.neighbours, len(codes) - 1) + 1  # each is its own nearest one
-        h = self.width * float(_squares(codes[:CHUNK], codes).kthvalue(rank, 1).values.median()) ** 0.5
+        """The line, by least squares."""
 
-        def beside(z: Tensor, of: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
-            """log D of codes z (n, d), and what the normal ones near them have of `of` (N,); not their `own`."""
-            exponent = -_squares(z, codes) / max(2 * h * h, LEAST)
-            if own is not None:
-                exponent[torch.arange(len(z)), own] = -math.inf
-            top = exponent.max(1, keepdim=True).values
-            weight = (exponent - top).float().exp()
-            total = weight.sum(1).double()
-            distance = math.log(len(codes)) - top[:, 0] - total.log()
-            return distance.clamp(min=LEAST).log(), (weight @ of.float()).double() / total
+        def seen(x: Tensor) -> Tensor:
+            """(n, 2): log size, log error."""
+            error = model.missed(x).cpu().double().clamp(min=LEAST)
+            return torch.stack([png_bits(x).log(), error.log()], 1)
 
-        own = torch.split(torch.arange(len(codes)), CHUNK)
-        far = torch.cat([beside(codes[some], error, some)[0] for some in own])
+        mean = (known := answers(model, seen, normal.spread(FITTED))).mean(0)
+        size, error = (known - mean).unbind(1)
+        slope = (size @ error) / (size @ size).clamp(min=LEAST)
 
         def each(x: Tensor) -> Tensor:
-            found = _described(model, x)
-            distance, expected = beside(whiten(found[:, :-1]), error + far)
-            return found[:, -1] + distance - expected
+            size, error = (seen(x) - mean).unbind(1)
+            return error - slope * size
 
         return each
 
@@ -295,13 +276,6 @@ class Codes(BaseScore):
         return lambda x: -mixture.log_prob(whiten(model.encoded(x).cpu().double()), Draw(0))
 
 
-def _described(model: Model, x: Tensor) -> Tensor:
-    """Codes of images, and the log of the mean squared error of their reconstructions: (n, d + 1), float64."""
-    z = model.encoded(x)
-    error = model.off(x, model.decoded(z))
-    return torch.cat([z.double(), error.double().clamp(min=LEAST).log()[:, None]], 1).cpu()
-
-
 def _whitening(codes: Tensor) -> Each:
     """The function by which codes (N, d) have the covariance I, or less in directions in which they hardly differ.
 
@@ -314,11 +288,6 @@ def _whitening(codes: Tensor) -> Each:
     variance, axes = torch.linalg.eigh((codes - mean).T @ (codes - mean) / len(codes))
     scale = (variance.clamp(min=0) + RIDGE * variance.mean().clamp(min=LEAST)).rsqrt()
     return lambda z: (z - mean) @ axes * scale
-
-
-def _squares(z: Tensor, codes: Tensor) -> Tensor:
-    """Squared distances (n, N) of codes (n, d) from codes (N, d), float64: multiplied out they lose little there."""
-    return (z.square().sum(1)[:, None] + codes.square().sum(1) - 2 * z @ codes.T).clamp(min=0)
 
 
 def png_bits(images: Tensor) -> Tensor:

@@ -338,11 +338,7 @@ class Imitator(Model):
 
     def missed(self, images: Tensor) -> Tensor:
         """The mean squared error of `imitated`, (N,); of rows of numbers in variances of the columns."""
-        return self.off(images, self.imitated(images))
-
-    def off(self, images: Tensor, others: Tensor) -> Tensor:
-        """The mean squared difference of images from others, both (N, *shape): (N,); as `missed` has it."""
-        difference: Tensor = self.units(images) - self.units(others)
+        difference: Tensor = self.units(images) - self.units(self.imitated(images))
         return difference.square().flatten(1).mean(1)
 
     def normality(self, images: Tensor) -> Tensor:
