@@ -257,13 +257,14 @@ def draw() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pyod", type=Path, help="where pip install --target put it")
-    parser.add_argument("--tasks", nargs="*", default=TASKS)
+    parser.add_argument("--tasks", nargs="*", default=TASKS, choices=TASKS)
+    parser.add_argument("--sides", nargs="*", default=list(SIDES), choices=list(SIDES))
     asked = parser.parse_args()
     if asked.pyod:
         sys.path.append(str(asked.pyod))
     for task in asked.tasks:
         for name in sides_of(task):
-            if not name.startswith("pyod") or asked.pyod:
+            if name in asked.sides and (asked.pyod or not name.startswith("pyod")):
                 measure(task, name)
             (OUT.parent / "scores.md").write_text(table())
     draw()
