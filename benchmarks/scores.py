@@ -93,7 +93,7 @@ def trained(recipe: str, images: dict[str, Any], folder: Path, **how: Any) -> di
             if name == "relative":
                 shown = [scored.strangest, scored.imitations]
                 pictured = plots.rows(*map(coloured, shown), heat(*shown), columns=8)
-                plots.save(pictured, PICTURES / f"{folder.name}.png")
+                plots.save(pictured, OUT / f"{folder.name}.png")
     return {"scores": found, "training": [training.processor, training.wall]}
 
 

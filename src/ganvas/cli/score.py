@@ -124,7 +124,7 @@ def _lines(found: Scored, chosen: BaseScore, said: str, name: str) -> list[tuple
         ("images", f"{len(found):,} of {name}"),
         ("normal images", f"{n:,} {said}"),
         ("threshold", f"{found.threshold:.6g}: above it is an alarm"),
-        ("alarms", f"{int(found.alarms.sum()):,}; if all were normal, {found.expected:.3g} would be expected"),
+        ("alarms", f"{int(found.alarms.sum()):,}; if all were normal, {found.expected:,.1f} would be expected"),
         ("false alarms", f"{rate:.3g} asked for; with these normal images {low:.3g} to {high:.3g} (95 %)"),
     ]
 

@@ -79,7 +79,7 @@ class Scored:
         return len(self.scores)
 
     def __repr__(self) -> str:
-        found = f"{int(self.alarms.sum()):,} alarms, {self.expected:.3g} expected of normal ones"
+        found = f"{int(self.alarms.sum()):,} alarms, {self.expected:,.1f} expected of normal ones"
         return f"<Scored {len(self):,} images by {self.by}: {found} ({self.false_alarms:.3g})>"
 
     def _repr_html_(self) -> str:
