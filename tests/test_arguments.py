@@ -147,6 +147,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "linear_probe": (evaluate.linear_probe, {"train": ROWS, "labels": TARGETS, "test": ROWS}),
     "k_nearest": (evaluate.k_nearest, {"train": ROWS, "labels": TARGETS, "test": ROWS}),
     "average": (evaluate.average, {"model": VAE, "split": SPLIT, "seed": 0}),
+    "auroc": (evaluate.auroc, {"strange": np.arange(3.0), "normal": np.arange(3.0)}),
+    "score": (evaluate.score, {"model": VAE, "images": torch.zeros(2, *VAE.shape), "normal": SPLIT}),
     "write_codes": (evaluate.write_codes, {"path": "codes.npz", "model": VAE, "dataset": SET}),
     "train_classifier": (evaluate.train_classifier, {"dataset": SET}),
     "write_onnx": (export.write_onnx, {"model": VAE, "out": "onnx"}),

@@ -14,6 +14,7 @@ from ganvas.evaluate.compare import FORMATS
 from ganvas.evaluate.features import FEATURES
 from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.record import ASKED
+from ganvas.evaluate.scores import SCORES
 from ganvas.likelihoods import LIKELIHOODS
 from ganvas.losses import GAN_LOSSES
 from ganvas.nets import NETS
@@ -138,6 +139,11 @@ def test_metrics() -> None:
 
 
 # ---- help ----
+
+
+def test_scores() -> None:
+    """The first that a model has is its default: their order counts, too."""
+    assert flag("score", "--by").help.split(" (")[0] == ", ".join(SCORES)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -63,6 +63,7 @@ ASKED = {
     "duplicates": "duplicates {}",
     "evaluate": "evaluate {} -n 60 -k 4 --features pca",
     "compare": "compare {}",
+    "score": "score {} -n 2 --out {}/scored",
     "export": "export {} --onnx",
     "train longer": "train --resume {} --epochs 2",
 }
@@ -147,7 +148,7 @@ def test_a_model_has_a_verb_or_says_who_has(family: str, asked: str, trained: Ca
     given = torch.zeros(5, model.latent_dim) if asked == "decode" else 5 if asked == "sample" else images
     answer = verb(images, "left", n=1)[:, 0] if asked == "complete" else verb(given)
     assert len(answer) == 5 and bool(torch.isfinite(answer.double()).all())
-    assert asked in ("encode", "log_prob", "classify") or answer.shape == (5, 1, 8, 8)
+    assert asked in ("encode", "log_prob", "classify", "score_samples") or answer.shape == (5, 1, 8, 8)
 
 
 @pytest.mark.parametrize("family", PLUGINS)

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,39 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
+
+
+@contextlib.contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """An empty folder aside, which becomes `folder` at the end, or is gone after an error.
+
+    Raises:
+        UserError: `folder` is there, and holds something.
+        WriteError: see `writing`.
+    """
+    folder = Path.cwd() / folder
+    vacant(folder)
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    with writing(folder):
+        aside.mkdir(parents=True)
+    try:
+        yield aside
+        with writing(folder):
+            if folder.exists():
+                folder.rmdir()
+            aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def vacant(folder: Path) -> None:
+    """Whether a folder can be made, or is empty.
+
+    Raises:
+        UserError: it holds something, or is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already, and not empty: take another --out.")
 
 
 def sweep(folder: Path) -> None:

@@ -20,6 +20,7 @@ from ganvas.registry import Count
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ganvas.evaluate.anomalies import Scored
     from ganvas.models import Model
     from ganvas.training.run import Run
 
@@ -103,6 +104,17 @@ def of_model(model: Model) -> str:
     parts = [_title(repr(model).strip("<>"))]
     if hasattr(type(model), "sample") and len(model.shape) == 3 and model.shape[0] in (1, 3, 4):
         parts.append(_picture(show(model.sample(SHOWN), 8)))
+    return "<div>" + "".join(parts) + "</div>"
+
+
+def of_scored(found: Scored) -> str:
+    """Scores as HTML: how many alarms, and the strangest images, below each what the model gives for it."""
+    from ganvas import plots
+
+    parts = [_title(repr(found).strip("<>"))]
+    if found.strangest.dim() == 4 and found.strangest.shape[1] in CHANNELS:
+        picture = plots.rows(found.strangest, found.imitations, columns=8)
+        parts.append(_picture(Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)))
     return "<div>" + "".join(parts) + "</div>"
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganvas import memory
 from ganvas.errors import UserError
-from ganvas.files import replace
+from ganvas.files import replace, vacant
 
 YELLOW = (255, 214, 0)
 
@@ -158,8 +158,7 @@ def save_each(parts: Iterable[Tensor], n: int, folder: Path) -> Path:
     Raises:
         UserError: the folder holds something, which would be taken for one of them.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already, and not empty: take another --out.")
+    vacant(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(image for rows in parts for image in rows):
         Image.fromarray(_pixels(image)).save(folder / f"{number:0{len(str(n - 1))}d}.png")

@@ -142,6 +142,19 @@ class Held(Draw):
         return self._above
 
 
+class Shared(Draw):
+    """A draw whose rows are all the same: what is computed of a row depends on no other one, nor on their number."""
+
+    def _rows(self, distribution: str, purpose: str, shape: tuple[int, ...], device: torch.device | str) -> Tensor:
+        if distribution == "order":
+            return super()._rows(distribution, purpose, shape, device)
+        return super()._rows(distribution, purpose, (1, *shape[1:]), device).expand(shape)
+
+    def above(self) -> Shared:
+        """That of a layer above, shared too."""
+        return Shared(self.seed, *self.position, 1)
+
+
 class Stream(Draw):
     """A draw whose rows come some at a time: on a CPU those of one draw of all of them, in order."""
 

@@ -20,6 +20,7 @@ VERBS = {
     "reconstruct": ["reconstruct", "vae", "-n", "4"],
     "denoise": ["denoise", "dae", "vae/samples"],
     "evaluate": ["evaluate", "vae", "-n", "30", "--metrics", "elbo"],
+    "score": ["score", "vae", "-n", "4"],
     "manifold": ["manifold", "vae", "-n", "3", "--points", "0", "1", "2"],
     "interpolate": ["interpolate", "vae", "-n", "2", "--steps", "3"],
     "arithmetic": ["arithmetic", "vae", *POINTS],

@@ -112,7 +112,8 @@ def test_conformance(kind: str, net: Any, shape: tuple[int, ...], tmp_path: Path
     assert model.training
     assert not differing(answers, ask(model.eval(), x)), "answers do not depend on the mode"
     assert not model.training
-    shapes = {"encode": (6, 3), "log_prob": (6,), "classify": (6, 10), "complete": (6, 1, *shape)}
+    shapes = {"encode": (6, 3), "log_prob": (6,), "classify": (6, 10), "score_samples": (6,)}
+    shapes |= {"complete": (6, 1, *shape)}
     for verb, answer in answers.items():
         assert answer.shape == shapes.get(verb, (6, *shape)) and answer.isfinite().all()
         assert not answer.requires_grad and (answer * 1).add_(1) is not None

@@ -83,7 +83,7 @@ def test_it_comes_back_from_its_folder(tmp_path: Any) -> None:
     made, x = model(blind=True), torch.rand(2, 1, 16, 16)
     made.save(tmp_path)
     assert torch.equal(load(tmp_path).denoise(x), made.denoise(x))  # type: ignore[attr-defined]
-    assert made.verbs() == ["denoise"]
+    assert made.verbs() == ["score_samples", "denoise"]
 
 
 def test_images_keep_their_size(tmp_path: Path) -> None:
@@ -125,5 +125,5 @@ def test_what_can_t_be_is_refused() -> None:
         DenoiserModel(Denoiser(), (1, 4, 12))
     with pytest.raises(UserError, match="level is 2: for masking noise it is a share"):
         build(Denoiser, {"noise": "masking", "level": 2})
-    with pytest.raises(UserError, match="has no codes; it has denoise"):
+    with pytest.raises(UserError, match="has no codes; it has score_samples, denoise"):
         _ = model().latent_dim

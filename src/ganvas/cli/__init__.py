@@ -24,6 +24,7 @@ from ganvas.cli import (
     export,
     models,
     reproduce,
+    score,
     studio,
     training,
 )
@@ -31,7 +32,7 @@ from ganvas.errors import UserError, unknown
 from ganvas.version import __version__
 
 LIGHT = ("recipes", "data list", "data show")  # verbs that compute nothing
-_FILES = (training, diagnose, evaluate, data, models, explore, collection, export, studio, reproduce)
+_FILES = (training, diagnose, evaluate, score, data, models, explore, collection, export, studio, reproduce)
 VERBS: dict[str, Callable[..., None]] = {name: verb for file in _FILES for name, verb in file.VERBS.items()}
 HELP = f"""usage: ganvas VERB [...]
 

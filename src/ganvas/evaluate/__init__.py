@@ -3,6 +3,7 @@
 `features`, `memorising` and `parzen` are imported from the files that they name.
 """
 
+from ganvas.evaluate.anomalies import Scored, score
 from ganvas.evaluate.average import average
 from ganvas.evaluate.classifier import Classifier, train_classifier
 from ganvas.evaluate.codes import write_codes
@@ -12,10 +13,13 @@ from ganvas.evaluate.kernel import kernel_distance
 from ganvas.evaluate.modes import captured_classes, captured_modes, stacked_labels
 from ganvas.evaluate.pictures import psnr, sharpness
 from ganvas.evaluate.probes import k_nearest, linear_probe
+from ganvas.evaluate.roc import auroc
 from ganvas.evaluate.two_sample import two_sample_test
 
 __all__ = [
     "Classifier",
+    "Scored",
+    "auroc",
     "average",
     "captured_classes",
     "captured_modes",
@@ -26,6 +30,7 @@ __all__ = [
     "linear_probe",
     "precision_recall",
     "psnr",
+    "score",
     "sharpness",
     "stacked_labels",
     "train_classifier",

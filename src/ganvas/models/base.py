@@ -1,8 +1,9 @@
 """What every model shares: its file format, and a clear answer to a question that it can't be asked.
 
 A `Sampler` samples, a `Latent` has codes and decodes them, an `Encoder` gives codes for images, a `LatentVariable`
-draws codes from P(z), and a `Variational` has a likelihood and a posterior. A family takes of these what fits. What can
-be asked of a model are its verbs: methods with the mark `verb`.
+draws codes from P(z), a `Variational` has a likelihood and a posterior, and an `Imitator` gives an image that is like
+another one. A family takes of these what fits. What can be asked of a model are its verbs: methods with the mark
+`verb`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from ganvas.models.completion import Completed
 from ganvas.models.descent import MATCH, descended
 from ganvas.models.units import Units
 from ganvas.priors import Distribution
-from ganvas.randomness import Draw, Stream
+from ganvas.randomness import Draw, Shared, Stream
 from ganvas.registry import Count, Registry, Seed, dump, kind
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ MODELS = Registry("model")
 FAMILIES: dict[type, type[Model]] = {}
 CHUNK = 500
 SAMPLED = 500  # pairs of samples, of which the median distance says what is far
+BOUNDED = 4  # draws of the ELBO that is a score
 # What else may be missing, in words.
 PARTS = {
     **{"latent_dim": "codes", "posterior": "codes of images", "prior": "P(z)", "likelihood": "P(x given z)"},
@@ -338,7 +340,40 @@ class Latent(Model):
         return self.chunks(self.decoded, self.codes(codes))
 
 
-class Encoder(Latent):
+class Imitator(Model):
+    """The verb of families that give for an image one that is like it: how far off that is says how strange it is.
+
+    Attributes:
+        searches: whether they look for it by gradient descent, which takes up to a second an image.
+    """
+
+    searches: ClassVar[bool] = False
+
+    def imitated(self, images: Tensor) -> Tensor:
+        """What it gives for images (N, *shape) as they are, each by itself."""
+        raise NotImplementedError(type(self).__name__)
+
+    def missed(self, images: Tensor) -> Tensor:
+        """The mean squared error of `imitated`, (N,); of rows of numbers in variances of the columns."""
+        difference: Tensor = self.units(images) - self.units(self.imitated(images))
+        return difference.square().flatten(1).mean(1)
+
+    def normality(self, images: Tensor) -> Tensor:
+        """`score_samples` of images (N, *shape) as they are."""
+        return -self.missed(images)
+
+    @verb
+    def score_samples(self, images: Any) -> Tensor:
+        """How normal images are, (N,): the HIGHER the more so, as scikit-learn has it. A VAE's is the ELBO in nats.
+
+        Of other families it is -1 times the mean squared error of what they give for an image: its reconstruction; of a
+        GAN the nearest image that it can make; of a denoiser what it makes of the image with noise. It depends on the
+        image alone, up to the rounding of float32, and neither on the others nor on their order.
+        """
+        return self.chunks(self.normality, self.rows(images))
+
+
+class Encoder(Latent, Imitator):
     """The verbs of families that give codes for images.
 
     Attributes:
@@ -346,10 +381,15 @@ class Encoder(Latent):
     """
 
     codes_are: ClassVar[str] = ""
+    searches = False
 
     def encoded(self, images: Tensor) -> Tensor:
         """`encode` of images (N, *shape) as they are, with a gradient."""
         raise NotImplementedError(type(self).__name__)
+
+    def imitated(self, images: Tensor) -> Tensor:
+        """`reconstruct` of images (N, *shape) as they are."""
+        return self.decoded(self.encoded(images))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of Q(z given x), each (N, latent_dim); a code that is no draw has the variance 0."""
@@ -375,10 +415,18 @@ class Encoder(Latent):
         return self.chunks(lambda x: self.decoded(self.encoded(x)), self.rows(images))
 
 
-class LatentVariable(Latent, Sampler):
+class LatentVariable(Latent, Sampler, Imitator):
     """A model with a P(z), its `prior`: a sample is `decode` of z from it."""
 
     prior: Distribution
+    searches = True
+
+    def imitated(self, images: Tensor) -> Tensor:
+        """The nearest that it can make, as `ganvas.inversion` finds it."""
+        from ganvas.inversion import invert
+
+        with torch.inference_mode(False), torch.no_grad():  # the search takes gradients
+            return self.decoded(invert(self, images.clone()).codes.to(self.device))
 
     def source(self) -> Callable[[Draw, int], Tensor]:
         """`decoded` of z from P(z)."""
@@ -464,6 +512,10 @@ class Variational(Encoder, LatentVariable):
     def elbo(self, x: Tensor, draw: Draw, form: str = "analytic", samples: int = 1) -> dict[str, Tensor]:
         """{"elbo", "reconstruction", "kl"} of data (N, *shape), means over draws of z: nats, each (N,)."""
         raise NotImplementedError(type(self).__name__)
+
+    def normality(self, images: Tensor) -> Tensor:
+        """The ELBO, a mean over draws that are the same for each image."""
+        return torch.stack([self.elbo(images, Shared(0, draw))["elbo"] for draw in range(BOUNDED)]).mean(0)
 
     def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
         """log P(x given z) of x (N, *shape) by the decoder's output for it (..., N, ...): nats, (..., N)."""

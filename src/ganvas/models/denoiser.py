@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ganvas.errors import UserError
 from ganvas.models.autoencoder import Corruption, Restorer
-from ganvas.models.base import MODELS
+from ganvas.models.base import MODELS, Imitator
 from ganvas.nets.unet import UNet
+from ganvas.randomness import Shared
 from ganvas.registry import Count, settings
 
 TILE = 512  # pixels, a side of what is restored at a time
@@ -35,7 +36,7 @@ class Denoiser(Corruption):
     blocks: Count = 1
 
 
-class DenoiserModel(Restorer):
+class DenoiserModel(Restorer, Imitator):
     """x + noise + net(x + noise): the net learns the noise, with its sign turned.
 
     It is of convolutions alone, so that it restores images of any size, (N, C, height, width); `shape` is that of the
@@ -62,6 +63,10 @@ class DenoiserModel(Restorer):
         """x + net(x)."""
         noise: Tensor = self.net(2 * x - 1).float()
         return x + noise
+
+    def imitated(self, images: Tensor) -> Tensor:
+        """The image with the model's noise on it, restored: of a clean one it would give back any image as it is."""
+        return self.denoised(self.corrupt(images, Shared(0)))
 
     def rows(self, images: Any) -> Tensor:
         """As of every model; but arrays, tensors, pictures and files of one image keep their size."""
