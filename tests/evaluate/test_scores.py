@@ -39,7 +39,7 @@ def images(n: int, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.inversion.TRIED", 20)
+    monkeypatch.setattr("ganvas.models.descent.TRIED", 20)
     monkeypatch.setattr("ganvas.inversion.invert.__wrapped__.__defaults__", (6, 0))
 
 

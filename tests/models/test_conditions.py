@@ -146,13 +146,14 @@ def test_conformance(kind: str, net: Any, tmp_path: Path) -> None:
     told = model.given({"kind": "owl", "age": 30})
     codes = Draw(2).normal("codes", (6, 3))
     asked: dict[str, tuple[Any, ...]] = {"sample": (6, 3), "decode": (codes,), "log_prob": (x, 50)}
+    asked |= {"complete": (x, "left", 1)}
     for verb in model.verbs():
         values = asked.get(verb, (x,))
         plain, other = getattr(model, verb)(*values), getattr(told, verb)(*values)
         assert plain.shape == other.shape and not torch.equal(plain, other), f"{verb} does not hear what it is told"
         by_name = getattr(model, verb)(*values, condition={"kind": "owl", "age": 30})
         assert torch.equal(by_name, other)
-        if verb not in ("sample", "log_prob"):  # the draws of log_prob are by an image's place among those asked
+        if verb not in ("sample", "log_prob", "complete"):  # draws of these are by an image's place among those asked
             each = getattr(model, verb)(*values, condition=given)
             for i in range(6):
                 alone = model.being_told(model.of_labels(given[i : i + 1]))
