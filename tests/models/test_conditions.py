@@ -164,12 +164,25 @@ def test_conformance(kind: str, net: Any, tmp_path: Path) -> None:
     assert torch.equal(again.given({"kind": "owl"}).decode(codes), model.given({"kind": "owl"}).decode(codes))
 
 
+def test_a_model_that_trains_goes_on_training_after_it_was_told_and_asked() -> None:
+    """A copy shares its layers with the original, and their mode."""
+    model = make("vae", net=MLP(hidden=(16,), dropout=0.5)).train()
+    model.given({"kind": "dog"}).sample(2)
+    assert all(part.training for part in model.modules())
+    with model.asked():
+        model.given({"kind": "dog"}).sample(2)
+        assert not any(part.training for part in model.modules())
+
+
 def test_in_training_a_share_is_told_nothing_and_when_asked_all() -> None:
     model = make("vae", untold=0.3)
     batch = Batch(images(1), torch.zeros(4000, 3, dtype=torch.int64))
     told = model.train().of_batch(batch, Draw(0, 1)).told
-    share = float((told.abs().sum(1) == 0).double().mean())
-    assert abs(share - 0.3) < 5 * (0.3 * 0.7 / 4000) ** 0.5  # false alarm 6e-7
+    kind, age = (told[:, columns].abs().sum(1) > 0 for columns in (slice(0, 3), slice(3, 5)))
+    for heard, expected in ((kind, 0.7**2), (age, 0.7**2), (kind & age, 0.7**3)):  # all, and each besides
+        assert abs(float(heard.double().mean()) - expected) < 5 * (expected * (1 - expected) / 4000) ** 0.5
+    one = make("vae", (KIND,), untold=0.3).train().of_batch(batch, Draw(0, 1)).told
+    assert abs(float((one.sum(1) == 0).double().mean()) - 0.3) < 5 * (0.3 * 0.7 / 4000) ** 0.5  # false alarms 6e-7 each
     assert bool((model.eval().of_batch(batch, Draw(0, 1)).told.abs().sum(1) > 0).all())
     assert model.of_batch(Batch(images(1)), Draw(0, 1)) is model
 

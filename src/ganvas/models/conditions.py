@@ -93,7 +93,7 @@ class Condition:
 
     Attributes:
         condition: the columns.
-        untold: share of the training in which it is told nothing.
+        untold: share of the images that it is told nothing of in training; of several columns, of each besides.
         told_prior: whether P(z) is another one where it is told: one that is fitted to codes is, as a code of an image
             whose class is told does not hold the class.
     """
@@ -221,12 +221,18 @@ class Conditional(Model):
         return torch.cat([table[columns[:, column]] for table, column in tables], 1)
 
     def of_batch(self, batch: Batch, draw: Draw) -> Self:
-        """The model that is told the labels of a batch; in training not of a share of it."""
+        """The model that is told the labels of a batch.
+
+        In training it is told nothing of a share of the images, and of several columns of the same share of each.
+        """
         if not self.width or batch.labels is None:
             return self
-        told = self.of_labels(batch.labels)
+        told, of = self.of_labels(batch.labels), self.config.condition
         if self.training and self.config.untold:
-            told = told * (draw.uniform("untold", (len(told), 1), told.device) >= self.config.untold)
+            columns = 1 if len(of) == 1 else 1 + len(of)
+            kept = draw.uniform("untold", (len(told), columns), told.device) >= self.config.untold
+            each = [kept[:, i : i + 1].expand(-1, it.width) for i, it in enumerate(of, 1)] if columns > 1 else []
+            told = told * kept[:, :1] * (torch.cat(each, 1) if each else 1)
         return self.being_told(told)
 
     def given(self, condition: Asked, guidance: float = 1.0) -> Self:
