@@ -85,7 +85,7 @@ def test_what_can_be_had_and_why_not_the_rest(subject: Subject) -> None:
     records, left_out = evaluate(subject, command="ganvas evaluate it", done=told.append)
     assert told == records
     assert {"frechet", "precision", "modes", "memorising"} <= {one.metric for one in records}
-    assert set(left_out) == {"elbo", "nll", "posteriors", "probes"} and "takes a VAE" in left_out["nll"]
+    assert set(left_out) == {"conditions", "elbo", "nll", "posteriors", "probes"} and "takes a VAE" in left_out["nll"]
     assert records[0].data["fingerprint"] == subject.dataset.fingerprint
     assert {"seed", "command", "ganvas", "commit", "machine", "date", "seconds"} <= records[0].facts.keys()
 

@@ -51,7 +51,7 @@ BOUNDED = 4  # draws of the ELBO that is a score
 # What else may be missing, in words.
 PARTS = {
     **{"latent_dim": "codes", "posterior": "codes of images", "prior": "P(z)", "likelihood": "P(x given z)"},
-    **{"given": "condition", "each_given": "condition"},
+    **{"given": "condition", "each_given": "condition", "with_prior": "codes of images"},
 }
 F = TypeVar("F", bound=Callable[..., Any])
 _ASKING = threading.RLock()  # over the modes of all models, which are set in no time
