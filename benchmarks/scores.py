@@ -210,9 +210,9 @@ def table() -> str:
     versions = {row["version"] for rows in found.values() for row in rows.values() if "version" in row}
     about = (
         f"AUROC (95 %, DeLong): {LIMIT:,} training images less the strange class, {EPOCHS} epochs, seed {SEED}, beside "
-        f"{', '.join(sorted(versions)) or 'nothing'} with its defaults. The whole test set is scored. One seed. The first score "
-        "of each model here is its default. It was the best of some forty forms tried on Fashion-MNIST without the "
-        "classes 1, 2, 5 and 8, and beside MNIST, with seed 100 and the same test images: so the column "
+        f"{', '.join(sorted(versions)) or 'nothing'} with its defaults. The whole test set is scored. One seed. "
+        "The first score of each model here is its default. It was the best of some forty forms tried on "
+        "Fashion-MNIST without the classes 1, 2, 5 and 8, and beside MNIST, with seed 100 and the same test images: so the column "
         "fashion-mnist-beside-mnist is not independent of the choice. And an earlier default, which looked at the "
         "neighbours of the code, was given up after it had 0.181 (autoencoder) and 0.350 (VAE) on mnist-without-1 here."
     )

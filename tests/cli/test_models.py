@@ -284,6 +284,12 @@ def test_what_a_model_can_t_be_told(told: Path, said: Said, words: tuple[str, ..
     assert text in said(verb, told, *rest, status=1)
 
 
+def test_fit_prior_of_codes_that_were_told_apart(told: Path, tmp_path: Path, said: Said) -> None:
+    said("fit-prior", told, "--components", 2, "-n", 500, "--out", tmp_path / "fitted")
+    model: Any = ganvas.load(tmp_path / "fitted")
+    assert model.config.told_prior and not torch.equal(model.prior.mean, model.given({"class": "7"}).prior.mean)
+
+
 def test_a_model_that_was_told_nothing_says_how_to_train_one(home: Path, said: Said) -> None:
     assert "train one with --condition" in said("sample", home / "vae", "--where", "class=1", status=1)
     assert "unknown label 'class'" in said("sample", home / "vae", "--each", "class", status=1)

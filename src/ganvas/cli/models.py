@@ -279,11 +279,10 @@ def fit_prior(
     from ganvas.randomness import Draw, order
 
     splits = load_data(run, model, data).splits
-    images, held_out = (
-        to_tensor(split.images[sorted(order(seed, "fit", n=len(split))[:n])])
-        for split in (splits["train"], splits["validation"])
-    )
-    made = fitted.fit_prior(model, images, components, seed)
+    rows = {name: sorted(order(seed, "fit", n=len(splits[name]))[:n]) for name in ("train", "validation")}
+    images, held_out = (to_tensor(splits[name].images[some]) for name, some in rows.items())
+    known = splits["train"].labels if getattr(model.config, "condition", ()) else None
+    made = fitted.fit_prior(model, images, components, seed, None if known is None else known[rows["train"]])
     codes = fitted.draw_codes(model, held_out, seed)
     with torch.no_grad():
         names = {"P(z) fitted": made, **({"P(z) before": model} if hasattr(model, "prior") else {})}
