@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ganvas.notebook import show
     from ganvas.training.run import Run, load
     from ganvas.training.train import resume, train
+    from ganvas.tuning.tune import tune
 
-__all__ = ["Run", "data", "explore", "load", "resume", "show", "train"]
+__all__ = ["Run", "data", "explore", "load", "resume", "show", "train", "tune"]
 
 _HOMES = {
     "train": "ganvas.training.train",
@@ -21,6 +22,7 @@ _HOMES = {
     "Run": "ganvas.training.run",
     "load": "ganvas.training.run",
     "show": "ganvas.notebook",
+    "tune": "ganvas.tuning",
 }
 
 

@@ -27,13 +27,17 @@ from ganvas.cli import (
     score,
     studio,
     training,
+    tune,
 )
 from ganvas.errors import UserError, unknown
 from ganvas.version import __version__
 
 LIGHT = ("recipes", "data list", "data show")  # verbs that compute nothing
-_FILES = (training, diagnose, evaluate, score, data, models, explore, collection, export, studio, reproduce)
-VERBS: dict[str, Callable[..., None]] = {name: verb for file in _FILES for name, verb in file.VERBS.items()}
+_FILES = (training, tune, diagnose, evaluate, score, data, models, explore, collection, export, studio, reproduce)
+VERBS: dict[str, Callable[..., None]] = {
+    name: verb for file in _FILES for name, verb in getattr(file, "VERBS", {}).items()
+}
+OF_RECIPES = {"train": training.train, "tune": tune.tune}  # verbs whose flags depend on a recipe
 HELP = f"""usage: ganvas VERB [...]
 
 {"".join(file.HELP for file in _FILES)}
@@ -128,12 +132,12 @@ def _dispatch(words: list[str]) -> int:
     verb, *rest = words
     if verb not in LIGHT and not {"-h", "--help"} & set(rest):
         chosen = threads.settle()
-        if chosen and verb in ("train", "evaluate", "reproduce"):
+        if chosen and verb in ("train", "tune", "evaluate", "reproduce"):
             print(chosen, file=sys.stderr)
-    if verb == "train":
-        return training.train(rest)
+    if verb in OF_RECIPES:
+        return OF_RECIPES[verb](rest)
     if verb not in VERBS:
-        raise unknown("verb", verb, ["train", *VERBS])
+        raise unknown("verb", verb, [*OF_RECIPES, *VERBS])
     from ganvas.cli.flags import Command, wants_help
 
     command = Command(verb, VERBS[verb])

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ganvas.cli import training, tune
 from ganvas.errors import UserError
 from ganvas.files import write_text
 
@@ -30,6 +31,9 @@ _ganvas() {
 compdef _ganvas ganvas
 """
 SCRIPTS = {"bash": BASH, "zsh": ZSH}
+
+
+OF_RECIPES = {"train": training, "tune": tune}  # files of verbs whose flags depend on a recipe
 
 
 def install(words: Sequence[str]) -> None:
@@ -69,24 +73,23 @@ def complete(words: Sequence[str], verbs: Mapping[str, Callable[..., None]]) -> 
 def _known(before: Sequence[str], begun: str, verbs: Mapping[str, Callable[..., None]]) -> Iterable[str]:
     if not before:
         own = ["--help", "--version", "--install-completion"] if begun else []
-        return [*own, "train", *(verb.split()[0] for verb in verbs)]
+        return [*own, *OF_RECIPES, *(verb.split()[0] for verb in verbs)]
     if before == ["--install-completion"]:
         return SCRIPTS
     if before == ["data"]:
         return [verb.split()[1] for verb in verbs if verb.startswith("data ")]
-    from ganvas.cli import training
     from ganvas.cli.flags import Command, choices
 
     verb, *rest = [" ".join(before[:2]), *before[2:]] if before[0] == "data" else before
-    if verb == "train":
+    if verb in OF_RECIPES:
         from ganvas.recipes import RECIPES
 
         if not rest:
             return [*RECIPES, *(["--resume", "--help"] if begun else [])]
         if "--resume" in rest:
-            command = Command(verb, training._resuming)
+            command = Command(verb, OF_RECIPES[verb].RESUMING)
         elif rest[0] in RECIPES:
-            command = Command(verb, RECIPES[rest[0]], training._training)
+            command = Command(verb, RECIPES[rest[0]], OF_RECIPES[verb].FLAGS)
         else:
             return []
     elif verb in verbs:

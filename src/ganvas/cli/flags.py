@@ -108,7 +108,7 @@ class Command:
     """What may follow `ganvas`.
 
     Args:
-        name: the verb, and the recipe after `train`.
+        name: the verb, and the recipe after `train` or `tune`.
         function: gives the flags; its docstring's first paragraph and Example are in the help.
         shared: gives further flags.
     """
@@ -118,6 +118,7 @@ class Command:
         example = re.search(r"^Examples?:\n +(.*)", doc, re.M)
         self.name, self.about = name, " ".join(doc.split("\n\n")[0].split())
         self.example = example[1] if example else f"ganvas {name} --data mnist --epochs 5"
+        self.example = self.example.replace("ganvas train", f"ganvas {name.split()[0]}")  # a recipe's own is of train
         self.groups = [flags(part) for part in (function, shared) if part]
         self.flags = [flag for group in self.groups for flag in group]
         self.words = {flag.word: flag for flag in self.flags if not flag.positional}
@@ -130,7 +131,7 @@ class Command:
         groups = ["".join(map(str, group)) for group in self.groups if group]
         if sum(group.count("\n") for group in groups) > 32:  # too long for a screen: the shared flags by name alone
             words = " ".join(flag.word for flag in self.groups[-1])
-            groups[-1] = textwrap.fill(f"and those of `ganvas train --help`: {words}", 80) + "\n"
+            groups[-1] = textwrap.fill(f"and those of `ganvas {self.name.split()[0]} --help`: {words}", 80) + "\n"
         return "\n".join([usage + "\n", textwrap.fill(self.about, 80) + "\n", *groups, f"example: {self.example}"])
 
     def parse(self, words: Sequence[str]) -> dict[str, Any]:

@@ -211,6 +211,7 @@ def _words(value: Any) -> str:
     return "none" if value is None else str(value).lower()
 
 
+FLAGS, RESUMING = _training, _resuming
 HELP = """\
   train RECIPE --data DATA      train a model
   train --resume RUN            continue a run; --epochs N: train it longer
