@@ -15,7 +15,18 @@ from sklearn.mixture import GaussianMixture
 from ganvas.errors import UserError
 from ganvas.losses import normal_log_prob
 from ganvas.nets.mlp import MLP
-from ganvas.priors import PRIORS, Bimodal, Flow, Mixture, Normal, StochasticLayer, Uniform, Vamp, fit_mixture
+from ganvas.priors import (
+    PRIORS,
+    Bimodal,
+    Flow,
+    Mixture,
+    Normal,
+    StochasticLayer,
+    ToldMixture,
+    Uniform,
+    Vamp,
+    fit_mixture,
+)
 from ganvas.priors import mixture as mixtures
 from ganvas.randomness import Draw
 
@@ -266,9 +277,8 @@ def test_a_fit_is_scikit_learn_s_from_the_same_start(
     unbounded(monkeypatch)
     z = clouds()
     scale = z.std(0, ddof=1)
-    mean, variance, weight = (
-        part.numpy() for part in mixtures._apart(torch.from_numpy((z - z.mean(0)) / scale), components, 3)
-    )
+    start = mixtures._apart(torch.from_numpy((z - z.mean(0)) / scale), components, 3)
+    mean, variance, weight = *(part.numpy() for part in start), np.full(components, 1 / components)
     theirs = GaussianMixture(
         components, covariance_type="diag", tol=0, reg_covar=0, max_iter=steps,
         means_init=mean * scale + z.mean(0), precisions_init=1 / (variance * scale**2), weights_init=weight,
@@ -311,6 +321,41 @@ def test_codes_that_are_one_value_in_a_dimension_or_far_from_0_have_a_fit() -> N
     _, log_variance, _ = fit.components()
     np.testing.assert_allclose(log_variance, fit.log_variance)
     assert np.isfinite(mean_log_prob(fit, z)) and fit.sample(Draw(0), (9, 3)).isfinite().all()
+
+
+def test_weights_by_labels_are_those_of_each_class_fitted_alone() -> None:
+    """Three clouds, of which two classes have shares that are known; a third kind of row is told nothing."""
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[-6.0, 0.0], [6.0, 0.0], [0.0, 9.0]])
+    shares = {(1.0, 0.0): (0.7, 0.3, 0.0), (0.0, 1.0): (0.1, 0.1, 0.8), (0.0, 0.0): (0.4, 0.2, 0.4)}
+    codes, told = [], []
+    for row, share in shares.items():
+        for centre, part in zip(centres, share, strict=True):
+            n = round(1000 * part)
+            codes.append(centre + torch.randn(n, 2, generator=generator))
+            told.append(torch.tensor(row).expand(n, 2))
+    found = fit_mixture(torch.cat(codes), 3, told=torch.cat(told))
+    assert isinstance(found, ToldMixture)
+    place = [int((found.mean - centre).square().sum(1).argmin()) for centre in centres]
+    assert sorted(place) == [0, 1, 2]
+    for row, share in shares.items():
+        log_weight = found.of(torch.tensor([row])).components()[2]
+        torch.testing.assert_close(log_weight.exp()[place], torch.tensor(share), atol=0.015, rtol=0)
+    torch.testing.assert_close(found.log_variance.exp(), torch.ones(3, 2), atol=0.15, rtol=0)
+
+
+def test_codes_with_weights_of_their_own_are_asked_and_drawn_by_them() -> None:
+    torch.manual_seed(0)
+    mixture = ToldMixture.of_parts(torch.randn(4, 3), torch.zeros(4, 3), torch.randn(4), torch.randn(2, 4))
+    told, z = torch.randn(5, 2), torch.randn(5, 6, 3)
+    each = mixture.of(told)
+    for i in range(5):
+        one = mixture.of(told[i : i + 1])
+        torch.testing.assert_close(each.log_prob(z, Draw(0))[i], one.log_prob(z[i], Draw(0)))
+        torch.testing.assert_close(each.log_prob(z[:, 0], Draw(0))[i], one.log_prob(z[i, :1], Draw(0))[0])
+    sharp = ToldMixture.of_parts(torch.eye(3) * 50, torch.zeros(3, 3), torch.zeros(3), torch.eye(3) * 99)
+    drawn = sharp.of(torch.eye(3)).sample(Draw(0), (3, 3))
+    assert drawn.argmax(1).tolist() == [0, 1, 2]
 
 
 def test_a_normal_does_not_shrink_onto_one_code() -> None:

@@ -14,7 +14,7 @@ from ganvas.models.base import MODELS, Encoder, LatentVariable, Model, verb
 from ganvas.models.conditions import Condition, Conditional
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
-from ganvas.priors.mixture import fixed
+from ganvas.priors.mixture import ToldMixture, fixed
 from ganvas.randomness import Draw
 from ganvas.registry import Count, Positive, settings
 
@@ -216,4 +216,4 @@ class FittedAutoencoderModel(AutoencoderModel, LatentVariable):
         k, d = config.components, config.latent_dim
         self.prior = fixed(torch.zeros(k, d), torch.zeros(k, d), torch.zeros(k))
         if config.told_prior:
-            self.prior_given = fixed(torch.zeros(k, d), torch.zeros(k, d), torch.zeros(k))
+            self.prior_given = ToldMixture.empty(k, d, self.width)

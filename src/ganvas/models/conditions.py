@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ganvas.data.labels import attributes
 from ganvas.errors import UserError, unknown
 from ganvas.models.base import MODELS, Model
+from ganvas.priors import ToldMixture
 from ganvas.registry import Fraction, changed, kind, settings
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ class Condition:
     Attributes:
         condition: the columns.
         untold: share of the images that it is told nothing of in training; of several columns, of each besides.
-        told_prior: whether P(z) is another one where it is told: one that is fitted to codes is, as a code of an image
-            whose class is told does not hold the class.
+        told_prior: whether P(z) is another one where it is told: one that is fitted to codes is, with weights of its
+            normals by what is told, as codes say something of a class although the decoder is told it.
     """
 
     condition: tuple[Attribute, ...] = ()
@@ -148,7 +149,7 @@ class Conditional(Model):
     Attributes:
         told: what it is told, (1, width), or (N, width) with the batch that is being asked; None: nothing.
         pattern: E, of a family with an encoder; None of a model without a condition.
-        prior_given: P(z) where it is told, if that is another one.
+        prior_given: P(z given c), if P(z) is fitted.
         guidance: how much of what it is told its images show, of a family that `guides`.
     """
 
@@ -157,7 +158,7 @@ class Conditional(Model):
 
     told: Tensor | None = None
     pattern: nn.Linear | None
-    prior_given: nn.Module | None
+    prior_given: ToldMixture | None
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
@@ -210,7 +211,7 @@ class Conditional(Model):
         found = copy.copy(self)
         found.told = told
         if self.prior_given is not None:
-            found._modules = {**self._modules, "prior": self.prior_given}
+            found._modules = {**self._modules, "prior": self.prior_given.of(told)}
         return found
 
     def of_labels(self, labels: Any) -> Tensor:

@@ -67,7 +67,8 @@ def fit_prior(model: Model, images: Any, components: Count = 10, seed: Seed = 0,
     fitted = FAMILIES[type(config)](config, model.shape)
     kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(PRIORS)}
     for prefix, given in zip(PRIORS, [None] if labels is None else [None, labels], strict=False):
-        prior = fit_mixture(draw_codes(model, images, seed, given), components, seed)
+        told = None if given is None else model.of_labels(given)
+        prior = fit_mixture(draw_codes(model, images, seed, given), components, seed, told=told)
         kept |= {f"{prefix}{name}": tensor for name, tensor in prior.state_dict().items()}
     fitted.range = model.range
     fitted.load_state_dict(kept)

@@ -42,7 +42,7 @@ from ganvas.models.evidence import (
 )
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
-from ganvas.priors import Distribution, Mixture, Normal, Prior
+from ganvas.priors import Distribution, Mixture, Normal, Prior, ToldMixture
 from ganvas.priors.base import halves
 from ganvas.randomness import Draw, key, order
 from ganvas.registry import Count, Seed, kind, settings
@@ -163,7 +163,7 @@ class VAEModel(Conditional, Variational):
         self.decoder = config.likelihood.decoder(config.net, config.latent_dim + self.width, self.shape)
         self.prior = config.prior.build(config.latent_dim, shape, self._posterior)
         if config.told_prior:
-            self.prior_given = config.prior.build(config.latent_dim, shape, self._posterior)
+            self.prior_given = ToldMixture.empty(config.prior.components, config.latent_dim, self.width)
         if config.warmup:
             self.register_buffer("moves", torch.zeros((), dtype=torch.int64))
             self.counters = ("moves",)

@@ -4,7 +4,7 @@ from ganvas.priors.base import PRIORS, BasePrior, Distribution, FixedPrior, Nois
 from ganvas.priors.fixed import Bimodal, Normal, Uniform
 from ganvas.priors.flow import Flow
 from ganvas.priors.layer import StochasticLayer
-from ganvas.priors.mixture import Mixture, Vamp, fit_mixture
+from ganvas.priors.mixture import Mixture, ToldMixture, Vamp, fit_mixture
 
 __all__ = [
     "PRIORS",
@@ -18,6 +18,7 @@ __all__ = [
     "Normal",
     "Prior",
     "StochasticLayer",
+    "ToldMixture",
     "Uniform",
     "Vamp",
     "fit_mixture",

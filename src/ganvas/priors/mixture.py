@@ -16,6 +16,7 @@ from ganvas.registry import Count, settings
 
 # Of `fit_mixture`: the least variance, as a share of the codes'; nats a code that a step must add; numbers at a time.
 FLOOR, GAIN, BLOCK = 1e-4, 1e-4, 2**20
+RIDGE, INNER = 1.0, 10  # of weights by labels: what holds them near those of all, in codes; steps for each step of EM
 
 
 @PRIORS.register
@@ -55,7 +56,10 @@ class Vamp(BasePrior):
 
 
 class NormalMixture(nn.Module, Distribution):
-    """sum_k w_k N(z; m_k, s_k^2): mean and log_variance (K, d), weights the softmax of logit (K,)."""
+    """sum_k w_k N(z; m_k, s_k^2): mean and log_variance (K, d), weights the softmax of logit (K,).
+
+    Or of logit (N, K), for the N codes that it is then asked for.
+    """
 
     mean: Tensor
     log_variance: Tensor
@@ -63,7 +67,7 @@ class NormalMixture(nn.Module, Distribution):
 
     def components(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean (K, d), log-variance (K, d), log-weight (K,)."""
-        return self.mean, self.log_variance.clamp(-20, 10), self.logit.log_softmax(0)
+        return self.mean, self.log_variance.clamp(-20, 10), self.logit.log_softmax(-1)
 
     def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
         """log P(z) in nats, (..., d) -> (...,)."""
@@ -73,9 +77,10 @@ class NormalMixture(nn.Module, Distribution):
         """z (N, d)."""
         with torch.no_grad():
             mean, log_variance, log_weight = self.components()
-            edges = log_weight.exp().cumsum(0)
-            chosen = torch.searchsorted(edges, draw.uniform("component", (shape[0],), edges.device) * edges[-1])
-            chosen = chosen.clamp(max=len(edges) - 1)
+            edges = log_weight.exp().cumsum(-1)
+            u = draw.uniform("component", (shape[0],), edges.device)[:, None] * edges[..., -1:]
+            chosen = torch.searchsorted(edges, u if edges.dim() == 2 else u[:, 0]).view(-1)
+            chosen = chosen.clamp(max=edges.shape[-1] - 1)
             eps = draw.normal("prior", shape, edges.device)
             return reparametrised(mean[chosen], log_variance[chosen], eps).to(device)
 
@@ -94,6 +99,31 @@ class NormalMixture(nn.Module, Distribution):
     def held(self) -> Distribution:
         """A mixture that does not learn: the posteriors of pseudo-inputs are computed once."""
         return fixed(*self.components())
+
+
+class ToldMixture(NormalMixture):
+    """P(z given c): the same normals whatever c, with the softmax of logit + c `by` as weights; by (width, K)."""
+
+    by: Tensor
+
+    @classmethod
+    def of_parts(cls, mean: Tensor, log_variance: Tensor, logit: Tensor, by: Tensor) -> ToldMixture:
+        """Mean and log_variance (K, d), logit (K,), by (width, K)."""
+        made = cls()
+        for name, value in {"mean": mean, "log_variance": log_variance, "logit": logit, "by": by}.items():
+            made.register_buffer(name, value)
+        return made
+
+    @classmethod
+    def empty(cls, components: int, d: int, width: int) -> ToldMixture:
+        """One whose numbers are still to be loaded."""
+        shapes = ((components, d), (components, d), (components,), (width, components))
+        return cls.of_parts(*map(torch.zeros, shapes))
+
+    def of(self, told: Tensor) -> NormalMixture:
+        """That of one c (1, width) for all codes, or of one for each code (N, width)."""
+        logit = self.logit + told.to(self.by.dtype) @ self.by
+        return fixed(self.mean, self.log_variance, logit[0] if len(told) == 1 else logit)
 
 
 class VampMixture(NormalMixture):
@@ -126,7 +156,12 @@ def fixed(mean: Tensor, log_variance: Tensor, logit: Tensor) -> NormalMixture:
 
 
 def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor, log_weight: Tensor) -> Tensor:
-    """log sum_k w_k N(z; m_k, s_k^2) in nats, (..., d) -> (...,); mean, log_variance (K, d), log_weight (K,)."""
+    """log sum_k w_k N(z; m_k, s_k^2) in nats, (..., d) -> (...,); mean, log_variance (K, d), log_weight (K,).
+
+    With log_weight (N, K) the codes (N, ..., d) have weights of their own.
+    """
+    if log_weight.dim() == 2:
+        log_weight = log_weight.view(len(z), *[1] * (z.dim() - 2), -1)
     return (each_log_prob(z, mean, log_variance) + log_weight).logsumexp(-1).to(z.dtype)
 
 
@@ -140,7 +175,9 @@ def each_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         return z @ (mean * precision).T - 0.5 * (z * z @ precision.T + constant)
 
 
-def fit_mixture(codes: Tensor, components: int, seed: int = 0, steps: int = 500) -> NormalMixture:
+def fit_mixture(
+    codes: Tensor, components: int, seed: int = 0, steps: int = 500, told: Tensor | None = None
+) -> NormalMixture:
     """The mixture of diagonal normals under which codes are most likely, by EM (Dempster et al. 1977), in float64.
 
     It starts from codes that lie far apart (k-means++, Arthur & Vassilvitskii 2007), and ends where a step adds less
@@ -152,6 +189,7 @@ def fit_mixture(codes: Tensor, components: int, seed: int = 0, steps: int = 500)
         components: at most N / 2.
         seed: of the start.
         steps: at most.
+        told: labels as rows (N, width): the weights depend on them then, and it is a `ToldMixture`.
 
     Raises:
         UserError: another shape, NaN, too few codes, or too few that differ; a spread that a mixture can't have.
@@ -168,23 +206,51 @@ def fit_mixture(codes: Tensor, components: int, seed: int = 0, steps: int = 500)
     centre, scale = z.mean(0), z.std(0)
     scale = scale.clamp(min=math.exp(-10) / math.sqrt(FLOOR))
     z = (z - centre) / scale
-    mixture, before = _apart(z, components, seed), -math.inf
+    mean, variance = _apart(z, components, seed)
+    logit, by, before = z.new_zeros(components), None, -math.inf
+    if told is not None:
+        rows, which = torch.unique(told.detach().cpu().double(), dim=0, return_inverse=True)
+        by = z.new_zeros(rows.shape[1], components)
+    else:
+        rows, which = z.new_zeros(1, 1), torch.zeros(len(z), dtype=torch.int64)
     for _ in range(steps):
-        mixture, log_p = _maximised(z, *mixture)
+        log_weight = (logit + (0 if by is None else rows @ by)).log_softmax(-1).view(-1, components)
+        mean, variance, counts, log_p = _maximised(z, mean, variance, log_weight, which)
+        logit = counts.sum(0).log() if by is None else logit
+        if by is not None:
+            logit, by = _weights(counts, rows, logit, by)
         if log_p - before < GAIN:
             break
         before = log_p
-    mean, variance, weight = mixture
     log_variance = variance.log() + 2 * scale.log()
     if float(log_variance.max()) > 10:
         raise UserError(
             f"codes of standard deviation {scale.max():.3g}: a mixture has normals of up to {math.exp(5):.0f}."
         )
-    return fixed((mean * scale + centre).float(), log_variance.float(), weight.log().float())
+    parts = (mean * scale + centre).float(), log_variance.float(), logit.log_softmax(0).float()
+    return fixed(*parts) if by is None else ToldMixture.of_parts(*parts, by.float())
 
 
-def _apart(z: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Means and variances (K, d), weights (K,): a mean is a code drawn by its squared distance from the others."""
+def _weights(counts: Tensor, rows: Tensor, logit: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (K,) and what labels change of them (width, K), under which components are likelier to have been chosen
+    `counts` (U, K) times where the labels are rows (U, width): some steps of a logistic regression."""
+    logit, by = logit.clone().requires_grad_(), by.clone().requires_grad_()
+    search = torch.optim.LBFGS([logit, by], max_iter=INNER, line_search_fn="strong_wolfe")
+    n = counts.sum()
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        log_p = (counts * (logit + rows @ by).log_softmax(-1)).sum() - RIDGE / 2 * by.square().sum()
+        (-log_p / n).backward()  # type: ignore[no-untyped-call]
+        return -log_p / n
+
+    with torch.enable_grad():
+        search.step(loss)  # type: ignore[no-untyped-call]
+    return logit.detach(), by.detach()
+
+
+def _apart(z: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Means and variances (K, d): a mean is a code drawn by its squared distance from the others."""
     first, *others = Draw(seed).uniform("means", (components,)).tolist()
     chosen = [z[int(first * len(z))]]
     closest, nearest = chosen[0].expand_as(z), (z - chosen[0]).square().sum(1)
@@ -197,21 +263,29 @@ def _apart(z: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tenso
         closest = torch.where((distance < nearest)[:, None], chosen[-1], closest)
         nearest = torch.minimum(distance, nearest)
     variance = (z - closest).square().mean(0).clamp(min=FLOOR)
-    return torch.stack(chosen), variance.expand(components, -1), z.new_full((components,), 1 / components)
+    return torch.stack(chosen), variance.expand(components, -1)
 
 
 def _maximised(
-    z: Tensor, mean: Tensor, variance: Tensor, weight: Tensor
-) -> tuple[tuple[Tensor, Tensor, Tensor], float]:
-    """A step of EM: the mixture after it, and the mean log-likelihood before it in nats."""
-    counts, first, second, total = torch.zeros_like(weight), torch.zeros_like(mean), torch.zeros_like(mean), 0.0
-    for part in torch.split(z, max(1, BLOCK // len(mean))):
-        each = each_log_prob(part, mean, variance.log()) + weight.log()
+    z: Tensor, mean: Tensor, variance: Tensor, log_weight: Tensor, which: Tensor
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """A step of EM, of codes z (N, d) with the weights log_weight (U, K) at `which` (N,).
+
+    Returns:
+        Means and variances (K, d) after it, how many codes are each component's (U, K), and the mean log-likelihood
+        before it in nats.
+    """
+    counts, first, second, total = torch.zeros_like(log_weight), torch.zeros_like(mean), torch.zeros_like(mean), 0.0
+    size = max(1, BLOCK // len(mean))
+    for part, of in zip(torch.split(z, size), torch.split(which, size), strict=True):
+        each = each_log_prob(part, mean, variance.log()) + log_weight[of]
         log_p = each.logsumexp(1, keepdim=True)
-        share = torch.exp(each - log_p).T  # of the code that is each component's (K, rows)
-        counts, first, second = counts + share.sum(1), first + share @ part, second + share @ part.square()
+        share = torch.exp(each - log_p)  # of the code that is each component's (rows, K)
+        counts.index_add_(0, of, share)
+        first, second = first + share.T @ part, second + share.T @ part.square()
         total += float(log_p.sum())
     counts = counts.clamp(min=1e-300)
-    mean = first / counts[:, None]
-    variance = (second / counts[:, None] - mean.square()).clamp(min=FLOOR)
-    return (mean, variance, counts / len(z)), total / len(z)
+    of_all = counts.sum(0)[:, None]
+    mean = first / of_all
+    variance = (second / of_all - mean.square()).clamp(min=FLOOR)
+    return mean, variance, counts, total / len(z)
