@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import itertools
 import json
 import os
 import re
@@ -128,6 +129,12 @@ def vacant(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already, and not empty: take another --out.")
+
+
+def free(folder: Path) -> Path:
+    """This folder, or the first with a number behind it that is not there."""
+    tried = (folder.with_name(f"{folder.name}-{i}") if i > 1 else folder for i in itertools.count(1))
+    return next(each for each in tried if not each.exists())
 
 
 def sweep(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""similar, duplicates."""
+"""similar, duplicates, cluster."""
 
 import csv
 from collections.abc import Callable
@@ -60,6 +60,17 @@ def test_none_are_there_twice(home: Path, photos: Path, tmp_path: Path, said: Sa
     out = tmp_path / "twice.png"
     assert "0 of 12 images" in said("duplicates", home / "vae", "--data", photos, "--alike", 0.999, "--out", out)
     assert len(table(out.with_suffix(".csv"))) == 1 and not out.exists()
+
+
+def test_clusters(home: Path, tmp_path: Path, said: Said) -> None:
+    printed = said("cluster", home / "vae", "--clusters", 3, "-n", 4)
+    assert "3 of 1,797 images" in printed and "adjusted Rand index" in printed
+    header, *rows = table(home / "vae" / "clusters" / "clusters.csv")
+    assert header == ["name", "split", "cluster", "probability", "typical"] and len(rows) == 1797
+    assert (home / "vae" / "clusters" / "index.html").read_text().count("<figure") == 3
+    said("cluster", home / "vae", "--clusters", 2)
+    assert (home / "vae" / "clusters-2" / "index.html").is_file(), "what is there stays"
+    assert "not empty" in said("cluster", home / "vae", "--out", home / "vae" / "clusters", status=1)
 
 
 @pytest.mark.parametrize(

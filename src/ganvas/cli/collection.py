@@ -1,4 +1,4 @@
-"""Verbs that look through a data set by a model's codes: similar, duplicates."""
+"""Verbs that look through a data set by a model's codes: similar, duplicates, cluster."""
 
 from __future__ import annotations
 
@@ -109,6 +109,46 @@ def duplicates(
         _draw(out, [found.images(places) for places in some], captions, [])
 
 
+def cluster(
+    run: RunFolder,
+    /,
+    *,
+    data: ModelData = None,
+    clusters: Annotated[int | None, "INT", "how many (default: as many as are apart)"] = None,
+    confused: Annotated[float, "RATE", "share of codes taken for another cluster's, up to which two are apart"] = 0.025,
+    n: Annotated[int, "INT", "images of each on the page"] = 24,
+    seed: Annotated[int, "INT", "of the start, and of which codes it is fitted to"] = 0,
+    out: Annotated[Path | None, "DIR", "a new folder (default: RUN/clusters)"] = None,
+) -> None:
+    """Groups of images by a model's codes, as clusters.csv and a page, index.html, with the most and the least typical
+    images of each. How many groups there are is chosen: a mixture of normals is fitted to the codes, and normals whose
+    codes are taken for one another's are one group. Labels, where the data have them, are only held against it.
+
+    Example:
+        ganvas cluster runs/first --data ./photos
+    """
+    for name, value in (("--clusters", clusters), ("-n", n)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} {value}: it takes at least 1.")
+    if not 0 < confused < 1:
+        raise UserError(f"--confused {confused:g}: it takes a share between 0 and 1.")
+    model = load_model(run, "encode")
+    from ganvas import clusters as groups
+    from ganvas import collection
+    from ganvas.files import free, vacant, whole, write_text
+
+    if out:
+        vacant(out)
+    place = out or free(run / "clusters")
+    found = collection.collect(model, load_data(run, model, data), progress=True)
+    grouped = groups.cluster(found, clusters, confused, seed)
+    lines = groups.lines(grouped, found)
+    with whole(place) as folder:
+        groups.write_table(folder / "clusters.csv", grouped, found)
+        write_text(folder / "index.html", groups.page(grouped, found, lines, n))
+    table([*lines, ("written", place / "clusters.csv"), ("", place / "index.html")])
+
+
 def _picture(path: Path) -> Path:
     """A name that a picture may have, and beside it a .csv."""
     if path.suffix.lower() != ".png":
@@ -148,5 +188,6 @@ def _draw(path: Path, rows: Sequence[Any], captions: Sequence[Sequence[str]], fr
 HELP = """\
   similar RUN IMAGE...          the images of the data that are most like it
   duplicates RUN --data DATA    images that are there more than once
+  cluster RUN                   groups of images, and how many there are
 """
-VERBS: dict[str, Callable[..., None]] = {"similar": similar, "duplicates": duplicates}
+VERBS: dict[str, Callable[..., None]] = {"similar": similar, "duplicates": duplicates, "cluster": cluster}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +51,7 @@ def score(
     from ganvas.evaluate.anomalies import strange_classes
     from ganvas.evaluate.conformal import needed
     from ganvas.evaluate.scores import score_of
-    from ganvas.files import vacant, whole, write_text
+    from ganvas.files import free, vacant, whole, write_text
     from ganvas.training.engine import choose_device
     from ganvas.training.run import Run
 
@@ -77,7 +76,7 @@ def score(
     train = _rows(model, own, ("train",), strange) if own and chosen.learns else None
     found = scored(model, rows, calibration, train=train, by=chosen, false_alarms=false_alarms)
     lines = [*_lines(found, chosen, said, given.name), *_judged(found, rows, given.classes or (), strange)]
-    place = out or _free(run / "scores" / given.name)
+    place = out or free(run / "scores" / given.name)
     with whole(place) as folder:
         scoresheet.write_table(folder / "scores.csv", found, rows, given.classes)
         write_text(folder / "index.html", scoresheet.page(found, model, rows, given.classes, lines, n))
@@ -153,12 +152,6 @@ def _judged(found: Scored, rows: Rows, classes: Classes, strange: Classes) -> It
     for name in strange if len(strange) > 1 else ():
         if which[name].any():
             yield f"  {name}", f"{alarms(which[name])}, AUROC {auroc(found.scores[which[name]], found.scores[~odd])}"
-
-
-def _free(place: Path) -> Path:
-    """This folder, or the first with a number behind it that is not there."""
-    tried = (place.with_name(f"{place.name}-{i}") if i > 1 else place for i in itertools.count(1))
-    return next(each for each in tried if not each.exists())
 
 
 HELP = """\
