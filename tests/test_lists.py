@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.cli import HELP, VERBS
+from ganvas.cli import HELP, OF_RECIPES, VERBS
 from ganvas.cli import explore as exploring
 from ganvas.cli.flags import Command, Flag, choices, flags
 from ganvas.evaluate import features
@@ -102,9 +102,9 @@ def test_rows_of_the_lecture_and_of_papers() -> None:
 def test_verbs() -> None:
     """In the README's commands, in the guide's "Explore", and in the help."""
     (commands,) = (part for part in re.findall(r"```sh\n(.*?)```", README, re.S) if "ganvas recipes" in part)
-    assert set(re.findall(r"ganvas (data \w+|[\w-]+)", commands)) == {"train", *VERBS} - {"data list"}
+    assert set(re.findall(r"ganvas (data \w+|[\w-]+)", commands)) == {*OF_RECIPES, *VERBS} - {"data list"}
     assert set(quoted(between(GUIDE, "The verbs ", " draw the same"))) == set(exploring.VERBS)
-    assert set(re.findall(r"^  (data \w+|[a-z][\w-]*)", HELP, re.M)) == {"train", *VERBS}
+    assert set(re.findall(r"^  (data \w+|[a-z][\w-]*)", HELP, re.M)) == {*OF_RECIPES, *VERBS}
 
 
 def test_faults() -> None:

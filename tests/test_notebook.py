@@ -68,7 +68,17 @@ def test_the_public_names_can_be_completed() -> None:
         "assert not {'Any', 'Mapping', 'BLOCK'} & set(dir(ganvas.explore)), dir(ganvas.explore)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.split() == ["Run", "__version__", "data", "explore", "load", "resume", "show", "train"], done
+    assert done.stdout.split() == [
+        "Run",
+        "__version__",
+        "data",
+        "explore",
+        "load",
+        "resume",
+        "show",
+        "train",
+        "tune",
+    ], done
     assert not done.returncode, done.stderr
     with pytest.raises(AttributeError, match=r"no attribute 'trian'; it has Run, .* train"):
         ganvas.trian  # noqa: B018

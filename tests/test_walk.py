@@ -61,6 +61,7 @@ ASKED = {
     "neighbours": "neighbours {} -n 4",
     "similar": "similar {} test:0 {}/image.png -k 2",
     "duplicates": "duplicates {}",
+    "cluster": "cluster {} -n 2",
     "evaluate": "evaluate {} -n 60 -k 4 --features pca",
     "compare": "compare {}",
     "score": "score {} -n 2 --out {}/scored",

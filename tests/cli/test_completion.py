@@ -44,7 +44,7 @@ def test_what_may_be_typed(typed: str, found: list[str]) -> None:
 
 
 def test_every_verb_and_recipe_is_found() -> None:
-    assert complete([""], VERBS) == sorted({"train", *(verb.split()[0] for verb in VERBS)})
+    assert complete([""], VERBS) == sorted({"train", "tune", *(verb.split()[0] for verb in VERBS)})
     assert complete(["train", ""], VERBS) == sorted(RECIPES)
 
 

@@ -28,6 +28,7 @@ from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
 from ganvas.losses import PROBABILISTIC
 from ganvas.models.base import FAMILIES
+from ganvas.models.conditions import Attribute
 from ganvas.models.denoiser import Denoiser, DenoiserModel
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
@@ -323,6 +324,8 @@ ILL: dict[str, tuple[str, dict[str, Any], dict[str, float]]] = {
     "underfit": ("autoencoder", {}, {"error_over_pca": 2.5}),
     "blurred": ("vae", {}, {"detail": 0.05}),
     "samples unlike the data": ("dcgan", {"loss": "minimax"}, {"recall": 0.0, "coverage": 0.02}),
+    "condition unheard": ("vae", {"latent_dim": 20}, {"told_heard": 0.1}),
+    "collapse of a class": ("dcgan", {"loss": "non-saturating"}, {"told_spread": 0.05}),
 }
 WELL = {
     "active_units": 12, "kl": 20, "mutual_information": 5, "aggregate_kl": 0.5, "told_from_reconstructions": 0.7,
@@ -330,6 +333,7 @@ WELL = {
     "missing_classes": 0.0, "separation": 0.8, "overfitting": 0.5, "sample_distance": 1.0,
     "discriminator_held_out": 0.7, "discriminator_fake": 0.3, "gradient_share": 0.4, "clipped_share": 0.2, "slope": 1.0,
     "black_and_white": 0.9, "scale_over_error": 1.2, "error_over_pca": 0.8, "detail": 0.6,
+    "told_heard": 0.9, "told_spread": 0.8,
 }  # fmt: skip
 
 
@@ -677,3 +681,43 @@ def test_digits_have_labels_to_miss() -> None:
     assert same["spread"] == pytest.approx(0, abs=1e-3) and "missing_classes" not in same  # one image has no recall
     real = measure.samples(probe.train, None, probe)
     assert real["missing_classes"] == 0 and real["spread"] == pytest.approx(1, abs=0.05)
+
+
+class Telling:
+    """Draws images of what it is told: those of a data set, one of them alone for a value, or whatever it likes."""
+
+    def __init__(self, images: torch.Tensor, labels: np.ndarray, deaf: bool = False, one: int | None = None) -> None:
+        self.images, self.labels, self.deaf, self.one = images, labels, deaf, one
+        label = Attribute(name="class", column=0, values=tuple("0123456789"))
+        self.config = SimpleNamespace(condition=(label,))
+
+    def sample(self, n: int, seed: int = 0, condition: Any = None) -> torch.Tensor:
+        told = int(condition["class"])
+        here = np.arange(len(self.labels)) if self.deaf else np.flatnonzero(self.labels == told)
+        chosen = np.random.default_rng(seed).permutation(here)[: 1 if told == self.one else n]
+        return self.images[np.resize(chosen, n)]
+
+
+def test_what_is_told_is_heard_and_a_class_that_collapsed_is_named() -> None:
+    data = load("digits")
+    probe, held_out = measure.probe(data, 64), data.splits["test"]
+    assert probe.labels is not None and held_out.labels is not None
+    images = to_tensor(held_out.images)
+    found = measure.told(Telling(images, held_out.labels), probe, probe.labels)
+    assert found["told_heard"] == pytest.approx(1, abs=0.12) and found["told_spread"] > 0.7
+    deaf = measure.told(Telling(images, held_out.labels, deaf=True), probe, probe.labels)
+    assert abs(deaf["told_heard"]) < 0.15, "nearest images are of the value by chance"
+    collapsed = measure.told(Telling(images, held_out.labels, one=7), probe, probe.labels)
+    assert collapsed["told_least"] == 7 and collapsed["told_spread"] == pytest.approx(0, abs=1e-6)
+
+
+def test_findings_of_what_is_told() -> None:
+    told = made("vae")
+    label = Attribute(name="digit", column=0, values=tuple("0123456789"))
+    told = dataclasses.replace(told, model=dataclasses.replace(told.model, condition=(label,)))
+    bad = WELL | {"told_heard": 0.1, "told_spread": 0.05, "told_least": 7.0}
+    found = {one.name: one for one in findings([row(step, bad) for step in (500, 1000)], told, (1, 28, 28))}
+    assert {*found} == {"condition unheard", "collapse of a class"}
+    assert found["collapse of a class"].explanation.startswith("digit 7: what is told has one kind of image")
+    good = WELL | {"told_heard": 0.9, "told_spread": 0.8, "told_least": 7.0}
+    assert findings([row(step, good) for step in (500, 1000)], told, (1, 28, 28)) == []

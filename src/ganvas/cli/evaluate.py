@@ -23,7 +23,7 @@ Evaluated = Annotated[tuple[Path, ...], "RUN...", "runs, or folders in evaluated
 SHOWN = 100
 METRICS = (  # those of the registry, to read which takes torch
     "probes, conditions, elbo, nll, annealing, posteriors, frechet, kernel, precision, "
-    "density, two-sample, memorising, modes, parzen"
+    "density, two-sample, memorising, modes, parzen, synthetic"
 )
 
 
@@ -33,7 +33,9 @@ def evaluate(
     *,
     data: Annotated[str | None, "DATA", f"the real images: {DATA} (default: the run's)"] = None,
     split: Annotated[str, "NAME", "of the real images"] = "test",
-    metrics: Annotated[tuple[str, ...], "NAME...", f"which of {METRICS} (default: all but parzen and annealing)"] = (),
+    metrics: Annotated[
+        tuple[str, ...], "NAME...", f"which of {METRICS} (default: all but parzen, annealing and synthetic)"
+    ] = (),
     features: Annotated[tuple[str, ...], "NAME...", "where samples are compared (default: what fits)"] = (),
     n: Annotated[int, "INT", "samples, and real images, at most"] = 10_000,
     k: Annotated[int, "INT", "draws of z for the log P(x) of an image, or temperatures"] = 5000,

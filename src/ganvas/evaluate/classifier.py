@@ -144,13 +144,36 @@ def train_classifier(
     with FileLock(store.root() / "locks" / key):
         if found := _load(folder):
             return found.to(device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            made = Classifier(dataset.shape, values, single)
-        made.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        _train(made, dataset.splits["train"], images, seed, progress)
+        made = train_on(dataset.shape, values, dataset.splits["train"], images, seed, device, progress, single)
         made.accuracy = _accuracy(made, dataset.splits["test"])
         _save(made, folder, {"dataset": dataset.name, **facts})
+    return made
+
+
+def train_on(
+    shape: tuple[int, ...],
+    values: dict[str, int],
+    split: Split,
+    images: int = IMAGES,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+    single: bool = False,
+) -> Classifier:
+    """A classifier of labels (N, A) that is trained as `train_classifier` does, on any images, and not kept.
+
+    Args:
+        shape: of an image, (C, H, W).
+        values: how many each attribute has, in the order of the columns.
+        split: images and labels.
+        images: as for `train_classifier`, like those that follow.
+        single: whether labels are (N,).
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = Classifier(shape, values, single)
+    made.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _train(made, split, images, seed, progress)
     return made
 
 

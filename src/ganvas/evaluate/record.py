@@ -30,7 +30,7 @@ from ganvas.version import __version__
 
 FILE = "figures.json"
 log = logging.getLogger("ganvas")
-ASKED = ("parzen", "annealing")  # made only when they are asked for: they mislead, or take hours
+ASKED = ("parzen", "annealing", "synthetic")  # made only when they are asked for: they mislead, or take hours
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,21 @@ def test_samples_of_what_was_told(bars: Dataset, told: VAEModel) -> None:
     assert share.value == 0.5 and share.note == "the worst is 1, 0.0%"
 
 
+def test_a_classifier_learns_from_samples(bars: Dataset, told: VAEModel) -> None:
+    """A decoder that draws the bright row of its label teaches all; one that is told nothing, nothing."""
+    with torch.no_grad():
+        for weight in told.decoder.parameters():
+            weight.zero_()
+        first, last = (layer for layer in told.decoder.modules() if isinstance(layer, torch.nn.Linear))
+        first.weight[0, 3] = first.weight[1, 4] = 1
+        last.weight[:6, 0] = last.weight[30:, 1] = 0.5
+    found = figures("synthetic", Subject(bars, told, n=400))["accuracy in class by samples"]
+    assert found.value > 0.95 and found.of_data > 0.95 and found.n == 60
+    with torch.no_grad():
+        last.weight.zero_()
+    assert abs(figures("synthetic", Subject(bars, told, n=400))["accuracy in class by samples"].value - 0.5) < 0.25
+
+
 def test_a_model_that_is_told_nothing_has_no_conditions(bars: Dataset, vae: VAEModel) -> None:
     with pytest.raises(NotApplicableError, match="is told nothing: it takes one that was trained with --condition"):
         figures("conditions", Subject(bars, vae, n=50))

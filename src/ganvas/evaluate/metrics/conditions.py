@@ -71,7 +71,7 @@ def _given(subject: Subject) -> Iterator[Figure]:
     """log P(x given c) beside log P(x), both by K draws, and how often the label is the one that makes x likeliest."""
     model: Any = subject.model
     labels, rows = _labels(subject), spread(subject.real, CLASSIFIED)
-    own = _labels_of(rows)
+    own = labels_of(rows)
     images = to_tensor(rows.images, model.device)
     draws = min(subject.draws, 500)
     facts = {"unit": "nats per image", "better": "lower", "protocol": f"{len(images):,} images, K = {draws}"}
@@ -89,11 +89,16 @@ def _given(subject: Subject) -> Iterator[Figure]:
 
 def _labels(subject: Subject) -> Any:
     """(N, A) of the images that are measured."""
-    own = _labels_of(subject.real)
+    own = labels_of(subject.real)
     return own.reshape(len(own), -1)
 
 
-def _labels_of(split: Any) -> Any:
+def labels_of(split: Any) -> Any:
+    """The labels of a split.
+
+    Raises:
+        NotApplicableError: it has none.
+    """
     if split.labels is None:
         raise NotApplicableError("these images have no labels: what the model is to be told is not known.")
     return split.labels

@@ -84,6 +84,9 @@ VITALS = {
     "recall": "share of held-out images within the reach of samples",
     "coverage": "share of held-out images with a sample in reach",
     "missing_classes": "share of the classes that samples lack",
+    "told_heard": "how often samples are nearest to images of what was told, above chance, over the same of images",
+    "told_spread": "spread of the samples of what is told over that of its training images, the least of all values",
+    "told_least": "which value that is, numbered over all attributes that are told",
     "separation": "probability that D finds a held-out image more real than a fake; 0.5 is chance",
     "overfitting": "probability that D finds a training image more real than a held-out one; 0.5 is chance",
     "discriminator_held_out": "mean D(x) of held-out images",
@@ -254,6 +257,21 @@ def mode_collapse(recipe: Recipe) -> Sequence[Changes] | None:
     return [*_non_saturating(recipe), *penalty, {"minibatch_discrimination": 100}, _wgan(recipe)]
 
 
+@fault({"told_heard": at_least(0.35)})
+def condition_unheard(recipe: Recipe) -> Sequence[Changes]:
+    """Samples are hardly of what the model was told: it makes them from z alone."""
+    if "generator" in recipe.training.turns:
+        return [{"epochs": 4 * recipe.training.epochs}]
+    smaller = [{"latent_dim": max(1, recipe.model.latent_dim // 2)}] if hasattr(recipe.model, "latent_dim") else []
+    return [{"fit": 100}, *smaller, {"epochs": 4 * recipe.training.epochs}]
+
+
+@fault({"told_spread": at_least(0.2)})
+def collapse_of_a_class(recipe: Recipe) -> Sequence[Changes]:
+    """What is told has one kind of image, whatever z is."""
+    return FAULTS["mode collapse"].remedies(recipe) or [{"epochs": 4 * recipe.training.epochs}]
+
+
 @fault({"black_and_white": at_least(0.6)}, {"scale_over_error": at_most(3)})
 def wrong_likelihood(recipe: Recipe) -> Sequence[Changes]:
     """P(x given z) can't describe these data: grey levels are no black and white, or reconstructions could be more
@@ -373,6 +391,7 @@ def findings(
     found = [finding for fault in FAULTS.values() if (finding := fault(history, recipe, facts, ended))]
     if ended and history:
         found += too_short(history[-1], recipe, facts)
+    found = [_of_value(finding, history[-1], recipe) for finding in found]
     names = {finding.name for finding in found}
     if names & COLLAPSED:  # such a decoder gives one image, which of course is blurred
         found = [finding for finding in found if finding.name not in ("underfit", "blurred")]
@@ -381,6 +400,15 @@ def findings(
             found = [finding for finding in found if finding.name != "divergence"]
     # Of a model that has diverged nothing else can be said.
     return [finding for finding in found if finding.name == "divergence"] or found
+
+
+def _of_value(finding: Finding, row: Row, recipe: Recipe) -> Finding:
+    """A finding about a value that is told names it."""
+    if "told_spread" not in finding.evidence or "told_least" not in row:
+        return finding
+    values = [(it.name, value) for it in recipe.model.condition for value in it.values if not it.number]
+    name, value = values[int(row["told_least"])]
+    return replace(finding, explanation=f"{name} {value}: {finding.explanation[0].lower()}{finding.explanation[1:]}")
 
 
 def too_short(row: Row, recipe: Recipe, facts: Facts) -> list[Finding]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ REFERENCE = 1024  # training images among which nearest ones are sought
 SIDE, AXES = 32, 64  # images are averaged down to this side, and projected on so many principal axes
 ENOUGH, DUE = 50, 5  # held-out images for coverage; samples that are due of a class
 AMONG = 0.02  # recall from which samples are said to have a class
+EACH, VALUES = 16, 40  # samples of each value that is told, of so many values at most
+KNOWN = 0.1  # by how much more often than chance a nearest image has the same value, for that to say something
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
             figures |= model.likelihood.vitals(probe.train, again)
         if hasattr(type(model), "sample"):
             figures |= samples(model.sample(LOOK if len(model.shape) == 3 else POINTS), again, probe)
+            if getattr(model.config, "condition", ()) and probe.labels is not None:
+                figures |= told(model, probe, probe.labels)
     if isinstance(model, Adversarial):
         figures |= game(model, probe)
     return {name: value for name, value in figures.items() if math.isfinite(value)}
@@ -182,6 +187,47 @@ def samples(drawn: Tensor, again: Tensor | None, probe: Probe) -> dict[str, floa
     if probe.labels is not None and figures.get("recall", 0) >= AMONG:
         figures |= missing_classes(probe.labels[places[:, 0]], probe.labels)
     return figures
+
+
+def told(model: Any, probe: Probe, labels: NDArray[np.int64]) -> dict[str, float]:
+    """Samples of each value that a conditional model is told: whether they are of it, and how much they differ.
+
+    Args:
+        model: that is told `config.condition`.
+        probe: the data.
+        labels: of its reference (R, A).
+
+    Returns:
+        told_heard: how often the training image nearest to a sample has the value that was told, above chance, over
+            the same of training images; the mean over the attributes in which images can be told apart so.
+        told_spread: spread of the samples of a value over that of its training images, the least of all values;
+        told_least: of which, as numbered over all attributes, one after the other.
+    """
+    heard, spreads, number = [], [], 0
+    _, others = nearest(probe.reference)
+    for attribute in model.config.condition:
+        column = labels[:, attribute.column]
+        shares = np.bincount(column[column >= 0], minlength=len(attribute.values)) / len(column)
+        right, chance = [], float((shares**2).sum())
+        for label, value in enumerate(attribute.values if not attribute.number else ()):
+            here = column == label
+            if number < VALUES and here.sum() >= EACH:
+                drawn = model.sample(EACH, condition={attribute.name: value})
+                if not bool(torch.isfinite(drawn).all()):
+                    return {}
+                fake = probe.features(drawn)
+                right.append(float((column[nearest(fake, probe.reference)[1][:, 0]] == label).mean()))
+                if whole := spread(probe.reference[here]):
+                    spreads.append((spread(fake) / whole, number))
+            number += 1
+        known = float((column[others[:, 0]] == column).mean()) - chance
+        if right and known > KNOWN:
+            heard.append((float(np.mean(right)) - chance) / known)
+    found = {"told_heard": float(np.mean(heard))} if heard else {}
+    if spreads:
+        least, which = min(spreads)
+        found |= {"told_spread": least, "told_least": float(which)}
+    return found
 
 
 def spread(x: Floats) -> float:
