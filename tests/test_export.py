@@ -26,6 +26,7 @@ from ganvas.likelihoods import DiscretisedLogistic, Gaussian
 from ganvas.models import Model
 from ganvas.models.autoencoder import Autoencoder, DenoisingAutoencoder, FittedAutoencoder
 from ganvas.models.base import FAMILIES
+from ganvas.models.conditions import Attribute
 from ganvas.models.denoiser import Denoiser
 from ganvas.models.gan import GAN
 from ganvas.models.semisupervised import SemisupervisedGAN
@@ -128,6 +129,111 @@ def table() -> Iterator[None]:
 
 
 Exported = Callable[[str], tuple[Model, Path]]
+
+# ---- what a model is told ----
+
+CLASS = Attribute(name="class", column=0, values=("cat", "dog", "owl"))
+AGE = Attribute(name="age", column=1, values=("10", "20", "60"), number=True)
+NOISE = Attribute(name="noise", column=2, values=("no", "yes"))  # the name of another input
+TELLING: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "vae": (VAE(latent_dim=3, net=SMALL, condition=(CLASS, AGE), likelihood=Gaussian()), GREY),
+    "vae, convolutions": (VAE(latent_dim=3, net=CONV, condition=(CLASS, NOISE), likelihood=Gaussian()), COLOUR),
+    "vae, fitted": (
+        VAE(
+            latent_dim=3,
+            net=SMALL,
+            prior=priors.Mixture(components=4),
+            condition=(CLASS, AGE),
+            told_prior=True,
+        ),
+        GREY,
+    ),
+    "denoising": (DenoisingAutoencoder(latent_dim=3, net=SMALL, condition=(AGE,)), GREY),
+    "gan": (GAN(latent_dim=4, generator=SMALL, condition=(CLASS,)), GREY),
+}
+SAID: list[dict[str, Any]] = [{}, {"class": "owl"}, {"age": 35}, {"class": "dog", "age": 12.5}, {"noise": "yes"}]
+
+
+def told(model: Model, said: dict[str, Any], n: int, guidance: float) -> tuple[Model, dict[str, np.ndarray]]:
+    """A model that is told, and the inputs of its files that say so."""
+    said = {name: value for name, value in said.items() if name in {it.name for it in model.config.condition}}
+    inputs = {}
+    for it in model.config.condition:
+        value = said.get(it.name)
+        name = "label noise" if it.name == "noise" else it.name
+        if it.number:
+            inputs[name] = np.full(n, np.nan if value is None else value, np.float32)
+        else:
+            inputs[name] = np.full(n, -1 if value is None else it.values.index(value))
+    if model.guides:
+        inputs["guidance"] = np.array(guidance, np.float32)
+    return model.given(said, guidance if model.guides else 1.0) if said else model, inputs
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_files_of_a_model_that_is_told(name: str, tmp_path: Path) -> None:
+    model = make(*TELLING[name])
+    written = export.write_onnx(model, tmp_path / "out")
+    assert max(file.difference or 0 for file in written) < 1e-5
+    n, shape = 5, model.shape
+    draw = Draw(1)
+    batches = {"decoder": draw.normal("codes", (n, model.latent_dim))}
+    batches |= dict.fromkeys(("encoder", "denoiser"), draw.uniform("images", (n, *shape)))
+    verbs = {"decoder": "decode", "encoder": "encode", "denoiser": "denoise"}
+    seen = set()
+    for said in SAID:
+        for guidance in (1.0, 2.5):
+            it, inputs = told(model, said, n, guidance)
+            for part in {file.name.removesuffix(".onnx") for file in written} & verbs.keys():
+                session = onnxruntime.InferenceSession(tmp_path / "out" / f"{part}.onnx")
+                first, *others = (given.name for given in session.get_inputs())
+                assert others == [name for name in inputs if part == "decoder" or name != "guidance"]
+                given = {first: batches[part].numpy(), **{name: inputs[name] for name in others}}
+                (found,) = session.run(None, given)
+                expected = getattr(it, verbs[part])(batches[part])
+                np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-4)
+                if part == "decoder":
+                    seen.add(found.tobytes())
+    assert len(seen) > 1
+    facts = onnxruntime.InferenceSession(tmp_path / "out" / "decoder.onnx").get_modelmeta().custom_metadata_map
+    if "class" in inputs:
+        assert facts["input class"] == "int64 (N,), -1: not told; 0 cat, 1 dog, 2 owl"
+    if "age" in inputs:
+        assert facts["input age"] == "float32 (N,), a number, in the training 10 to 60; NaN: not told"
+
+
+def test_a_sampler_that_is_told_draws_from_that_prior(tmp_path: Path) -> None:
+    model = make(*TELLING["vae, fitted"])
+    with torch.no_grad():
+        for mixture in (model.prior, model.prior_given):
+            mixture.mean.normal_(0, 3)
+        model.prior_given.by.normal_(0, 2)
+    parts = {part.name: part for part in export._parts(model, None)}
+    export._write(model, parts["prior"], tmp_path, {})
+    session = onnxruntime.InferenceSession(tmp_path / "prior.onnx")
+    n = 5000
+    for said in SAID[:4]:
+        it, inputs = told(model, said, n, 1.0)
+        del inputs["guidance"]
+        (found,) = session.run(None, {"noise": Draw(2).normal("noise", (n, 4)).numpy(), **inputs})
+        drawn = it.prior.sample(Draw(3), (n, 3)).numpy()
+        assert all(stats.ks_2samp(found[:, j], drawn[:, j]).pvalue > 1e-3 for j in range(3))
+
+
+def test_the_example_tells(tmp_path: Path, alone: Callable[..., str]) -> None:
+    model = make(*TELLING["vae"])
+    export.write_onnx(model, tmp_path / "out")
+    assert alone(tmp_path / "out", "class=dog", "age=12.5", "guidance=2") == "samples.png\n"
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal((64, 3), np.float32))
+    expected = (model.given({"class": "dog", "age": 12.5}, 2.0).decode(noise) * 255).round().clamp(0, 255)
+    with Image.open(tmp_path / "samples.png") as picture:
+        found = np.asarray(picture).reshape(8, 8, 8, 8).transpose(0, 2, 1, 3).reshape(64, 1, 8, 8)
+    assert np.abs(found - expected.numpy()).max() <= 1
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (8, 8), np.uint8)).save(photo)
+    assert alone(tmp_path / "out", str(photo), "class=owl").startswith("code: [")
+    with pytest.raises(AssertionError, match="class=wolf: it takes one of cat, dog, owl"):
+        alone(tmp_path / "out", "class=wolf")
 
 
 @pytest.fixture(scope="module")

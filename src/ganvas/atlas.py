@@ -136,6 +136,11 @@ def space(
         "shape": list(model.shape),
         "latent": d,
         "verbs": model.verbs(),
+        "condition": [
+            {"name": it.name, "values": list(map(str, it.range if it.number else it.values)), "number": it.number}
+            for it in getattr(model.config, "condition", ())
+        ],
+        "guides": bool(getattr(model, "guides", False)),
         "prior": {
             "kind": "none" if prior is None else kind(type(getattr(model.config, "prior", prior))),
             "bound": prior and prior.bound,

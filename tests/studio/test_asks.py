@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from ganvas.data.loader import to_tensor
 from ganvas.models import Model
 from ganvas.models.autoencoder import corrupt
 from ganvas.models.base import FAMILIES
+from ganvas.models.conditions import Attribute
+from ganvas.priors import Mixture
 from ganvas.randomness import Draw
 from ganvas.recipes import RECIPES, Data
 from ganvas.studio import asks
@@ -34,7 +37,13 @@ SETTINGS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "gan": ("gan", {"latent_dim": 3}, (1, 8, 8)),
     "ring": ("clustered-gan", {}, (2,)),
     "colour": ("vae", {"latent_dim": 3}, (3, 6, 9)),
+    "told": ("vae", {"latent_dim": 3}, (1, 8, 8)),
 }
+
+
+KIND = Attribute(name="kind", column=0, values=("cat", "dog"))
+AGE = Attribute(name="age", column=1, values=("10", "20", "60"), number=True)
+TOLD = {"condition": (KIND, AGE), "told_prior": True, "prior": Mixture(components=4), "fit": 0}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,12 +66,18 @@ def studio(tmp_path_factory: pytest.TempPathFactory, digits: Dataset, models: di
         folder = runs / name
         folder.mkdir()
         it = dataclasses.replace(RECIPES[recipe](**settings), data=Data(source="digits"))
+        if name == "told":
+            it = dataclasses.replace(it, model=dataclasses.replace(it.model, **TOLD))
         (folder / "recipe.json").write_text(it.to_json())
         facts = {"fingerprint": digits.fingerprint, "shape": shape, "preparation": "", "versions": {}}
         (folder / "data.json").write_text(json.dumps(facts))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             models[name] = FAMILIES[type(it.model)](it.model, shape).eval()
+            if name == "told":
+                for mixture in (models[name].prior, models[name].prior_given):
+                    mixture.mean.data.normal_(0, 3)
+                models[name].prior_given.by.normal_(0, 2)
         models[name].save(folder / "model")
     with TestClient(make_app(runs, host="127.0.0.1", port=8765), base_url="http://127.0.0.1:8765") as client:
         yield client
@@ -291,3 +306,87 @@ def test_16_bits_are_read_in_the_range_of_the_training(studio: TestClient, model
     for known, top in (((0.0, 4095.0), 4095), ((0.0, 255.0), 65535)):
         model.range = known
         np.testing.assert_allclose(asks.decoded(body, model)[0, 0], deep / top, atol=1e-4)
+
+
+# What a model is told
+
+
+def saying(condition: dict[str, Any], guidance: float = 1) -> str:
+    return urlencode({"run": "told", "condition": json.dumps(condition), "guidance": guidance})
+
+
+def test_a_space_says_what_a_model_can_be_told(studio: TestClient) -> None:
+    space = studio.get("/api/space?run=told").json()
+    assert space["guides"] and space["condition"] == [
+        {"name": "kind", "values": ["cat", "dog"], "number": False},
+        {"name": "age", "values": ["10.0", "60.0"], "number": True},
+    ]
+    assert studio.get("/api/space?run=gan").json()["condition"] == []
+
+
+@pytest.mark.parametrize("said", [{"kind": "dog"}, {"age": 35.5}, {"kind": "cat", "age": "12"}])
+def test_answers_of_a_model_that_is_told(studio: TestClient, models: dict[str, Model], said: dict[str, Any]) -> None:
+    plain, model = models["told"], models["told"].given(said, 2)
+    body = file(noise(8, 8))
+    found = studio.post(f"/api/encode?{saying(said, 2)}", content=body).json()
+    x = asks.decoded(body, plain)
+    code = model.encode(x)
+    np.testing.assert_allclose(found["code"], code[0], atol=1e-5)
+    made, without = opened(found["reconstruction"]).astype(int), as_bytes(plain.reconstruct(x)).astype(int)
+    assert np.abs(made - as_bytes(model.decode(code))).max() <= 1 and np.abs(made - without).max() > 1
+
+    codes = studio.get(f"/api/samples?{saying(said)}&n=50&seed=3").json()["codes"]
+    np.testing.assert_allclose(codes, model.prior.sample(Draw(3), (50, 3)), atol=1e-5)
+    assert codes != studio.get("/api/samples?run=told&n=50&seed=3").json()["codes"]
+
+    near = studio.post(f"/api/neighbours?{saying(said, 2)}&k=1", content=code.numpy().tobytes()).json()
+    train = load("digits").splits["train"]
+    apart = cdist(model.decode(code).flatten(1), to_tensor(train.images[:]).flatten(1))
+    assert near["distances"][0][0] == pytest.approx(apart.min(), rel=1e-3)
+
+
+def test_an_empty_condition_tells_nothing(studio: TestClient) -> None:
+    plain = studio.get("/api/samples?run=told&n=5").json()
+    assert studio.get(f"/api/samples?{saying({}, 2)}&n=5").json() == plain
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        (saying({"kind": "cow"}), "unknown value of kind 'cow'"),
+        (saying({"sort": "cat"}), "unknown label 'sort'"),
+        (saying({"age": "old"}), "age is 'old': it takes a number; those of the training are 10 to 60."),
+        (saying({"kind": "cat"}, -1), "guidance is -1"),
+        ("run=told&condition=[1]", "a condition is {name: value}"),
+        ("run=told&condition={", 'it takes JSON, such as {"class": "7"}'),
+        ("run=told&condition=" + "[" * 9000, "it takes JSON"),
+        ("run=told&condition=" + "1" * 20000, "20,000 characters"),
+        ("run=told&guidance=much", "guidance=much: it takes a number"),
+        ("run=vae&condition={%22kind%22:%22cat%22}", "trained without a condition"),
+        ("run=gan&condition={%22kind%22:%22cat%22}", "trained without a condition"),
+    ],
+)
+def test_a_bad_condition_is_refused(studio: TestClient, query: str, says: str) -> None:
+    refused(studio.get(f"/api/samples?{query}"), 400, says)
+    with studio.websocket_connect(f"ws://127.0.0.1:8765/ws/decode?{query}") as socket:
+        socket.send_bytes(struct.pack("<I100f", 7, *[0] * 100)[: 4 + 4 * (100 if "gan" in query else 3)])
+        answer = json.loads(socket.receive_text())
+        assert answer["sequence"] == 7 and says in answer["error"]
+
+
+def test_decoding_of_a_model_that_is_told(studio: TestClient, models: dict[str, Model]) -> None:
+    z = np.random.default_rng(0).standard_normal((4, 3), np.float32)
+    with studio.websocket_connect(f"ws://127.0.0.1:8765/ws/decode?{saying({'kind': 'dog'}, 2)}") as socket:
+
+        def asked(model: Model) -> None:
+            socket.send_bytes(struct.pack("<I", 5) + z.tobytes())
+            found = np.frombuffer(socket.receive_bytes()[4:], np.uint8).reshape(4, 8, 8).astype(int)
+            expected = (model.decode(torch.from_numpy(z))[:, 0] * 255).round().clamp(0, 255).numpy()
+            assert np.abs(found - expected).max() <= 1
+
+        asked(models["told"].given({"kind": "dog"}, 2))
+        for said, guidance in (({"age": 50}, 1), ({"kind": "cat", "age": 10}, 0.5)):  # it can be told other things
+            socket.send_text(urlencode({"condition": json.dumps(said), "guidance": guidance}))
+            asked(models["told"].given(said, guidance))
+        socket.send_text("condition=")
+        asked(models["told"])

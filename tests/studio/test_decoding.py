@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import itertools
 import json
 import math
@@ -21,7 +22,7 @@ from ganvas.nets.dcgan import DCGAN
 from ganvas.nets.layers import BatchNorm
 from ganvas.nets.mlp import MLP
 from ganvas.studio import decoder as thread
-from ganvas.studio import decoding, quick
+from ganvas.studio import decoding, quick, studied
 from ganvas.studio.studied import CannotError
 from ganvas.techniques import TECHNIQUES
 
@@ -198,6 +199,30 @@ def test_a_large_request_does_not_keep_a_small_one_waiting(gate: Gate) -> None:
     assert len(gate.batches[0]) < 1024
 
 
+def test_a_batch_is_of_one_model_and_they_take_turns(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread, "FEWEST", 3)
+    monkeypatch.setattr(thread, "MOST", 3)
+    other = Gate()
+    other.opened.set()
+
+    async def main() -> None:
+        decoder = thread.Decoder(gate)
+        first = asyncio.create_task(decoder.decode(level(7)))
+        await until(gate.began.is_set)
+        asked = [(gate, 1), (other, 101), (gate, 11), (other, 111)]
+        tasks = [asyncio.create_task(decoder.decode(level(*range(i, i + 5)), it)) for it, i in asked]
+        await until(lambda: len(decoder._waiting) == 4)
+        gate.opened.set()
+        await first
+        for task, (_, i) in zip(tasks, asked, strict=True):
+            assert (await task).ravel().tolist() == list(range(i, i + 5))
+        assert (await decoder.decode(level(9))).ravel().tolist() == [9], "its own model where none is named"
+
+    run(main())
+    assert sorted(itertools.chain(*gate.batches)) == [1, 2, 3, 4, 5, 7, 9, 11, 12, 13, 14, 15]
+    assert sorted(itertools.chain(*other.batches)) == [101, 102, 103, 104, 105, 111, 112, 113, 114, 115]
+
+
 def test_what_nobody_waits_for_is_not_decoded(gate: Gate) -> None:
     async def main() -> None:
         decoder = thread.Decoder(gate)
@@ -303,6 +328,7 @@ class Models:
 
     def __init__(self, model: Any) -> None:
         self.model, self.decoder = model, thread.Decoder(model)
+        self.told = functools.lru_cache(functools.partial(studied.told, model))
 
     async def held(self, run: str) -> Any:
         if run != "it":

@@ -11,6 +11,7 @@ import copy
 import gzip
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -33,9 +34,12 @@ from ganvas.data import Dataset
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.files import write_text
+from ganvas.losses import reparametrised
 from ganvas.models import Model
 from ganvas.models.base import Encoder, Latent, LatentVariable
+from ganvas.models.conditions import Attribute
 from ganvas.nets.layers import Maxout, VirtualNorm, WithReference
+from ganvas.priors import ToldMixture
 from ganvas.randomness import Draw
 from ganvas.registry import dump
 from ganvas.techniques import replace_modules
@@ -45,6 +49,7 @@ OPSET = 18
 TOLERANCE = 1e-4  # of images; of what is not in [0, 1], a share of the largest value
 BATCHES = (1, 2, 7)
 PAGE = ("encoder", "decoder", "prior", "denoiser")  # the functions that the page needs
+INPUTS = ("images", "codes", "noise", "guidance")  # that a file has beside labels
 LARGEST = 32 * 2**20  # bytes of ONNX in a page that is one file
 BUILT = Path(__file__).parents[1] / "studio" / "page" / "exported"
 # What a folder of an export may hold beside *.onnx.
@@ -73,19 +78,19 @@ class Part:
     Attributes:
         name: of the file.
         model: whose parameters the function uses.
-        function: of a batch of any size, with torch operations that can be traced.
-        input: (name, what it is).
+        function: of a batch of any size, with torch operations that can be traced; and of what the model is told.
+        inputs: (name, what it is) of each: the batch, labels that the model is told, and guidance.
         output: likewise.
-        rows: a batch to check it with, of the largest of BATCHES.
-        answer: to that batch, of the model itself.
+        rows: values to check it with, of each input: so many as the largest of BATCHES, or a scalar.
+        answer: to them, of the model itself.
     """
 
     name: str
     model: Model
-    function: Callable[[Tensor], Tensor]
-    input: tuple[str, str]
+    function: Callable[..., Tensor]
+    inputs: tuple[tuple[str, str], ...]
     output: tuple[str, str]
-    rows: Tensor
+    rows: tuple[Tensor, ...]
     answer: Tensor
 
 
@@ -191,6 +196,9 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     """Those that the model has, to be checked with test images, or with random numbers of their shape."""
     model = copy.deepcopy(model).cpu().eval()
     it, n = traceable(model), max(BATCHES)
+    prior_given = getattr(it, "prior_given", None)
+    if prior_given is not None:
+        it.prior_given = None  # it is of all codes alike; `_from_noise` has one of each
     rows = Draw(0).uniform("export", (n, *model.shape))
     if dataset is not None:
         test = dataset.splits["test"].images
@@ -199,34 +207,131 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     images = f"float32 (N, {shape})" + (
         ", images in [0, 1]" if len(model.shape) == 3 else ", numbers in the data's units"
     )
+    nothing, labels, all_ = Told(()), Told.of(model, n), Told.of(model, n, guided=True)
+
+    def part(
+        name: str,
+        verb: Callable[[Any, Tensor], Tensor],
+        traced: Callable[[Any, Tensor], Tensor],
+        given: tuple[str, str],
+        made: tuple[str, str],
+        batch: Tensor,
+        told: Told,
+    ) -> Part:
+        def function(x: Tensor, *said: Tensor) -> Tensor:
+            return traced(told.tell(it, said), x)
+
+        answer = verb(told.tell(model, told.rows), batch)
+        return Part(name, it, function, (given, *told.inputs), made, (batch, *told.rows), answer)
+
+    seen = ("images", images)
     if hasattr(model, "denoise"):
-        clean = ("images", images), ("denoised", images)
-        yield Part("denoiser", it, it.denoised, *clean, rows, model.denoise(rows))
+        made = ("denoised", images)
+        yield part("denoiser", lambda m, x: m.denoise(x), lambda m, x: m.denoised(x), seen, made, rows, labels)
     if hasattr(model, "classify"):
-        log_p = ("log_probabilities", f"float32 (N, {model.config.classes}), log p(class given the image), nats")
-        answer = model.classify(rows)
-        yield Part("classifier", it, it.classified, ("images", images), log_p, rows, answer)
+        made = ("log_probabilities", f"float32 (N, {model.config.classes}), log p(class given the image), nats")
+        yield part("classifier", lambda m, x: m.classify(x), lambda m, x: m.classified(x), seen, made, rows, labels)
     if not isinstance(model, Latent):
         return
     d = model.latent_dim
-    codes = f"float32 (N, {d})"
+    codes = ("codes", f"float32 (N, {d})")
     z: Tensor | None = None
     if isinstance(model, Encoder):
-        z = model.encode(rows)
-        said = ("codes", ", ".join(filter(None, [codes, model.codes_are])))
-        yield Part("encoder", it, it.encoded, ("images", images), said, rows, z)
+        made = ("codes", ", ".join(filter(None, [codes[1], model.codes_are])))
+        encoder = part("encoder", lambda m, x: m.encode(x), lambda m, x: m.encoded(x), seen, made, rows, labels)
+        z = encoder.answer
+        yield encoder
     if isinstance(model, LatentVariable):
-        k, to_code = it.prior.held().from_noise(d)
-        noise = Draw(0).normal("prior", (n, k))
-        drawn = to_code(noise)
-        z = drawn if z is None else z
+        k, to_code = _from_noise(it, prior_given)
         given = ("noise", f"float32 (N, {k}), numbers drawn from N(0, 1)")
-        yield Part("prior", it, to_code, given, ("codes", codes), noise, drawn)
-        made = model.decode(drawn)
-        yield Part("sampler", it, lambda x: it.decoded(to_code(x)), given, ("images", images), noise, made)
+        noise = Draw(0).normal("prior", (n, k))
+        prior = part("prior", to_code, to_code, given, codes, noise, nothing if prior_given is None else labels)
+        z = prior.answer if z is None else z
+        yield prior
+
+        def sampled(model: Latent, noise: Tensor) -> Tensor:
+            return model.decode(to_code(model, noise))
+
+        def traced(model: Latent, noise: Tensor) -> Tensor:
+            return model.decoded(to_code(model, noise))
+
+        yield part("sampler", sampled, traced, given, seen, noise, all_)
     if z is None:
         z = Draw(0).normal("codes", (n, d))
-    yield Part("decoder", it, it.decoded, ("codes", codes), ("images", images), z, model.decode(z))
+    yield part("decoder", lambda m, x: m.decode(x), lambda m, x: m.decoded(x), codes, seen, z, all_)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a function is told beside its batch, as inputs.
+
+    Attributes:
+        condition: the model's; () where the function is told nothing.
+        inputs: as a `Part` has them: of each attribute, and of guidance.
+        rows: likewise.
+    """
+
+    condition: tuple[Attribute, ...]
+    inputs: tuple[tuple[str, str], ...] = ()
+    rows: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of(cls, model: Model, n: int, guided: bool = False) -> Told:
+        """What a model can be told, and n values of each; of some of them it is told nothing.
+
+        Args:
+            model: of any family.
+            n: how many.
+            guided: whether guidance is told, of a family that guides.
+        """
+        inputs, rows = [], []
+        condition: tuple[Attribute, ...] = getattr(model.config, "condition", ())
+        for it in condition:
+            places = (torch.arange(n) + 1) % (len(it.values) + 1) - 1  # -1 is the last one: nothing
+            if it.number:
+                low, high = it.range
+                what = f"float32 (N,), a number, in the training {low:g} to {high:g}; NaN: not told"
+                rows.append(torch.tensor([*map(float, it.values), math.nan])[places])
+            else:
+                names = ", ".join(f"{place} {value}" for place, value in enumerate(it.values))
+                what = f"int64 (N,), -1: not told; {names}"
+                rows.append(places)
+            inputs.append((f"label {it.name}" if it.name in INPUTS else it.name, what))
+        if guided and condition and getattr(model, "guides", False):
+            inputs.append(("guidance", "float32, one number: above 1 images show more of what is told, 1 is without"))
+            rows.append(torch.tensor(1.5))
+        return cls(condition, tuple(inputs), tuple(rows))
+
+    def tell(self, model: Any, values: Sequence[Tensor]) -> Any:
+        """The model that is told the values of its inputs."""
+        if not self.condition:
+            return model
+        found = model.being_told(torch.cat([it.rows(x) for it, x in zip(self.condition, values, strict=False)], 1))
+        if len(values) > len(self.condition):
+            found.guidance = values[-1]
+        return found
+
+
+def _from_noise(model: Any, given: ToldMixture | None) -> tuple[int, Callable[[Any, Tensor], Tensor]]:
+    """How many numbers from N(0, 1) a code takes, k, and what makes codes of them (N, k), of the model as it is told.
+
+    Args:
+        model: with a P(z), that is told nothing.
+        given: P(z given what is told), where that is another one.
+    """
+    k, plain = model.prior.held().from_noise(model.latent_dim)
+    if given is None:
+        return k, lambda told, noise: plain(noise)
+
+    def drawn(told: Any, noise: Tensor) -> Tensor:
+        c = told.told
+        edges = (given.logit + c @ given.by).softmax(1).cumsum(1)  # each code has weights of its own
+        share = (torch.erf(noise[:, :1] / math.sqrt(2)) + 1) / 2 * edges[:, -1:]
+        chosen = (edges < share).sum(1).clamp(max=edges.shape[1] - 1)
+        z = reparametrised(given.mean[chosen], given.log_variance.clamp(-20, 10)[chosen], noise[:, 1:])
+        return torch.where((c != 0).any(1, keepdim=True), z, plain(noise))
+
+    return k, drawn
 
 
 def traceable(model: Model) -> Model:
@@ -292,12 +397,12 @@ class _ReferredNorm(nn.Module):
 class _Graph(nn.Module):
     """A function of a model as a module, whose parameters are the model's."""
 
-    def __init__(self, model: nn.Module, function: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, model: nn.Module, function: Callable[..., Tensor]) -> None:
         super().__init__()
         self.model, self.function = model, function
 
-    def forward(self, batch: Tensor) -> Tensor:
-        return self.function(batch)
+    def forward(self, *values: Tensor) -> Tensor:
+        return self.function(*values)
 
 
 @contextmanager
@@ -309,22 +414,29 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
+            warnings.filterwarnings("ignore", r".*The axis name: N", UserWarning)  # several inputs have that one size
             yield
     finally:
         log.setLevel(level)
 
 
+def _first(rows: Sequence[Tensor], n: int) -> tuple[Tensor, ...]:
+    """n of the rows of each input; a scalar is of all."""
+    return tuple(each[:n] if each.dim() else each for each in rows)
+
+
 def _write(model: Model, part: Part, folder: Path, facts: Mapping[str, str]) -> Written:
     """One part as a file, checked."""
+    n = torch.export.Dim("N")
     try:
         with _quiet():
             program = torch.onnx.export(
                 _Graph(part.model, part.function).eval(),
-                (part.rows[:2],),
+                _first(part.rows, 2),
                 dynamo=True,
-                input_names=[part.input[0]],
+                input_names=[name for name, _ in part.inputs],
                 output_names=[part.output[0]],
-                dynamic_shapes=({0: torch.export.Dim("N")},),
+                dynamic_shapes=(tuple({0: n} if rows.dim() else {} for rows in part.rows),),
                 opset_version=OPSET,
                 verbose=False,
             )
@@ -347,7 +459,8 @@ def _write(model: Model, part: Part, folder: Path, facts: Mapping[str, str]) -> 
             "shape": json.dumps(model.shape),
             "range": json.dumps(model.range),
             **({"latent_dim": str(model.latent_dim)} if isinstance(model, Latent) else {}),
-            **{f"input {part.input[0]}": part.input[1], f"output {part.output[0]}": part.output[1]},
+            **{f"input {name}": what for name, what in part.inputs},
+            f"output {part.output[0]}": part.output[1],
         }
     )
     path = folder / f"{part.name}.onnx"
@@ -364,7 +477,9 @@ def _check(part: Part, path: Path) -> float:
     import onnxruntime  # type: ignore[import-untyped]
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = [session.run(None, {part.input[0]: part.rows[:n].numpy()})[0] for n in BATCHES]
+    names = [name for name, _ in part.inputs]
+    asked = [{name: rows.numpy() for name, rows in zip(names, _first(part.rows, n), strict=True)} for n in BATCHES]
+    found = [session.run(None, values)[0] for values in asked]
     answers = [part.answer[:n].numpy() for n in BATCHES]
     worst = float(np.max([np.abs(a - b).max() for a, b in zip(found, answers, strict=True)]))
     scale = max(1.0, float(part.answer.abs().max()))

@@ -2,6 +2,10 @@
 
 python example.py               new images as samples.png
 python example.py photo.png     what the model makes of an image, as made.png, beside it
+
+A model that was trained with a condition can be told labels, and guidance where the decoder takes it:
+
+python example.py class=7 guidance=1.5
 """
 # mypy: ignore-errors
 
@@ -23,8 +27,20 @@ def load(name):
 
 
 def run(session, batch):
-    """float32 in, float32 out; the first dimension is the batch, of any size."""
-    return session.run(None, {session.get_inputs()[0].name: batch})[0]
+    """float32 in, float32 out; the first dimension is the batch, of any size. What is `told` goes beside it."""
+    first, *labels = session.get_inputs()
+    given = {first.name: batch}
+    for it, attribute in zip(labels, condition, strict=False):
+        value = told.get(attribute["name"])
+        if attribute["number"]:
+            given[it.name] = np.full(len(batch), np.nan if value is None else float(value), np.float32)
+        elif value is None or value in attribute["values"]:
+            given[it.name] = np.full(len(batch), -1 if value is None else attribute["values"].index(value))
+        else:
+            sys.exit(f"{attribute['name']}={value}: it takes one of {', '.join(attribute['values'])}.")
+    if len(labels) > len(condition):
+        given["guidance"] = np.array(told.get("guidance", 1), np.float32)
+    return session.run(None, given)[0]
 
 
 def read(path, shape, known):
@@ -63,14 +79,18 @@ def save(images, columns, file):
 
 
 decoder = load("decoder")
-facts = decoder.get_modelmeta().custom_metadata_map  # what the model is, what goes in and what comes out
+facts = (decoder or load("denoiser")).get_modelmeta().custom_metadata_map  # what it is, what goes in and comes out
 shape = json.loads(facts["shape"])
 is_image = len(shape) == 3
+condition = json.loads(facts["model"]).get("condition", [])  # what it can be told
+able = [attribute["name"] for attribute in condition] + ["guidance"] * bool(condition)
+told = dict(word.split("=", 1) for word in sys.argv[1:] if word.split("=", 1)[0] in able and "=" in word)
+files = [word for word in sys.argv[1:] if word.split("=", 1)[0] not in told]
 
-if len(sys.argv) > 1:
+if files:
     if not is_image:
         sys.exit("this model is one of points: there is no image to give it")
-    x = read(sys.argv[1], shape, json.loads(facts.get("range", "null")))
+    x = read(files[0], shape, json.loads(facts.get("range", "null")))
     made = [x]
     if encoder := load("encoder"):
         code = run(encoder, x)

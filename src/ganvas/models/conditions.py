@@ -61,9 +61,33 @@ class Attribute:
         rows = torch.stack([self._of(float(value)) for value in self.values]) if self.number else torch.eye(self.width)
         return torch.cat([rows, torch.zeros(1, self.width)])
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest of a number's values."""
+        known = [float(known) for known in self.values]
+        return min(known), max(known)
+
+    @cached_property
+    def scale(self) -> tuple[float, float]:
+        """Mean and standard deviation of a number's values."""
+        known = np.array([float(known) for known in self.values])
+        return float(known.mean()), float(known.std())
+
     def _of(self, value: float) -> Tensor:
-        known = torch.tensor([float(known) for known in self.values], dtype=torch.float64)
-        return torch.tensor([1.0, float((value - known.mean()) / known.std(correction=0))])
+        mean, deviation = self.scale
+        return torch.tensor([1.0, (value - mean) / deviation])
+
+    def rows(self, given: Tensor) -> Tensor:
+        """The rows (N, width) of places among the values, int64 (N,), -1 of none; of a number of float32, NaN of none.
+
+        It can be traced, for a file that takes them.
+        """
+        if not self.number:
+            return self.table[given]
+        mean, deviation = self.scale
+        there = ~given.isnan()
+        place = torch.where(there, (given - mean) / deviation, torch.zeros_like(given))
+        return torch.stack([there.to(given.dtype), place], 1)
 
     def row(self, value: Any) -> Tensor:
         """The row (width,) of a value, by its name or as a number.
@@ -81,7 +105,7 @@ class Attribute:
         except ValueError:
             given = math.nan
         if not math.isfinite(given):
-            low, high = sorted(map(float, self.values))[:: len(self.values) - 1]
+            low, high = self.range
             raise UserError(
                 f"{self.name} is {text!r}: it takes a number; those of the training are {low:g} to {high:g}."
             )
@@ -150,11 +174,11 @@ class Conditional(Model):
         told: what it is told, (1, width), or (N, width) with the batch that is being asked; None: nothing.
         pattern: E, of a family with an encoder; None of a model without a condition.
         prior_given: P(z given c), if P(z) is fitted.
-        guidance: how much of what it is told its images show, of a family that `guides`.
+        guidance: how much of what it is told its images show, of a family that `guides`; a scalar where it is traced.
     """
 
     guides: ClassVar[bool] = False
-    guidance: float = 1.0
+    guidance: float | Tensor = 1.0
 
     told: Tensor | None = None
     pattern: nn.Linear | None
@@ -192,7 +216,9 @@ class Conditional(Model):
         if not self.width:
             return z
         told = z.new_zeros(1, self.width) if self.told is None else math.sqrt(self.latent_dim) * self.told.to(z.dtype)
-        told = told.expand(len(z), -1) if len(told) == 1 else told.repeat_interleave(len(z) // len(told), 0)
+        rows, of = z.shape[0], told.shape[0]  # `len` is a fixed number where it is traced
+        if rows != of:
+            told = told.expand(rows, -1) if of == 1 else told.repeat_interleave(rows // of, 0)
         return torch.cat([z, told], 1)
 
     def guided(self, z: Tensor) -> Tensor:
@@ -201,7 +227,7 @@ class Conditional(Model):
         Above 1 the images are more of their label than those of the model are (Ho & Salimans 2022, equation 6).
         """
         output: Tensor = self.output(z)
-        if self.told is None or self.guidance == 1:
+        if self.told is None or (not isinstance(self.guidance, Tensor) and self.guidance == 1):
             return output
         nothing = self.being_told(torch.zeros_like(self.told)).output(z)
         return torch.lerp(nothing, output, self.guidance)

@@ -51,12 +51,12 @@ async def samples(request: Request) -> Response:
     """Codes of P(z)."""
     n, seed = _whole(request, "n", 16, 1, SAMPLES), _whole(request, "seed", 0, 0, SEED)
 
-    def answer(held: Held) -> Any:
+    def answer(model: Model, held: Held) -> Any:
         from ganvas import explore
 
-        if not hasattr(held.model, "sample"):
+        if not hasattr(model, "sample"):
             raise CannotError("this model has no P(z) to draw codes from: `ganvas fit-prior` fits one to its codes.")
-        return {"codes": explore.sample_codes(held.model, n, seed).tolist()}
+        return {"codes": explore.sample_codes(model, n, seed).tolist()}
 
     return await _answered(request, answer)
 
@@ -65,10 +65,10 @@ async def encode(request: Request) -> Response:
     """The code of an image file."""
     body = await request.body()
 
-    def answer(held: Held) -> Any:
-        image = _image(held, body, "encode")
-        code = held.model.encode(image)
-        return {"code": code[0].tolist(), "seen": _url(image), "reconstruction": _url(held.model.decode(code))}
+    def answer(model: Model, held: Held) -> Any:
+        image = _image(model, body, "encode")
+        code = model.encode(image)
+        return {"code": code[0].tolist(), "seen": _url(image), "reconstruction": _url(model.decode(code))}
 
     return await _answered(request, answer)
 
@@ -78,16 +78,16 @@ async def denoise(request: Request) -> Response:
     body = await request.body()
     noise, seed = _number(request, "noise", 0.0, NOISE), _whole(request, "seed", 0, 0, SEED)
 
-    def answer(held: Held) -> Any:
+    def answer(model: Model, held: Held) -> Any:
         from ganvas.models.autoencoder import corrupt
         from ganvas.randomness import Draw
 
-        image = _image(held, body, "denoise")
-        kind = held.model.config.noise
+        image = _image(model, body, "denoise")
+        kind = model.config.noise
         if kind != "gaussian" and noise > 1:
             raise UserError(f"noise={noise:g}: for {kind} noise it is a share of the values, at most 1.")
         noisy = corrupt(image, kind, noise, Draw(seed)).clamp(0, 1) if noise else image
-        return {"seen": _url(image), "noisy": _url(noisy), "denoised": _url(held.model.denoise(noisy))}
+        return {"seen": _url(image), "noisy": _url(noisy), "denoised": _url(model.denoise(noisy))}
 
     return await _answered(request, answer)
 
@@ -96,19 +96,19 @@ async def neighbours(request: Request) -> Response:
     """The training images that are nearest to the images of codes."""
     body, k = await request.body(), _whole(request, "k", 5, 1, NEAREST)
 
-    def answer(held: Held) -> Any:
+    def answer(model: Model, held: Held) -> Any:
         import torch
 
         from ganvas import explore
         from ganvas.data.loader import to_tensor
 
-        z = codes(body, held.model)
+        z = codes(body, model)
         if len(z) > SHOWN:
             raise UserError(f"{len(z)} codes: neighbours are sought for at most {SHOWN} at a time.")
         if held.dataset is None:
             raise CannotError("the data set of this run is not in the cache: `ganvas data show` prepares it.")
         train = held.dataset.splits["train"]
-        found = explore.neighbours(held.model.decode(torch.from_numpy(z)), train, min(k, len(train)))
+        found = explore.neighbours(model.decode(torch.from_numpy(z)), train, min(k, len(train)))
         distances, rows = (part.tolist() for part in found)
         images = [[_url(to_tensor(train.images[row : row + 1])) for row in near] for near in rows]
         return {"rows": rows, "distances": distances, "images": images}
@@ -134,8 +134,13 @@ async def _held(request: Request) -> Held:
 
 
 async def _answered(request: Request, answer: Any) -> Response:
-    held = await _held(request)
-    return JSONResponse(await of(request.app).ask(answer, held), headers=FRESH)
+    """What a thread gives of the model, as it is told what the request says, and of what is held of it."""
+    held, asked = await _held(request), request.query_params
+
+    def told() -> Any:
+        return answer(held.told(asked.get("condition", ""), asked.get("guidance", "")), held)
+
+    return JSONResponse(await of(request.app).ask(told), headers=FRESH)
 
 
 def _whole(request: Request, name: str, default: int, least: int, most: int) -> int:
@@ -157,12 +162,12 @@ def _number(request: Request, name: str, default: float, most: float) -> float:
     return value
 
 
-def _image(held: Held, body: bytes, verb: str) -> Tensor:
+def _image(model: Model, body: bytes, verb: str) -> Tensor:
     """The image of a file as a model that has the verb sees it (1, C, H, W), float32 in [0, 1]."""
-    getattr(held.model, verb)  # refused before the file is looked at
-    if len(held.model.shape) != 3:
-        raise CannotError(f"this model is of points of shape {held.model.shape}: it takes no images.")
-    return decoded(body, held.model)
+    getattr(model, verb)  # refused before the file is looked at
+    if len(model.shape) != 3:
+        raise CannotError(f"this model is of points of shape {model.shape}: it takes no images.")
+    return decoded(body, model)
 
 
 def decoded(body: bytes, model: Model) -> Tensor:

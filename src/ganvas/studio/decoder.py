@@ -30,10 +30,10 @@ Pixels = NDArray[np.uint8]
 
 
 class _Request:
-    """Codes (n, d), how many of them are taken to be decoded, and the pixels that are done."""
+    """Codes (n, d) of a model, how many of them are taken to be decoded, and the pixels that are done."""
 
-    def __init__(self, codes: Codes) -> None:
-        self.codes, self.taken = codes, 0
+    def __init__(self, codes: Codes, model: Model) -> None:
+        self.codes, self.model, self.taken = codes, model, 0
         self.pixels: list[Pixels] = []
         self.loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[Pixels] = self.loop.create_future()
@@ -67,9 +67,14 @@ class Decoder:
         self._thread: threading.Thread | None = None
         self._rows = FEWEST
 
-    async def decode(self, codes: Codes) -> Pixels:
-        """`model.decode` of codes (n, d), n > 0, as bytes (n, h, w, c)."""
-        request = _Request(codes)
+    async def decode(self, codes: Codes, model: Model | None = None) -> Pixels:
+        """`model.decode` of codes (n, d), n > 0, as bytes (n, h, w, c).
+
+        Args:
+            codes: of the model.
+            model: itself, or as it is told labels.
+        """
+        request = _Request(codes, model or self.model)
         with self._changed:
             self._waiting.append(request)
             if self._thread is None:
@@ -87,7 +92,8 @@ class Decoder:
             while parts := self._next():
                 begun = time.perf_counter()
                 try:
-                    images = self.model.decoded(torch.from_numpy(np.concatenate([codes for _, codes in parts])))
+                    model = parts[0][0].model
+                    images = model.decoded(torch.from_numpy(np.concatenate([codes for _, codes in parts])))
                     pixels = (images.clamp(0, 1) * 255).round_().byte().permute(0, 2, 3, 1).contiguous().numpy()
                 except Exception as error:
                     for request, _ in parts:
@@ -105,7 +111,10 @@ class Decoder:
                         request.say(done[0] if len(done) == 1 else np.concatenate(done))
 
     def _next(self) -> list[tuple[_Request, Codes]]:
-        """A batch: shares of the requests that wait, in turn. Without any for long, nothing: the thread ends."""
+        """A batch: shares of the requests that wait, in turn. Without any for long, nothing: the thread ends.
+
+        It is of one model: requests of another one, which is told something else, wait for the next.
+        """
         with self._changed:
             while True:
                 self._waiting = deque(request for request in self._waiting if not request.answer.done())
@@ -114,9 +123,10 @@ class Decoder:
                 if not self._changed.wait(IDLE) and not self._waiting:
                     self._thread = None
                     return []
-            share, parts = max(1, self._rows // len(self._waiting)), []
-            for _ in range(min(len(self._waiting), self._rows)):
-                request = self._waiting.popleft()
+            alike = [request for request in self._waiting if request.model is self._waiting[0].model]
+            share, parts = max(1, self._rows // len(alike)), []
+            for request in alike[: self._rows]:
+                self._waiting.remove(request)
                 parts.append((request, request.codes[request.taken : request.taken + share]))
                 request.taken += share
                 if request.taken < len(request.codes):

@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 import numpy as np
+from starlette.datastructures import QueryParams
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -16,6 +17,7 @@ from ganvas.errors import UserError
 from ganvas.studio.decoder import Codes
 from ganvas.studio.studied import CannotError, of
 
+Told = tuple[str, str]  # condition and guidance, see `ganvas.studio.studied.told`
 ROWS, LARGEST = 1024, 4 * 2**20  # codes of a message, and its bytes
 
 log = logging.getLogger("ganvas.studio")
@@ -42,29 +44,35 @@ def codes(body: bytes | memoryview, model: Any) -> Codes:
 async def connection(socket: WebSocket) -> None:
     """A connection, from its first request to its end."""
     await socket.accept()
-    latest: asyncio.Queue[bytes] = asyncio.Queue(1)
+    latest: asyncio.Queue[tuple[bytes, Told]] = asyncio.Queue(1)
+    told = socket.query_params.get("condition", ""), socket.query_params.get("guidance", "")
     answering = asyncio.create_task(_answer(socket, latest))
     try:
         while (message := await socket.receive())["type"] != "websocket.disconnect":
+            query = QueryParams(message.get("text") or "")
+            if "condition" in query:  # it holds for the codes that follow
+                told = query["condition"], query.get("guidance", "")
+                continue
             if latest.full():
                 latest.get_nowait()
-            latest.put_nowait(message.get("bytes") or b"")
+            latest.put_nowait((message.get("bytes") or b"", told))
     finally:
         answering.cancel()
 
 
-async def _answer(socket: WebSocket, latest: asyncio.Queue[bytes]) -> None:
+async def _answer(socket: WebSocket, latest: asyncio.Queue[tuple[bytes, Told]]) -> None:
     """Answer one request after the other; what is being decoded when this is cancelled is decoded no further."""
     models, run = of(socket.app), socket.query_params.get("run", "")
     with contextlib.suppress(WebSocketDisconnect):
         while True:
-            message = await latest.get()
+            message, told = await latest.get()
             try:
                 if not 4 < len(message) <= LARGEST:
                     said = f"it takes a number, then codes, {LARGEST:,} at most."
                     raise UserError(f"a message of {len(message):,} bytes: {said}")
                 held = await models.held(run)
-                pixels = await held.decoder.decode(codes(memoryview(message)[4:], held.model))
+                model = held.told(*told)
+                pixels = await held.decoder.decode(codes(memoryview(message)[4:], model), model)
             except Exception as error:
                 said = str(error)
                 if not isinstance(error, UserError):

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -38,6 +39,7 @@ MODELS, BYTES = 8, 2**31  # that are held at most
 WORKERS = 4  # that load, and as many that compute: what is slow to compute keeps no model from being loaded
 LOADING, ASKING = 30.0, 300.0  # seconds after which they are given up
 LOST = 8  # threads that are given up, with which no more is tried
+TOLD, LONGEST = 64, 2**14  # ways in which a model is told labels that are remembered; characters of one
 FRESH = 1.0  # seconds for which a model's file is not looked at again
 # A team of threads on all cores waits for whoever has one of them: beside a training 200 ms where one thread takes 4.
 
@@ -71,6 +73,7 @@ class Held:
         decoder: its decoding thread.
         recipe: its recipe's name.
         data: its data set's name, or the path.
+        told: the model as `told` gives it.
     """
 
     id: str
@@ -80,8 +83,13 @@ class Held:
     decoder: Decoder
     recipe: str
     data: str
+    told: Callable[[str, str], Model] = field(init=False)
     _answers: dict[str, Future[Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        # The same object for the same words: what is asked of one object is decoded as one batch.
+        self.told = lru_cache(TOLD)(partial(told, self.model))
 
     def space(self) -> bytes:
         """The answer of /api/space; computed once, as the next two are."""
@@ -289,6 +297,35 @@ def _model(folder: Path, copy: Run) -> Model:
             if part.parts[0] == "model" or file == found[-1]:
                 raise
     raise safety.NotFoundError("there is none.")
+
+
+def told(model: Model, condition: str, guidance: str) -> Model:
+    """A model that is told what a request says.
+
+    Args:
+        model: any.
+        condition: '{"class": "7"}'; "" or "{}": nothing.
+        guidance: a number; "" is 1.
+
+    Raises:
+        UserError: no JSON object, no number, or what the model's `given` refuses.
+    """
+    if len(condition) > LONGEST:
+        raise UserError(f"a condition of {len(condition):,} characters: the studio takes {LONGEST:,}.")
+    try:
+        named = json.loads(condition or "{}")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f'condition={condition:.80}: it takes JSON, such as {{"class": "7"}}.') from error
+    try:
+        strength = float(guidance or 1)
+    except ValueError as error:
+        raise UserError(f"guidance={guidance:.80}: it takes a number from 0.") from error
+    if named == {}:
+        return model
+    if not getattr(model.config, "condition", ()):
+        raise UserError("this model was trained without a condition: it can't be told one.")
+    found: Model = model.given(named, strength)
+    return found
 
 
 def clear() -> None:
