@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -481,6 +482,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, images: Dataset) -> tuple[Pa
         "vae": (VAE(latent_dim=2, net=CONV, likelihood=Gaussian(scale=0.3)), COLOUR, images),
         "denoiser": (DenoisingAutoencoder(latent_dim=4, net=SMALL, level=0.4), GREY, load("digits")),
         "gan": (GAN(latent_dim=6, generator=SMALL), GREY, None),
+        "told": (*TELLING["vae, fitted"], None),
     }
     models = {name: make(config, shape) for name, (config, shape, _) in settings.items()}
     models["vae"].range = (0, 4095)
@@ -498,7 +500,7 @@ def test_the_folder_holds_what_the_page_reads(pages: tuple[Path, dict[str, Model
     assert {path.name for path in (folder / "vae").iterdir()} == own | {"encoder.onnx", "prior.onnx"}
     assert {path.name for path in (folder / "denoiser").iterdir()} == own | {"encoder.onnx", "denoiser.onnx"}
     assert {path.name for path in (folder / "gan").iterdir()} == own | {"prior.onnx"}
-    assert len([*folder.rglob("*.wasm")]) == 3
+    assert len([*folder.rglob("*.wasm")]) == 4
     space = json.loads((folder / "vae" / "space.json").read_text())
     assert (space["id"], space["name"], space["recipe"], space["data"]) == ("vae", "vae", "a recipe", "some data")
     assert space["shape"] == [3, 16, 16] and "encode" in space["verbs"] and space["range"] == [0, 4095]
@@ -620,6 +622,25 @@ def test_the_page_shows_what_the_model_decodes(
     drawn = [float(x) for x in tab.evaluate("location.hash").split("z=")[1].split("&")[0].split(",")]
     assert drawn != code and near(shown(tab, PICTURE), of(model, drawn), 2)  # the address rounds the code
     assert not np.array_equal(before, shown(tab, PICTURE))
+
+
+@needs_browser
+def test_the_page_tells_the_model(pages: tuple[Path, dict[str, Model]], address: str, tab: Any) -> None:
+    model, code = pages[1]["told"], [0.5, -0.25, 1.0]
+    start = f"{address}/told/#/explore?z={','.join(map(str, code))}"
+    follow(tab, f"{start}&given=class:dog;age:35&guidance=2.5")
+    assert near(shown(tab, PICTURE), of(model.given({"class": "dog", "age": 35}, 2.5), code))
+    follow(tab, f"{start}&given=class:wolf;age:12")  # of what it does not know it is told nothing
+    assert near(shown(tab, PICTURE), of(model.given({"age": 12}), code))
+    follow(tab, start)
+    assert near(shown(tab, PICTURE), of(model, code))
+    tab.get_by_label("class", exact=True).select_option("owl")
+    tab.wait_for_function("location.hash.includes('given=class%3Aowl')")
+    tab.get_by_role("button", name="Random").first.click()
+    tab.wait_for_function(f"!location.hash.includes('z={','.join(map(str, code))}'.replaceAll(',', '%2C'))")
+    tab.wait_for_timeout(500)
+    drawn = [float(x) for x in unquote(tab.evaluate("location.hash")).split("z=")[1].split("&")[0].split(",")]
+    assert near(shown(tab, PICTURE), of(model.given({"class": "owl"}), drawn), 2)
 
 
 @needs_browser

@@ -3,8 +3,13 @@
 
 import * as ort from "onnxruntime-web/wasm";
 
+/** Of each label that the model can be told a value, the same for all of a batch. */
+export interface Labels {
+  values: number[];
+  guidance: number;
+}
 /** What the page asks: first the runtime, then files by name, then batches. Each is answered, in order. */
-export type Ask = { id: number } & ({ runtime: ArrayBuffer } | { name: string; file: ArrayBuffer } | { name: string; batch: Float32Array; n: number; pixels: boolean });
+export type Ask = { id: number } & ({ runtime: ArrayBuffer } | { name: string; file: ArrayBuffer } | { name: string; batch: Float32Array; n: number; labels: Labels; pixels: boolean });
 /** The result: float32, or as pixels bytes (n, h, w, c); of a file the numbers that an example of its input has. */
 export type Answer = { id: number } & ({ result: Float32Array | Uint8Array | number } | { error: string });
 
@@ -13,6 +18,15 @@ const sessions = new Map<string, ort.InferenceSession>();
 function inner(session: ort.InferenceSession): number[] {
   const [input] = session.inputMetadata;
   return input?.isTensor ? input.shape.slice(1).map(Number) : [];
+}
+
+/** What the file takes of label i, or after the last one of guidance. */
+function label(session: ort.InferenceSession, i: number, { labels, n }: { labels: Labels; n: number }): ort.Tensor {
+  const value = labels.values[i];
+  const input = session.inputMetadata[i + 1];
+  if (value === undefined) return new ort.Tensor("float32", [labels.guidance], []);
+  if (input?.isTensor && input.type === "int64") return new ort.Tensor("int64", new BigInt64Array(n).fill(BigInt(value)), [n]);
+  return new ort.Tensor("float32", new Float32Array(n).fill(value), [n]);
 }
 
 async function answer(ask: Ask): Promise<Float32Array | Uint8Array | number> {
@@ -28,8 +42,10 @@ async function answer(ask: Ask): Promise<Float32Array | Uint8Array | number> {
     return inner(session).reduce((a, b) => a * b, 1);
   }
   const session = sessions.get(ask.name)!;
-  const input = new ort.Tensor("float32", ask.batch, [ask.n, ...inner(session)]);
-  const output = Object.values(await session.run({ [session.inputNames[0]!]: input }))[0]!;
+  const [first, ...others] = session.inputNames;
+  const inputs: Record<string, ort.Tensor> = { [first!]: new ort.Tensor("float32", ask.batch, [ask.n, ...inner(session)]) };
+  others.forEach((name, i) => (inputs[name] = label(session, i, ask)));
+  const output = Object.values(await session.run(inputs))[0]!;
   const values = output.data as Float32Array;
   return ask.pixels ? pixels(values, output.dims) : values.slice();
 }

@@ -1,8 +1,8 @@
 // The back end of an exported page: the model runs in the browser, by onnxruntime-web.
 
-import type { Backend, Encoded } from "./backend";
+import type { Backend, Encoded, Told } from "./backend";
 import { read } from "./fit";
-import type { Answer, Ask } from "./onnx-worker";
+import type { Answer, Ask, Labels } from "./onnx-worker";
 import OnnxWorker from "./onnx-worker?worker&inline";
 import type { Atlas, Space } from "./types";
 import { words } from "./words/exported";
@@ -59,15 +59,15 @@ class Models {
     return size;
   }
 
-  async run(name: string, batch: Float32Array, n: number): Promise<Float32Array> {
+  async run(name: string, batch: Float32Array, n: number, labels: Labels): Promise<Float32Array> {
     await this.load(name);
-    return this.ask({ name, batch, n, pixels: false });
+    return this.ask({ name, batch, n, labels, pixels: false });
   }
 
   /** The result, of images, as bytes (n, h, w, c). */
-  async pixels(name: string, batch: Float32Array, n: number): Promise<Uint8Array> {
+  async pixels(name: string, batch: Float32Array, n: number, labels: Labels): Promise<Uint8Array> {
     await this.load(name);
-    return this.ask({ name, batch, n, pixels: true });
+    return this.ask({ name, batch, n, labels, pixels: true });
   }
 
   close(): void {
@@ -83,19 +83,28 @@ class Models {
   }
 }
 
+/** What a model is told as its files take it: places among the values, -1 of none; of numbers themselves, NaN of none. */
+function spoken(space: Space, { condition, guidance }: Told): Labels {
+  const values = space.condition.map(({ name, values, number }) => {
+    const value = condition[name];
+    return number ? Number(value ?? NaN) : values.indexOf(value ?? "");
+  });
+  return { values, guidance };
+}
+
 export class OnnxBackend implements Backend {
   readonly thumbnails: string;
   readonly range?: readonly [number, number];
-  readonly encode?: (image: Blob) => Promise<Encoded>;
-  readonly denoise?: (image: Blob, noise: number, seed: number) => Promise<{ seen: string; noisy: string; denoised: string }>;
+  readonly encode?: (image: Blob, told: Told) => Promise<Encoded>;
+  readonly denoise?: (image: Blob, noise: number, seed: number, told: Told) => Promise<{ seen: string; noisy: string; denoised: string }>;
   private flying = false;
-  private waiting: { z: Float32Array; n: number; resolve(pixels: Uint8Array | null): void; reject(error: unknown): void } | null = null;
+  private waiting: { z: Float32Array; n: number; labels: Labels; resolve(pixels: Uint8Array | null): void; reject(error: unknown): void } | null = null;
 
   /** Resolves when the first image can be made at once. Rejects where a file is missing, or the browser can't run it. */
   static async open(files: Files): Promise<OnnxBackend> {
     const space = JSON.parse(new TextDecoder().decode(await files.bytes("space.json"))) as ExportedSpace;
     const models = new Models(files);
-    await models.pixels("decoder", Float32Array.from(space.mean), 1);
+    await models.pixels("decoder", Float32Array.from(space.mean), 1, spoken(space, { condition: {}, guidance: 1 }));
     return new OnnxBackend(files, space, models);
   }
 
@@ -108,16 +117,17 @@ export class OnnxBackend implements Backend {
     const { shape, verbs, noise: kind, range } = about;
     if (range && range[1] - range[0] > 255) this.range = range; // a canvas has 8 bits
     if (verbs.includes("encode"))
-      this.encode = async (image) => {
+      this.encode = async (image, told) => {
         const x = await read(image, shape);
-        const code = await models.run("encoder", x, 1);
-        return { code, seen: address(x, shape), reconstruction: picture(await models.pixels("decoder", code, 1), shape) };
+        const labels = spoken(about, told);
+        const code = await models.run("encoder", x, 1, labels);
+        return { code, seen: address(x, shape), reconstruction: picture(await models.pixels("decoder", code, 1, labels), shape) };
       };
     if (verbs.includes("denoise") && kind)
-      this.denoise = async (image, noise, seed) => {
+      this.denoise = async (image, noise, seed, told) => {
         const x = await read(image, shape);
         const noisy = corrupt(x, kind, noise, new Random(seed));
-        return { seen: address(x, shape), noisy: address(noisy, shape), denoised: picture(await models.pixels("denoiser", noisy, 1), shape) };
+        return { seen: address(x, shape), noisy: address(noisy, shape), denoised: picture(await models.pixels("denoiser", noisy, 1, spoken(about, told)), shape) };
       };
   }
 
@@ -129,10 +139,10 @@ export class OnnxBackend implements Backend {
     return JSON.parse(new TextDecoder().decode(await this.files.bytes("atlas.json"))) as Atlas | null;
   }
 
-  decode(z: Float32Array, n: number): Promise<Uint8Array | null> {
+  decode(z: Float32Array, n: number, told: Told): Promise<Uint8Array | null> {
     return new Promise((resolve, reject) => {
       this.waiting?.resolve(null);
-      this.waiting = { z, n, resolve, reject };
+      this.waiting = { z, n, labels: spoken(this.about, told), resolve, reject };
       void this.next();
     });
   }
@@ -142,15 +152,15 @@ export class OnnxBackend implements Backend {
     this.flying = true;
     for (let one; (one = this.waiting); ) {
       this.waiting = null;
-      await this.models.pixels("decoder", one.z, one.n).then(one.resolve, one.reject);
+      await this.models.pixels("decoder", one.z, one.n, one.labels).then(one.resolve, one.reject);
     }
     this.flying = false;
   }
 
-  async samples(n: number, seed: number): Promise<Float32Array[]> {
+  async samples(n: number, seed: number, told: Told): Promise<Float32Array[]> {
     const random = new Random(seed);
     const k = await this.models.load("prior");
-    const codes = await this.models.run("prior", Float32Array.from({ length: n * k }, () => random.normal()), n);
+    const codes = await this.models.run("prior", Float32Array.from({ length: n * k }, () => random.normal()), n, spoken(this.about, told));
     const d = codes.length / n;
     return Array.from({ length: n }, (_, i) => codes.slice(i * d, (i + 1) * d));
   }

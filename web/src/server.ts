@@ -1,6 +1,6 @@
 // What is asked of the server: JSON with errors that a person can read, and images over one binary WebSocket.
 
-import type { Backend, Encoded } from "./backend";
+import type { Backend, Encoded, Told } from "./backend";
 import type { Atlas, Space } from "./types";
 import { shell } from "./words/shell";
 
@@ -43,12 +43,20 @@ export function socket(path: string, query: Query = {}): WebSocket {
   return new WebSocket(address);
 }
 
+/** What a request says of what the model is told. */
+function telling({ condition, guidance }: Told): Query {
+  return Object.keys(condition).length ? { condition: JSON.stringify(condition), guidance } : {};
+}
+
 interface Request {
   sequence: number;
+  told: string; // as the line is told it
   message: Uint8Array<ArrayBuffer>;
   resolve(pixels: Uint8Array | null): void;
   reject(error: Error): void;
 }
+
+const NOTHING = "condition=";
 
 export class ServerBackend implements Backend {
   readonly thumbnails: string;
@@ -56,6 +64,7 @@ export class ServerBackend implements Backend {
   private sequence = 0;
   private flying: Request | null = null;
   private waiting: Request | null = null;
+  private told = NOTHING; // what the line was told last
   private closed = false;
 
   /** @param run The run's id. */
@@ -74,27 +83,27 @@ export class ServerBackend implements Backend {
     });
   }
 
-  async samples(n: number, seed: number): Promise<Float32Array[]> {
-    const { codes } = await ask<{ codes: number[][] }>("api/samples", { run: this.run, n, seed });
+  async samples(n: number, seed: number, told: Told): Promise<Float32Array[]> {
+    const { codes } = await ask<{ codes: number[][] }>("api/samples", { run: this.run, n, seed, ...telling(told) });
     return codes.map((code) => Float32Array.from(code));
   }
 
-  async encode(image: Blob): Promise<Encoded> {
-    const found = await ask<{ code: number[]; seen: string; reconstruction: string }>("api/encode", { run: this.run }, { method: "POST", body: image });
+  async encode(image: Blob, told: Told): Promise<Encoded> {
+    const found = await ask<{ code: number[]; seen: string; reconstruction: string }>("api/encode", { run: this.run, ...telling(told) }, { method: "POST", body: image });
     return { ...found, code: Float32Array.from(found.code) };
   }
 
-  denoise(image: Blob, noise: number, seed: number): Promise<{ seen: string; noisy: string; denoised: string }> {
-    return ask("api/denoise", { run: this.run, noise, seed }, { method: "POST", body: image });
+  denoise(image: Blob, noise: number, seed: number, told: Told): Promise<{ seen: string; noisy: string; denoised: string }> {
+    return ask("api/denoise", { run: this.run, noise, seed, ...telling(told) }, { method: "POST", body: image });
   }
 
-  neighbours(codes: Float32Array, n: number, k: number): Promise<{ rows: number[][]; distances: number[][]; images: string[][] }> {
+  neighbours(codes: Float32Array, n: number, k: number, told: Told): Promise<{ rows: number[][]; distances: number[][]; images: string[][] }> {
     const body = new Uint8Array(codes.slice(0, codes.length).buffer);
     if (codes.length % n) throw new RangeError(`${codes.length} numbers are no ${n} codes of one length`);
-    return ask("api/neighbours", { run: this.run, k }, { method: "POST", body });
+    return ask("api/neighbours", { run: this.run, k, ...telling(told) }, { method: "POST", body });
   }
 
-  decode(z: Float32Array, n: number): Promise<Uint8Array | null> {
+  decode(z: Float32Array, n: number, told: Told): Promise<Uint8Array | null> {
     if (this.closed) return Promise.resolve(null);
     if (n < 1 || z.length % n) throw new RangeError(`${z.length} numbers are no ${n} codes of one length`);
     const sequence = (this.sequence = (this.sequence + 1) >>> 0);
@@ -103,7 +112,7 @@ export class ServerBackend implements Backend {
     message.set(new Uint8Array(z.buffer, z.byteOffset, z.byteLength), 4);
     return new Promise((resolve, reject) => {
       this.waiting?.resolve(null);
-      this.waiting = { sequence, message, resolve, reject };
+      this.waiting = { sequence, told: url("", telling(told)).slice(1) || NOTHING, message, resolve, reject };
       this.send();
     });
   }
@@ -121,12 +130,14 @@ export class ServerBackend implements Backend {
     if (this.flying || !this.waiting || this.line.readyState !== WebSocket.OPEN) return;
     this.flying = this.waiting;
     this.waiting = null;
+    if (this.flying.told !== this.told) this.line.send((this.told = this.flying.told));
     this.line.send(this.flying.message);
   }
 
   private connect(): void {
     const line = (this.line = socket("ws/decode", { run: this.run }));
     let opened = false;
+    this.told = NOTHING;
     line.binaryType = "arraybuffer";
     line.onopen = () => {
       opened = true;

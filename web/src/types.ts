@@ -67,6 +67,9 @@ export interface Space {
   shape: number[];
   latent: number;
   verbs: string[];
+  /** What it can be told; of a number `values` are the least and the greatest of the training. */
+  condition: { name: string; values: string[]; number: boolean }[];
+  guides: boolean;
   prior: { kind: string; bound: number | null };
   order: number[];
   weight: number[];

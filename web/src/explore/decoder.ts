@@ -1,11 +1,12 @@
 // Who may ask the model next. The big picture comes first, and of its codes only the latest counts; sheets of many
 // images come in parts, in between, and not while something is dragged.
 
-import type { Backend } from "../backend";
+import type { Backend, Told } from "../backend";
 import { flat, type Code } from "./latent";
 
 interface Job {
   codes: Code[];
+  told: Told;
   done: number;
   part(start: number, pixels: Uint8Array, n: number): void;
   signal: AbortSignal | undefined;
@@ -17,11 +18,13 @@ const PART = 25; // milliseconds that a part of a sheet may hold up a drag that 
 const REMEMBERED = 400; // images
 
 export class Decoder {
+  /** What the model is told of what is asked from now on. */
+  told: Told = { condition: {}, guidance: 1 };
   /** While something is dragged sheets wait. */
   held = false;
   private busy = false;
   private closed = false;
-  private latest: { code: Code; resolve(pixels: Uint8Array | null): void; reject(error: unknown): void } | null = null;
+  private latest: { code: Code; told: Told; resolve(pixels: Uint8Array | null): void; reject(error: unknown): void } | null = null;
   private jobs: Job[] = [];
   private each = 1; // milliseconds an image, as measured
   private memory = new Map<string, Promise<Uint8Array>>();
@@ -36,7 +39,7 @@ export class Decoder {
   one(code: Code): Promise<Uint8Array | null> {
     this.latest?.resolve(null);
     return new Promise((resolve, reject) => {
-      this.latest = { code, resolve, reject };
+      this.latest = { code, told: this.told, resolve, reject };
       void this.next();
     });
   }
@@ -44,7 +47,7 @@ export class Decoder {
   /** The images of many codes, given part by part. */
   many(codes: Code[], part: Job["part"], signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.jobs.push({ codes, done: 0, part, signal, resolve, reject });
+      this.jobs.push({ codes, told: this.told, done: 0, part, signal, resolve, reject });
       void this.next();
     });
   }
@@ -54,7 +57,7 @@ export class Decoder {
     const missing: Code[] = [];
     const waiting: { resolve(image: Uint8Array): void; reject(error: unknown): void; key: string }[] = [];
     const wanted = codes.map((code) => {
-      const key = Array.from(code).join();
+      const key = `${JSON.stringify(this.told)} ${Array.from(code).join()}`;
       let image = this.memory.get(key);
       if (!image) {
         image = new Promise((resolve, reject) => {
@@ -98,9 +101,9 @@ export class Decoder {
     try {
       for (;;) {
         if (this.latest) {
-          const { code, resolve, reject } = this.latest;
+          const { code, told, resolve, reject } = this.latest;
           this.latest = null;
-          await this.backend.decode(Float32Array.from(code), 1).then(resolve, reject);
+          await this.backend.decode(Float32Array.from(code), 1, told).then(resolve, reject);
         } else if (this.jobs.length && !this.held) await this.part(this.jobs[0]!);
         else break;
         if (this.closed) break;
@@ -119,7 +122,7 @@ export class Decoder {
     const n = Math.max(1, Math.min(256, Math.floor(PART / this.each), job.codes.length - job.done));
     const began = performance.now();
     try {
-      const pixels = await this.backend.decode(flat(job.codes.slice(job.done, job.done + n)), n);
+      const pixels = await this.backend.decode(flat(job.codes.slice(job.done, job.done + n)), n, job.told);
       if (!pixels || job.signal?.aborted) return;
       this.each = 0.5 * this.each + 0.5 * Math.max(0.01, (performance.now() - began) / n);
       job.part(job.done, pixels, n);

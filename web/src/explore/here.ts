@@ -1,7 +1,7 @@
 // What the pieces of the Explore page share.
 
 import type { App } from "../app";
-import type { Backend } from "../backend";
+import type { Backend, Told } from "../backend";
 import type { Space } from "../types";
 import type { Chart } from "./chart";
 import type { Decoder } from "./decoder";
@@ -17,6 +17,8 @@ export interface Here {
   /** The encoded test images; null where there are none, or not yet. */
   readonly chart: Chart | null;
   readonly state: Readonly<State>;
+  /** What the model is told; another object when it is told something else. */
+  readonly told: Told;
   /** What is shown: the state's code with its turns. */
   readonly code: number[];
   /** A change while something is dragged: only what follows the code is drawn. */

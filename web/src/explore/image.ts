@@ -65,6 +65,7 @@ export function imagePiece(here: Here, denoises: boolean): ImagePiece {
 
   let image: Blob | null = null;
   let shown = ""; // as the state has it
+  let told = here.told; // when it was asked
   let turn = 0; // an answer counts only while its question is the last
   const ask = (blob: Blob, found: (code: Float32Array, seen: string) => void = () => {}) => {
     image = blob;
@@ -74,7 +75,8 @@ export function imagePiece(here: Here, denoises: boolean): ImagePiece {
     noise.hidden = !denoises;
     if (denoises) void denoise();
     status.textContent = words.encoding;
-    here.backend.encode!(blob).then(
+    told = here.told;
+    here.backend.encode!(blob, told).then(
       ({ code, seen, reconstruction }) => {
         if (mine !== turn) return;
         const visit = h("button", { type: "button", onclick: () => here.visit(code) }, words.toCode);
@@ -111,7 +113,8 @@ export function imagePiece(here: Here, denoises: boolean): ImagePiece {
       shown = here.state.image;
       if (shown) ask(read(shown));
       else clear();
-    } else if (turned && image && denoises) void denoise();
+    } else if (image && told !== here.told) ask(image);
+    else if (turned && image && denoises) void denoise();
   };
 
   let timer = 0;
@@ -129,7 +132,7 @@ export function imagePiece(here: Here, denoises: boolean): ImagePiece {
     const mine = turn;
     output.value = dial.valueAsNumber.toFixed(2);
     try {
-      const answer = await here.backend.denoise!(image, dial.valueAsNumber, 0);
+      const answer = await here.backend.denoise!(image, dial.valueAsNumber, 0, here.told);
       if (mine === turn)
         denoised.replaceChildren(picture(answer.noisy, words.noisy), picture(answer.denoised, words.denoised));
     } catch (error) {

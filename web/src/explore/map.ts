@@ -315,7 +315,7 @@ export function mapPiece(here: Here): MapPiece {
     chart.atlas.axes.slice(0, 2).forEach((axis, i) => (names[i]!.textContent = axis));
     label.replaceChildren(...chart.atlas.labels.map(({ name }) => h("option", { value: name }, name)));
     label.parentElement!.hidden = chart.atlas.labels.length < 2;
-    note.textContent = words.mapOf(chart.n, chart.atlas.of);
+    note.textContent = words.mapOf(chart.n, chart.atlas.of, here.space.condition.length > 0);
     drawLegend();
     draw();
     changed();

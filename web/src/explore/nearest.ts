@@ -18,21 +18,22 @@ export function nearestPiece(here: Here): Piece {
     h("div", { class: "row" }, button, status),
     found,
   );
+  const name = (code: number[], told: Here["told"]) => JSON.stringify([code, told]);
   let of = "";
   const find = async () => {
     button.disabled = true;
     status.textContent = words.searching;
-    const code = [...here.code];
+    const [code, told] = [[...here.code], here.told];
     try {
       const [[pixels], { rows, distances, images }] = await Promise.all([
         here.decoder.images([code]),
-        here.backend.neighbours!(Float32Array.from(code), 1, COUNT),
+        here.backend.neighbours!(Float32Array.from(code), 1, COUNT, told),
       ]);
       const shown = new Frame(here.shape, 1, 1, { role: "img", "aria-label": words.query });
       shown.draw(pixels!);
       const asked = figure(shown.canvas, words.query, words.query);
       asked.classList.add("x-query");
-      of = code.join();
+      of = name(code, told);
       found.replaceChildren(
         asked,
         ...images[0]!.map((address, i) => {
@@ -51,6 +52,6 @@ export function nearestPiece(here: Here): Piece {
     status.textContent = "";
   };
   // What was found for another picture fades.
-  const changed = () => found.classList.toggle("x-stale", of !== "" && of !== here.code.join());
+  const changed = () => found.classList.toggle("x-stale", of !== "" && of !== name(here.code, here.told));
   return { element, changed };
 }

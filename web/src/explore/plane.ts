@@ -65,16 +65,19 @@ export function planePiece(here: Here): Piece {
       }),
   });
 
-  let drawn = false;
+  let drawn: Here["told"] | null = null; // as the model was told when it was drawn
+  let job: AbortController | null = null;
   const drawGrid = () => {
-    if (drawn || !sheet || !inverse) return;
-    drawn = true;
+    if (drawn === here.told || !sheet || !inverse) return;
+    drawn = here.told;
     square.ariaBusy = "true";
+    job?.abort();
+    const mine = (job = new AbortController());
     here.decoder
-      .many(manifold(SIDE, inverse), (start, pixels, n) => sheet.draw(pixels, n, start))
-      .then(() => (square.ariaBusy = "false"))
+      .many(manifold(SIDE, inverse), (start, pixels, n) => sheet.draw(pixels, n, start), mine.signal)
+      .then(() => mine.signal.aborted || (square.ariaBusy = "false"))
       .catch((error) => {
-        drawn = false;
+        drawn = null;
         here.fail(error);
       });
   };
@@ -136,5 +139,9 @@ export function planePiece(here: Here): Piece {
     h("p", { class: "muted small", id: "x-plane-keys" }, words.planeHint),
     read,
   );
-  return { element, moved, changed, close: unsize };
+  const close = () => {
+    job?.abort();
+    unsize();
+  };
+  return { element, moved, changed, close };
 }

@@ -67,7 +67,7 @@ export class Slot {
     this.select.replaceChildren(...options.map(([value, text]) => h("option", { value }, text)));
     this.select.value = options.some(([value]) => value === name) ? name : "mean";
     const code = pointCode(here, name);
-    const key = code.join();
+    const key = JSON.stringify([code, here.told]);
     if (key === this.shown) return;
     this.shown = key;
     here.decoder.images([code]).then(

@@ -132,7 +132,7 @@ export function directionsPiece(here: Here): Piece {
   return { element, changed: show, moved: show };
 }
 
-function slider(
+export function slider(
   here: Here,
   of: {
     name: string;
@@ -141,8 +141,11 @@ function slider(
     high: number;
     weight?: number;
     hint?: string;
+    /** Where a double click goes. */
+    middle?: number;
     ends?: [string, string];
     lock?: string;
+    say?: (value: number) => string;
     value(): number;
     change(value: number): Parameters<Here["move"]>[0];
   },
@@ -169,7 +172,7 @@ function slider(
     onkeyup: done,
     onpointerup: done,
     onblur: done,
-    ondblclick: () => here.step(of.change(of.lock ? (of.low + of.high) / 2 : 0)),
+    ondblclick: () => here.step(of.change(of.middle ?? (of.lock ? (of.low + of.high) / 2 : 0))),
   });
   const output = h("output", {});
   const locked = () => of.lock !== undefined && here.state.lock.includes(of.lock);
@@ -207,7 +210,7 @@ function slider(
       input.max = String(Math.max(of.high, value));
       input.valueAsNumber = value;
     }
-    const text = words.number(value).replace("-", "−");
+    const text = (of.say ?? words.number)(value).replace("-", "−");
     if (output.value !== text) {
       output.value = text;
       input.setAttribute("aria-valuetext", text);

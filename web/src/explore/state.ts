@@ -12,6 +12,9 @@ export type Tool = (typeof TOOLS)[number];
 export interface State {
   /** The code; what is shown is decoded from it and the turns. */
   z: number[];
+  /** What the model is told: values of labels by their names, in the order of its condition. */
+  given: Record<string, string>;
+  guidance: number;
   /** How much of each direction from labels is added. */
   turn: Record<string, number>;
   /** Sliders that random and nudge leave alone: "z3", "p1". */
@@ -41,6 +44,8 @@ export interface State {
 
 const KEYS = [
   "z",
+  "given",
+  "guidance",
   "turn",
   "lock",
   "plain",
@@ -60,6 +65,7 @@ const KEYS = [
 
 export const SIDES = [4, 6, 8, 10, 12];
 const NOISE = 0.3;
+export const GUIDANCE = 3; // at most
 
 export function write(z: Code): string {
   return Array.from(z, (x) => String(rounded(x))).join();
@@ -68,6 +74,23 @@ export function write(z: Code): string {
 function numbers(text: string, d: number): number[] | null {
   const z = text.split(",").map(Number);
   return z.length === d && z.every(Number.isFinite) ? z.map(rounded) : null;
+}
+
+function given(text: string, condition: Space["condition"]): Record<string, string> {
+  const said = new Map(text.split(";").map((part) => part.split(":").map(unescaped) as [string, string]));
+  const fits = ({ name, values, number }: Space["condition"][number]) => {
+    const value = said.get(name);
+    return value !== undefined && (number ? value !== "" && Number.isFinite(Number(value)) : values.includes(value));
+  };
+  return Object.fromEntries(condition.filter(fits).map(({ name }) => [name, said.get(name)!]));
+}
+
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** The state that an address describes; what it does not say, or says wrongly, is as at the beginning. */
@@ -90,8 +113,11 @@ export function read(params: Params, space: Space, start: Code, ends: string[], 
   const tool = params.get("tool") as Tool;
   const side = Number(params.get("side"));
   const noise = Number(params.get("noise") ?? NaN);
+  const guidance = Number(params.get("guidance") ?? NaN);
   return {
     z: numbers(params.get("z") ?? "", d) ?? Array.from(start, rounded),
+    given: given(params.get("given") ?? "", space.condition),
+    guidance: guidance >= 0 && guidance <= GUIDANCE ? guidance : 1,
     turn,
     lock: (params.get("lock") ?? "").split(",").filter(Boolean),
     plain: params.has("plain"),
@@ -116,6 +142,8 @@ export function wrote(state: State, others: Params, ends: string[], corners: str
   const turns = Object.entries(state.turn).filter(([, amount]) => amount);
   const own: Record<string, string> = {
     z: write(state.z),
+    given: Object.entries(state.given).map((pair) => pair.map(encodeURIComponent).join(":")).join(";"),
+    guidance: state.guidance === 1 ? "" : String(state.guidance),
     turn: turns.map(([name, amount]) => `${name}:${rounded(amount)}`).join(";"),
     lock: state.lock.join(),
     plain: state.plain ? "1" : "",

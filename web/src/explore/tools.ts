@@ -49,7 +49,7 @@ export function arithmeticPiece(here: Here): Piece {
     const ready = A.length > 0 && B.length > 0 && C.length > 0;
     hint.hidden = ready;
     result.hidden = !ready;
-    const key = JSON.stringify([A, B, C, here.state.seed]);
+    const key = JSON.stringify([A, B, C, here.state.seed, here.told]);
     if (!ready || key === shown) return;
     shown = key;
     sheet.show(codes());
@@ -140,7 +140,7 @@ export function betweenPiece(here: Here): Piece {
     for (const slot of slots) slot.update();
     for (const { kind, button } of kinds) button.setAttribute("aria-pressed", String(kind === here.state.kind));
     const [a, b] = here.state.ends.map((name) => pointCode(here, name));
-    const key = JSON.stringify([a, b, here.state.kind]);
+    const key = JSON.stringify([a, b, here.state.kind, here.told]);
     if (playing && !asked) asked = requestAnimationFrame(turn);
     if (key === shown) return;
     shown = key;
@@ -203,7 +203,7 @@ export function threePiece(here: Here): Piece {
     const n = here.state.side;
     side.value = String(n);
     const corners = here.state.corners.map((name) => pointCode(here, name));
-    const key = JSON.stringify([corners, n]);
+    const key = JSON.stringify([corners, n, here.told]);
     if (key === shown) return;
     shown = key;
     if (!sheet || n !== drawnSide) {

@@ -66,10 +66,11 @@ export function traysPiece(here: Here): Piece {
       ),
     );
     let shown: number[][] | null = null;
+    let told: Here["told"] | null = null;
     const update = () => {
       const codes = here.state.trays[name];
-      if (codes === shown) return;
-      shown = codes;
+      if (codes === shown && told === here.told) return;
+      [shown, told] = [codes, here.told];
       clear.hidden = !codes.length;
       const frames = codes.map(() => new Frame(here.shape, 1, 1, { "aria-hidden": "true" }));
       items.replaceChildren(

@@ -1,7 +1,7 @@
 // Explore: what a model has learned, walked through. One code is shown at a time, and everything here moves it.
 
 import { address, type App, type Mounted, type Page, type Params } from "../app";
-import type { Backend } from "../backend";
+import type { Backend, Told } from "../backend";
 import { h } from "../dom";
 import { Chart } from "../explore/chart";
 import { Decoder } from "../explore/decoder";
@@ -15,6 +15,7 @@ import { mapPiece } from "../explore/map";
 import { nearestPiece } from "../explore/nearest";
 import { planePiece } from "../explore/plane";
 import { directionNames, directionsPiece, slidersPiece } from "../explore/sliders";
+import { toldPiece } from "../explore/told";
 import { TRAYS, read, wrote, type State, type Tool } from "../explore/state";
 import { arithmeticPiece, betweenPiece, threePiece } from "../explore/tools";
 import { Trail } from "../explore/trail";
@@ -52,7 +53,7 @@ export function explorePage(
         }
         // Of many dimensions no code of the prior is near its mean, and what a GAN makes of it can be like no image.
         const far = space.latent > 2 && space.verbs.includes("sample") && !space.verbs.includes("encode");
-        const [start = space.mean] = far ? await backend.samples(1, 0) : [];
+        const [start = space.mean] = far ? await backend.samples(1, 0, { condition: {}, guidance: 1 }) : [];
         if (mine !== visit) throw new Error(words.left);
         return mount(root, app, backend, space, start);
       } catch (error) {
@@ -114,6 +115,7 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
 
   let state = read(app.params, space, start, ENDS, CORNERS);
   let code: number[] = [];
+  let told: Told = { condition: {}, guidance: 1 };
   let chart: Chart | null = null;
   let closed = false;
   const pieces: Piece[] = [];
@@ -125,6 +127,8 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
   const take = (change: Partial<State>) => {
     error.hidden = true;
     state = { ...state, ...change };
+    const { given: condition, guidance } = state;
+    if (JSON.stringify(told) !== JSON.stringify({ condition, guidance })) decoder.told = told = { condition, guidance };
     code = space.directions.reduce(
       (z, { vector }, i) => (state.turn[names[i]!] ? plus(z, vector, state.turn[names[i]!]) : z),
       state.z,
@@ -172,6 +176,9 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
     get state() {
       return state;
     },
+    get told() {
+      return told;
+    },
     get code() {
       return code;
     },
@@ -211,7 +218,7 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
   const samples = space.verbs.includes("sample");
   const random = () => {
     if (samples)
-      backend.samples(1, Math.floor(Math.random() * 2 ** 31)).then(([z]) => z && !closed && towards(z), fail);
+      backend.samples(1, Math.floor(Math.random() * 2 ** 31), told).then(([z]) => z && !closed && towards(z), fail);
     else if (chart) towards(chart.code(Math.floor(Math.random() * chart.n)));
   };
   const nudge = () =>
@@ -251,6 +258,7 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
 
   const encodes = backend.encode !== undefined && space.verbs.includes("encode");
   const denoises = backend.denoise !== undefined && space.verbs.includes("denoise");
+  const telling = space.condition.length ? toldPiece(here) : null;
   const sliders = slidersPiece(here, space.latent === 2);
   const map = mapPiece(here);
   const trays = traysPiece(here);
@@ -289,7 +297,7 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
   const plane = space.latent === 2 ? planePiece(here) : null;
   const directions = space.directions.length ? directionsPiece(here) : null;
   plane?.element.append(sliders.element);
-  pieces.push(...[plane, sliders, directions, map, trays, tool].filter((piece): piece is Piece => piece !== null));
+  pieces.push(...[telling, plane, sliders, directions, map, trays, tool].filter((piece): piece is Piece => piece !== null));
 
   const picture = h(
     "section",
@@ -332,7 +340,7 @@ function mount(root: HTMLElement, app: App, backend: Backend, space: Space, star
   const layout = h(
     "div",
     { class: "x-layout" },
-    h("div", { class: "x-side" }, picture),
+    h("div", { class: "x-side" }, picture, telling?.element),
     h(
       "div",
       { class: "x-main" },

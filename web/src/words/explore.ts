@@ -22,6 +22,12 @@ export const words = {
           ? ""
           : kind,
 
+  told: "What it is told",
+  notTold: "not told",
+  untell: (name: string) => `Don't tell ${name}`,
+  guidance: "Guidance",
+  guidanceHint: "How much images show of what it is told: 1 is the model itself, 0 as if it were told nothing.",
+
   picture: "Picture",
   undo: "Undo",
   redo: "Redo",
@@ -65,8 +71,8 @@ export const words = {
   direction: (name: string, low: string, high: string) => `${name}: ${low} to ${high}`,
 
   map: "Map",
-  mapOf: (n: number, of: string) =>
-    `${n.toLocaleString("en")} ${of === "samples" ? of : "encoded test images"}. Click goes to one, drag moves along.`,
+  mapOf: (n: number, of: string, told: boolean) =>
+    `${n.toLocaleString("en")} ${of === "samples" ? of : "encoded test images"}${told ? ", of which the model is told nothing" : ""}. Click goes to one, drag moves along.`,
   mapKeys: "Arrow keys move, with Shift further; Enter goes to the nearest point.",
   mapNone: "No map of this model.",
   mapLoading: "Encoding the map …",
