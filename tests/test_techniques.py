@@ -32,6 +32,7 @@ from ganvas.techniques import (
     Augment,
     Clip,
     FeatureMatching,
+    Freeze,
     GradientPenalty,
     HistoricalAveraging,
     LabelSmoothing,
@@ -357,6 +358,27 @@ def test_spectral_norm_divides_by_the_largest_singular_value(net: Any) -> None:
     assert largest == pytest.approx([1] * len(before), rel=1e-3)
     assert not any(0.95 < value < 1.05 for value in before), "they were others"
     assert not any(parametrize.is_parametrized(module) for module in model.generator.modules())
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_frozen_layers_stay_and_pass_the_gradient_on(layers: int, tmp_path: Path) -> None:
+    net = DCGAN(filters=4)
+    model, free = make(Freeze(layers=layers), net=net, shape=(3, 16, 16)), make(net=net, shape=(3, 16, 16))
+    assert {k: t.shape for k, t in model.state_dict().items()} == {k: t.shape for k, t in free.state_dict().items()}
+    model.load_state_dict(free.state_dict())
+    before = {name: tensor.clone() for name, tensor in model.discriminator.state_dict().items()}
+    for _ in moves(model, 2):
+        pass
+    after = model.discriminator.state_dict()
+    weights = [name for name, tensor in after.items() if tensor.dim() > 1]
+    still = [name for name in weights if torch.equal(after[name], before[name])]
+    assert still == weights[:layers] and len(weights) > layers
+    x = IMAGES[:, :1].expand(-1, 3, -1, -1).clone()
+    x = torch.nn.functional.interpolate(x, (16, 16)).requires_grad_()
+    (slope,) = torch.autograd.grad(what_is_seen(model, x).real_logits.sum(), x)
+    assert slope.abs().sum() > 0
+    with pytest.raises(UserError, match=r"freeze is 9: this discriminator has \d layers, and one has to learn"):
+        make(Freeze(layers=9), net=net, shape=(3, 16, 16))
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.9])

@@ -33,11 +33,13 @@ class Technique:
         order: when it is built: 0 changes layers, 1 parametrises the weights of all layers, 2 copies them.
         clashes: the techniques that it can't stand beside, and what is wrong with the pair.
         of_gans: whether it is of the generator's weights.
+        of_init: whether it is of weights that were learned before, which `--init` gives.
         every: at each how manieth move its term is in the cost, as many times as heavy.
     """
 
     order: ClassVar[int] = 0
     of_gans: ClassVar[bool] = False
+    of_init: ClassVar[bool] = False
     clashes: ClassVar[dict[str, str]] = {}
     every: int = 1
 
@@ -367,6 +369,42 @@ class Augment(Technique):
         for name in self.policy:
             images = AUGMENTATIONS[name](images, draw.uniform(f"{name} {which}", (len(images), 2), images.device))
         return images
+
+
+@TECHNIQUES.register
+@settings
+class Freeze(Technique):
+    """The discriminator's lower layers keep the weights that they begin with (Mo et al. 2020), those of `--init`.
+
+    What they have learned of many images holds for the few of a new kind too, by which they would only be overfitted.
+
+    Attributes:
+        layers: that are kept, from the image on, with the norms between them.
+    """
+
+    layers: Count = 1
+    of_init = True
+
+    def build(self, model: GANModel) -> None:
+        """What does not learn is no parameter, and has the same name in a file."""
+        seen = 0
+        modules = list(model.discriminator.modules())
+        there = sum(_weighs(module) for module in modules)
+        if self.layers >= there:
+            raise UserError(f"freeze is {self.layers}: this discriminator has {there} layers, and one has to learn.")
+        for module in modules:
+            seen += _weighs(module)
+            if seen > self.layers:
+                return
+            for name, weight in list(module.named_parameters(recurse=False)):
+                delattr(module, name)
+                module.register_buffer(name, weight.detach())
+
+
+def _weighs(module: nn.Module) -> bool:
+    """Whether it is a layer of weights, and no norm or group of layers."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.dim() > 1
 
 
 def _brightness(images: Tensor, u: Tensor) -> Tensor:

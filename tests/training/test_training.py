@@ -308,3 +308,14 @@ def test_the_prior_is_fitted_at_the_end(tmp_path: Path) -> None:
     plain = ganvas.train("vae", data="digits", epochs=40, out=tmp_path / "plain")
     assert run.state["test"]["kl"] < plain.state["test"]["kl"]
     assert run.state["test"]["reconstruction"] == pytest.approx(plain.state["test"]["reconstruction"], abs=2.0)
+
+
+def test_what_is_frozen_was_learned_before(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--freeze keeps what a model has learned: say of which one, with --init RUN"):
+        ganvas.train("gan", data="digits", freeze=1, epochs=1, device="cpu", out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    first = ganvas.train("gan", data="digits", epochs=1, device="cpu", out=tmp_path / "first")
+    more = ganvas.train("gan", data="digits", freeze=1, init=first.path, epochs=2, device="cpu", out=tmp_path / "more")
+    before, after = (dict(run.model.discriminator.state_dict()) for run in (first, more))
+    weights = [name for name, tensor in after.items() if tensor.dim() > 1]
+    assert [name for name in weights if torch.equal(after[name], before[name])] == weights[:1]

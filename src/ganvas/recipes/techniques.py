@@ -20,6 +20,7 @@ class OfDiscriminators(TypedDict, total=False):
     lazy: Annotated[int | None, "K", "R1 or gradient penalty at every K-th move, K times as heavy"]
     spectral_norm: Annotated[bool, "", "D's weights over their largest singular value"]
     augment: Annotated[bool, "", "change real and fake images alike before D"]
+    freeze: Annotated[int | None, "N", "D's N lowest layers stay as --init has them (3)"]
     techniques: tuple[Any, ...]  # settings of further ones, which no flag can say
 
 

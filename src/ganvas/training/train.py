@@ -30,7 +30,7 @@ from ganvas.models.conditions import conditioned
 from ganvas.provenance import machine
 from ganvas.recipes.base import Data, Recipe, Training, make
 from ganvas.recipes.facts import Facts
-from ganvas.registry import Positive, changed, flagged, takes
+from ganvas.registry import Positive, changed, flagged, kind, takes
 from ganvas.training import checkpoint, engine, peers
 from ganvas.training.game import Game, make_model
 from ganvas.training.loop import Report, pictures, play
@@ -100,6 +100,9 @@ def train(
     facts = Facts.of(dataset)
     if isinstance(recipe, str):
         made = _made(recipe, settings, facts)
+    if held := [kind(type(it)) for it in getattr(made.model, "techniques", ()) if it.of_init]:
+        if changes.get("init", made.training.init) is None:
+            raise UserError(f"--{held[0]} keeps what a model has learned: say of which one, with --init RUN.")
     if condition:
         made = dataclasses.replace(made, model=conditioned(made.model, dataset, condition))
     if made.training.batch_size > facts.n and "batch_size" not in changes:
