@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -208,3 +209,103 @@ def test_sizes_agree_with_the_documentation() -> None:
     assert (connections.CONNECTIONS, connections.STRANGERS) == (256, 192)
     assert (app.READING, live.READING, studied.LOADING, studied.ASKING, server.END) == (30, 30, 30, 300, 1.7)
     assert (app.LOST, studied.LOST) == (24, 8)
+
+
+def test_what_was_made_from_a_run(client: TestClient, make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("b/c").path
+    assert client.get("/api/run?run=b/c").json()["made"] == []
+    pages = ["scores/my photos/index.html", "clusters-2/index.html", "zoë/index.html"]
+    pictures = ["similar.png", "completed-3.png"]
+    others = ["page/index.html", "page/space.json", "index.html", "a/b/c/index.html", "samples/epoch-0001.png"]
+    others += [
+        ".hidden/index.html",
+        "scores/my photos/map.png",
+        "samples/index.html",
+        "clusters-2/clusters.csv",
+        "ü.png",
+    ]
+    for age, name in enumerate([*pages, *pictures, *others]):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text(f"<h1>{name}</h1>")
+        os.utime(run / name, (1e9 - age, 1e9 - age))
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "index.html").write_text("secret")
+    (run / "out").symlink_to(secret)
+    (run / "inside").mkdir()
+    (run / "inside" / "index.html").symlink_to(secret / "index.html")
+    os.mkfifo(run / "pipe.png")
+    detail = client.get("/api/run?run=b/c").json()
+    assert [it["file"] for it in detail["made"]] == [*pages, *pictures]  # the newest first
+    assert [it["page"] for it in detail["made"]] == [True, True, True, False, False]
+    assert [it["changed"] for it in detail["made"]] == [1e9 - age for age in range(5)]
+
+    for file in pages:
+        answer = client.get("/api/page", params={"run": "b/c", "file": file})
+        assert answer.text == f"<h1>{file}</h1>" and answer.headers["content-type"] == "text/html; charset=utf-8"
+        (policy,) = answer.headers.get_list("content-security-policy")
+        rules = dict((*part.strip().split(" ", 1), "")[:2] for part in policy.split(";"))
+        assert rules["default-src"] == "'none'" and rules["sandbox"] == "" and rules["img-src"] == "data:"
+        assert "script-src" not in rules and rules["style-src"] == "'unsafe-inline'"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    for file, says in {
+        "out/index.html": "leads out",
+        "inside/index.html": "leads out",
+        "../../../secret/index.html": "is no page",
+        "x/../index.html": "is no page",
+        "index.html": "is no page",
+        ".hidden/index.html": "is no page",
+        "clusters-2/clusters.csv": "is no page",
+        "a/b/c/index.html": "is no page",
+        f"{secret}/index.html": "is no page",
+    }.items():
+        answer = client.get("/api/page", params={"run": "b/c", "file": file})
+        assert answer.status_code == 403 and says in answer.json()["error"], answer.text
+    assert client.get("/api/page?run=b/c&file=gone/index.html").status_code == 404
+    (run / "folder" / "index.html").mkdir(parents=True)
+    (run / "pipe").mkdir()
+    os.mkfifo(run / "pipe" / "index.html")
+    for file in ("folder/index.html", "pipe/index.html"):
+        assert client.get(f"/api/page?run=b/c&file={file}").status_code == 403
+
+
+def test_a_run_s_folder_as_it_is_typed(
+    client: TestClient, make_run: MakeRun, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run("b/two words")
+    monkeypatch.chdir(runs.parent)
+    assert client.get("/api/run?run=b/two words").json()["path"] == "'runs/b/two words'"
+    monkeypatch.chdir(runs / "b")
+    assert client.get("/api/run?run=b/two words").json()["path"] == "'two words'"
+    make_run("first")
+    assert client.get("/api/run?run=first").json()["path"] == str(runs / "first")
+
+
+def test_a_trial_of_a_search(client: TestClient, make_run: MakeRun, runs: Path, tmp_path: Path) -> None:
+    make_run("plain")
+    make_run("tuned/trials/0003-1")
+    address = "/api/search.png?run=tuned/trials/0003-1"
+    assert client.get("/api/run?run=plain").json()["search"] is None
+    assert client.get("/api/run?run=tuned/trials/0003-1").json()["search"] is None
+    assert client.get(address).status_code == 404
+    (runs / "tuned" / "tune.json").write_text("{}")
+    found = client.get("/api/run?run=tuned/trials/0003-1").json()["search"]
+    assert found == {"path": str(runs / "tuned"), "picture": False}
+    Image.new("L", (3, 2)).save(tmp_path / "outside.png")
+    (runs / "tuned" / "tune.png").symlink_to(tmp_path / "outside.png")
+    assert client.get(address).status_code == 403
+    (runs / "tuned" / "tune.png").unlink()
+    Image.new("L", (3, 2)).save(runs / "tuned" / "tune.png")
+    assert client.get("/api/run?run=tuned/trials/0003-1").json()["search"]["picture"]
+    assert Image.open(io.BytesIO(client.get(address).content)).size == (3, 2)
+    assert client.get("/api/search.png?run=plain").status_code == 404
+
+
+def test_a_search_above_the_folder_is_not_shown(make_run: MakeRun, runs: Path) -> None:
+    make_run("tuned/trials/0003-1")
+    (runs / "tuned" / "tune.json").write_text("{}")
+    Image.new("L", (3, 2)).save(runs / "tuned" / "tune.png")
+    only = make_app(runs / "tuned" / "trials", host="127.0.0.1", port=8765)
+    with TestClient(only, base_url="http://127.0.0.1:8765") as client:
+        assert client.get("/api/run?run=0003-1").json()["search"] is None
+        assert client.get("/api/search.png?run=0003-1").status_code == 404

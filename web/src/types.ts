@@ -45,6 +45,12 @@ export interface Detail {
   findings: Finding[];
   pictures: { samples: Picture[]; reconstructions: Picture[] };
   snapshots: number[];
+  /** Pages and pictures that verbs have made, the newest first. */
+  made: { file: string; page: boolean; changed: number }[];
+  /** The run's folder as it is typed in a shell. */
+  path: string;
+  /** Of a trial of `ganvas tune`: the search's folder as it is typed, and whether it has a picture. */
+  search: { path: string; picture: boolean } | null;
 }
 
 export interface Series {

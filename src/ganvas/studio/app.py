@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from ganvas.errors import UserError
-from ganvas.studio import asks, decoding, playground, safety
+from ganvas.studio import asks, decoding, made, playground, safety
 from ganvas.studio.curves import Library
 from ganvas.studio.live import Live
 from ganvas.studio.shelf import Shelf
@@ -70,12 +70,32 @@ def run(request: Request) -> Response:
 def picture(request: Request) -> Response:
     """A PNG of a run."""
     path = request.app.state.shelf.find(_asked(request, "run"))
-    data, facts = safety.picture(path, _asked(request, "file"))
+    return _png(request, path, _asked(request, "file"))
+
+
+def search(request: Request) -> Response:
+    """The picture of the search that a run is a trial of."""
+    shelf: Shelf = request.app.state.shelf
+    folder = made.search(shelf.folder, shelf.find(_asked(request, "run")))
+    if folder is None:
+        raise safety.NotFoundError("this run is no trial of a search.")
+    return _png(request, folder, "tune.png")
+
+
+def _png(request: Request, folder: Path, file: str) -> Response:
+    data, facts = safety.picture(folder, file)
     tag = f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(data, media_type="image/png", headers=headers)
+
+
+def page(request: Request) -> Response:
+    """A page that lies in a run."""
+    path = request.app.state.shelf.find(_asked(request, "run"))
+    headers = {"Content-Security-Policy": safety.STILL, "Cache-Control": "no-cache"}
+    return Response(safety.page(path, _asked(request, "file")), media_type="text/html", headers=headers)
 
 
 def curves(request: Request) -> Response:
@@ -145,6 +165,8 @@ def make_app(folder: Path, *, host: str, port: int, token: str | None = None) ->
         Route("/api/runs", by_thread(runs)),
         Route("/api/run", by_thread(run)),
         Route("/api/picture", by_thread(picture)),
+        Route("/api/search.png", by_thread(search)),
+        Route("/api/page", by_thread(page)),
         Route("/api/curves", by_thread(curves)),
         Route("/api/lessons", by_thread(lessons)),
         *asks.ROUTES,

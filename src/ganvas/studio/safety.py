@@ -26,7 +26,7 @@ from ganvas.errors import UserError
 
 UPLOAD = 16 * 2**20  # bytes of a body
 DROPPED = 2**28  # bytes of a larger body that are read to its end
-PICTURE = 64 * 2**20  # bytes of a PNG
+PICTURE = 64 * 2**20  # bytes of a PNG, or of a page of a run
 MESSAGE = 4 * 2**20  # bytes of a message on a WebSocket
 SOCKETS = 64  # WebSockets at a time
 OWN = ("same-origin", "none")  # where a browser says that a request of the page, or of the person, comes from
@@ -41,6 +41,11 @@ POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; "
     "font-src 'self'; connect-src 'self' ws://{host} wss://{host}; worker-src 'self' blob:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
+)
+# Of pages that lie in a run: whoever wrote them, they run no script, ask for nothing, and are no page of the studio.
+STILL = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?", re.I)
 _PICTURE = re.compile(r"(?:(?:samples|reconstructions)/)?[\w-][\w.-]*\.png", re.ASCII)
@@ -109,12 +114,36 @@ def picture(run: Path, file: str) -> tuple[bytes, os.stat_result]:
         NotFoundError: there is none.
         TooLargeError: it has over 64 MiB.
     """
-    if not _PICTURE.fullmatch(file):
+    if not is_picture(file):
         raise RefusedError(f"{file!r} is no picture: the studio shows NAME.png, samples/ and reconstructions/.")
     data, facts = read(inside(run.resolve(), file), PICTURE)
     if not data.startswith(_PNG):
         raise RefusedError(f"{file!r} is no PNG.")
     return data, facts
+
+
+def is_picture(file: str) -> bool:
+    """Whether it is the name of a picture of a run."""
+    return _PICTURE.fullmatch(file) is not None
+
+
+def is_page(file: str) -> bool:
+    """Whether it is the name of a page of a run: an index.html one or two folders below."""
+    *folders, name = file.split("/")
+    return name == "index.html" and len(folders) in (1, 2) and all(map(plain, folders))
+
+
+def page(run: Path, file: str) -> bytes:
+    """A page of a run, HTML. It is answered with the policy `STILL` alone.
+
+    Raises:
+        RefusedError: another file, or one that leads out of the run.
+        NotFoundError: there is none.
+        TooLargeError: it has over 64 MiB.
+    """
+    if not is_page(file):
+        raise RefusedError(f"{file!r} is no page: the studio shows FOLDER/index.html of a run.")
+    return read(inside(run.resolve(), file), PICTURE)[0]
 
 
 def copied(folder: Path, path: str, to: Path) -> Path:
@@ -276,7 +305,9 @@ def _with_headers(scope: Scope, send: Send) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
             cut = [(b"connection", b"close")] * (endless and message["status"] >= 400)
-            message = {**message, "headers": [*message.get("headers", []), *added, *cut]}
+            said = list(message.get("headers", []))
+            named = {name.lower() for name, _ in said}  # a page of a run has a policy of its own
+            message = {**message, "headers": [*said, *(it for it in added if it[0] not in named), *cut]}
         await send(message)
 
     return wrapped

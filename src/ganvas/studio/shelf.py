@@ -21,7 +21,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from ganvas.errors import UserError
-from ganvas.studio import safety
+from ganvas.studio import made, safety
 from ganvas.training.place import held
 
 STATES = ("new", "running", "interrupted", "failed", "finished")
@@ -128,7 +128,15 @@ class Shelf:
             "findings": _json(path, "findings.json", list) or [],
             "pictures": pictures,
             "snapshots": snapshots,
+            "made": made.listed(path),
+            "path": made.typed(path),
+            "search": self._search(path),
         }
+
+    def _search(self, run: Path) -> dict[str, Any] | None:
+        """Of a run that is a trial of one: its folder as it is typed, and whether it has a picture."""
+        folder = made.search(self.folder, run)
+        return {"path": made.typed(folder), "picture": (folder / "tune.png").is_file()} if folder else None
 
     def shown(self, run: str) -> list[Stamp]:
         """What changes when the pictures, snapshots or findings of a run do."""

@@ -7,6 +7,7 @@ import { h } from "../dom";
 import { type Plan, plan, worth } from "../figures";
 import { live } from "../live";
 import { ask } from "../server";
+import { MadeFrom } from "../made";
 import type { Curves, Detail, Finding, Row, Summary } from "../types";
 import { command, empty } from "../ui/controls";
 import { Film } from "../ui/film";
@@ -123,6 +124,7 @@ class View {
   private readonly explore: HTMLAnchorElement;
   private readonly samples: Film;
   private readonly reconstructions: Film;
+  private readonly made: MadeFrom;
   private readonly noPictures = h("p", { class: "panel muted" }, words.noPictures);
   private store: Store | null = null;
   private plans = "";
@@ -137,6 +139,7 @@ class View {
     private detail: Detail,
     choice: HTMLElement,
   ) {
+    this.made = new MadeFrom((text) => app.say(text));
     this.samples = new Film(id, words.samples, words.samplesWhat);
     this.reconstructions = new Film(id, words.reconstructions, words.reconstructionsWhat);
     this.explore = h("a", { class: "button primary", href: address("explore", { run: id }) }, words.explore);
@@ -149,9 +152,16 @@ class View {
       h("div", { class: "split watch" },
         h("div", { class: "stack" }, this.findings, this.curves),
         h("div", { class: "stack" }, this.noPictures, this.samples.element, this.reconstructions.element)),
+      this.made.element,
       h("details", { class: "panel" }, h("summary", {}, words.settings), this.settings));
     this.take(detail);
+    document.addEventListener("visibilitychange", this.looked);
   }
+
+  /** Whoever comes back may have made something meanwhile. */
+  private readonly looked = (): void => {
+    if (document.visibilityState === "visible") void this.refresh();
+  };
 
   /** Asks for the curves, and listens from there on. */
   async begin(): Promise<void> {
@@ -203,6 +213,7 @@ class View {
 
   close(): void {
     this.closed = true;
+    document.removeEventListener("visibilitychange", this.looked);
     this.unlisten();
     this.samples.close();
     this.reconstructions.close();
@@ -226,6 +237,7 @@ class View {
     this.reconstructions.set(pictures.reconstructions, summary.epochs);
     this.noPictures.hidden = pictures.samples.length + pictures.reconstructions.length > 0;
     this.find(findings);
+    this.made.set(detail);
     const rows = [...flatten(recipe), ...flatten(data, "data.json")];
     this.settings.replaceChildren(h("table", { class: "table" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, words.setting), h("th", { scope: "col" }, words.value))),

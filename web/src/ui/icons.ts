@@ -9,6 +9,7 @@ const PATHS = {
   pause: "M8 5v14 M16 5v14",
   copy: "M9 9h11v11H9z M5 15H4V4h11v1",
   close: "M6 6l12 12 M18 6L6 18",
+  page: "M6 3h8l5 5v13H6z M14 3v5h5 M9 13h7 M9 17h5",
   compare: "M4 19V5 M4 19h16 M7 15l4-5 3 3 5-7",
 };
 

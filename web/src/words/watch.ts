@@ -1,5 +1,7 @@
 // Text of the page Watch, and of every figure that a run writes down.
 
+import type { Summary } from "../types";
+
 /** A chart: `lines` are the fields that it shows (without their split), each with its name where there are several. */
 export interface ChartWords {
   title: string;
@@ -87,7 +89,46 @@ export const speed: { title: string; charts: ChartWords[] } = {
 /** Figures that are not worth a chart. */
 export const unshown = new Set(["seconds"]);
 
+const images = ({ shape }: Summary) => shape.length === 3;
+const can = (...needed: string[]) => (summary: Summary) => needed.every((verb) => summary.verbs.includes(verb));
+
+/** A word as a shell takes it. */
+const quoted = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`);
+
+/** What verbs of the command line make of a run, those that its model has. */
+const verbs: { when: (summary: Summary) => boolean; what: string; command: (run: string, summary: Summary) => string }[] = [
+  { when: can("sample"), what: "New ones, as a picture", command: (run) => `ganvas sample ${run} -n 64` },
+  { when: (it) => images(it) && can("reconstruct")(it), what: "Unseen images, and what the model makes of them", command: (run) => `ganvas reconstruct ${run}` },
+  { when: (it) => images(it) && can("denoise")(it), what: "Image files without their noise", command: (run) => `ganvas denoise ${run} scan.png` },
+  { when: (it) => images(it) && can("complete")(it), what: "What is missing in an image, filled in", command: (run) => `ganvas complete ${run} photo.png --mask bottom` },
+  { when: can("score_samples"), what: "What does not belong, as a page", command: (run, it) => `ganvas score ${run} --data ${images(it) ? "./photos" : "./rows.npy"}` },
+  { when: can("encode"), what: "Groups of images, as a page", command: (run) => `ganvas cluster ${run}` },
+  { when: (it) => images(it) && can("encode")(it), what: "Images that are most like one of yours", command: (run) => `ganvas similar ${run} photo.png` },
+  { when: (it) => images(it) && can("encode")(it), what: "Images that are there more than once", command: (run) => `ganvas duplicates ${run}` },
+  { when: (it) => images(it) && can("decode")(it), what: "Images on a plane of codes", command: (run, it) => `ganvas manifold ${run}${it.latent === 2 ? "" : it.verbs.includes("sample") ? " --points 0 1 2" : " --points test:0 test:1 test:2"}` },
+  { when: (it) => images(it) && can("decode")(it), what: "Images on the way between two", command: (run) => `ganvas interpolate ${run}` },
+  { when: (it) => images(it) && can("decode")(it), what: "Arithmetic with labels, A − B + C", command: (run) => `ganvas arithmetic ${run} -a NAME=VALUE -b NAME=VALUE -c NAME=VALUE` },
+  { when: (it) => images(it) && can("decode")(it), what: "Images moved along a label", command: (run) => `ganvas turn ${run}` },
+  { when: (it) => images(it) && can("sample")(it), what: "Samples beside their nearest training images", command: (run) => `ganvas neighbours ${run}` },
+  { when: can("encode"), what: "Codes, as a file", command: (run) => `ganvas encode ${run} --out features.npz` },
+  { when: (it) => can("encode")(it) && !can("sample")(it), what: "A P(z), for samples", command: (run) => `ganvas fit-prior ${run}` },
+  { when: (it) => images(it) && can("decode", "sample")(it) && !can("encode")(it), what: "An encoder, for codes of images", command: (run) => `ganvas fit-encoder ${run}` },
+  { when: () => true, what: "How good the model is", command: (run) => `ganvas evaluate ${run}` },
+  { when: (it) => images(it) && can("decode")(it), what: "The page Explore, for any web server", command: (run) => `ganvas export ${run} --html` },
+  { when: () => true, what: "ONNX files", command: (run) => `ganvas export ${run} --onnx` },
+  { when: () => true, what: "Better settings, by many short trainings", command: (_, it) => `ganvas tune ${it.recipe} --data ${quoted(it.data)}` },
+];
+
 export const watch = {
+  verbs,
+  made: "Made from this run",
+  search: (folder: string) => `This run is a trial of the search in ${folder}; tune.md there says what it found.`,
+  searchPicture: "What each setting does, by all trials of the search",
+  madeNone: "Nothing yet: the commands below make pictures and pages, which are then listed here.",
+  makes: "Commands that make more of it",
+  madePage: "page",
+  madePicture: "picture",
+  newTab: "opens in a new tab",
   choose: "Run",
   none: "There is no run to watch yet. Train one:",
   bad: "This folder can't be read as a run.",
