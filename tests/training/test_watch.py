@@ -707,6 +707,7 @@ def test_what_is_told_is_heard_and_a_class_that_collapsed_is_named() -> None:
     assert found["told_heard"] == pytest.approx(1, abs=0.12) and found["told_spread"] > 0.7
     deaf = measure.told(Telling(images, held_out.labels, deaf=True), probe, probe.labels)
     assert abs(deaf["told_heard"]) < 0.15, "nearest images are of the value by chance"
+    assert "told_heard" not in measure.told(Telling(images, held_out.labels), probe, probe.labels, among=False)
     collapsed = measure.told(Telling(images, held_out.labels, one=7), probe, probe.labels)
     assert collapsed["told_least"] == 7 and collapsed["told_spread"] == pytest.approx(0, abs=1e-6)
 
@@ -718,6 +719,7 @@ def test_findings_of_what_is_told() -> None:
     bad = WELL | {"told_heard": 0.1, "told_spread": 0.05, "told_least": 7.0}
     found = {one.name: one for one in findings([row(step, bad) for step in (500, 1000)], told, (1, 28, 28))}
     assert {*found} == {"condition unheard", "collapse of a class"}
+    assert all("--condition digit" in one.remedy for one in found.values())
     assert found["collapse of a class"].explanation.startswith("digit 7: what is told has one kind of image")
     good = WELL | {"told_heard": 0.9, "told_spread": 0.8, "told_least": 7.0}
     assert findings([row(step, good) for step in (500, 1000)], told, (1, 28, 28)) == []

@@ -453,7 +453,7 @@ def changed(recipe: Recipe, changes: Changes, facts: Facts | None = None) -> dic
     name = changes.get("recipe", recipe.name)
     flags = {**_flags(recipe, facts), **changes}
     if name != recipe.name:
-        kept = {*changes, "data", *flagged(Data), "seed", "device"}
+        kept = {*changes, "data", "condition", *flagged(Data), "seed", "device"}
         flags = {flag: value for flag, value in flags.items() if flag in kept}
     return {**flags, "recipe": name}
 
@@ -487,6 +487,8 @@ def _flags(recipe: Recipe, facts: Facts | None = None) -> dict[str, Any]:
         flag: value for flag, value in recipe.arguments.items() if flag not in known or value != known[flag].default
     }
     flags["data"] = recipe.data.source
+    if told := getattr(recipe.model, "condition", ()):
+        flags["condition"] = [attribute.name for attribute in told]
     for cls, now, before in ((Data, recipe.data, made.data), (Training, recipe.training, made.training)):
         values = {name: getattr(now, name) for name in flagged(cls)}
         flags |= {name: value for name, value in values.items() if name != "init" and value != getattr(before, name)}

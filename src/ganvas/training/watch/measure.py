@@ -129,7 +129,7 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
         if hasattr(type(model), "sample"):
             figures |= samples(model.sample(LOOK if len(model.shape) == 3 else POINTS), again, probe)
             if getattr(model.config, "condition", ()) and probe.labels is not None:
-                figures |= told(model, probe, probe.labels)
+                figures |= told(model, probe, probe.labels, among=figures.get("recall", 0) >= AMONG)
     if isinstance(model, Adversarial):
         figures |= game(model, probe)
     return {name: value for name, value in figures.items() if math.isfinite(value)}
@@ -189,13 +189,14 @@ def samples(drawn: Tensor, again: Tensor | None, probe: Probe) -> dict[str, floa
     return figures
 
 
-def told(model: Any, probe: Probe, labels: NDArray[np.int64]) -> dict[str, float]:
+def told(model: Any, probe: Probe, labels: NDArray[np.int64], among: bool = True) -> dict[str, float]:
     """Samples of each value that a conditional model is told: whether they are of it, and how much they differ.
 
     Args:
         model: that is told `config.condition`.
         probe: the data.
         labels: of its reference (R, A).
+        among: whether samples lie among the data: only then does a nearest image say anything of them.
 
     Returns:
         told_heard: how often the training image nearest to a sample has the value that was told, above chance, over
@@ -221,7 +222,7 @@ def told(model: Any, probe: Probe, labels: NDArray[np.int64]) -> dict[str, float
                     spreads.append((spread(fake) / whole, number))
             number += 1
         known = float((column[others[:, 0]] == column).mean()) - chance
-        if right and known > KNOWN:
+        if among and right and known > KNOWN:
             heard.append((float(np.mean(right)) - chance) / known)
     found = {"told_heard": float(np.mean(heard))} if heard else {}
     if spreads:
