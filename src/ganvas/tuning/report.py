@@ -13,9 +13,10 @@ import numpy as np
 from ganvas.evaluate.figures import Z
 from ganvas.files import write_text
 from ganvas.tuning.search import Measured, Search, means_of, measured
-from ganvas.tuning.told import Row, Told, tell
+from ganvas.tuning.told import Floats, Row, Told, tell
 
 SHOWN = 10  # settings in the table
+PANELS = 3  # of the picture, beside one another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,26 +194,41 @@ def _draw(search: Search, rows: Sequence[Row], told: Sequence[Told]) -> None:
     from ganvas.tuning.told import warped
 
     heights, longest = warped(rows), search.question.rungs[-1]
+    columns = min(PANELS, len(told))
+    down = -(-len(told) // columns)
     with drawing.style():
-        figure = drawing.figure(3.2 * len(told), 3)
-        for axes, each in zip(np.atleast_1d(figure.subplots(1, len(told), sharey=True)), told, strict=True):
-            text = any(isinstance(value, str) for value in each.values)
-            at = {value: i for i, value in enumerate(each.values)} if text else {}
-            x = [at[value] if text else value for value in each.values]
-            low, high = each.worse - Z * each.error, each.worse + Z * each.error
-            if text:
-                axes.errorbar(x, each.worse, Z * each.error, fmt="s", color=drawing.COLOURS[0])
-                axes.set_xticks(x, each.values)
-            else:
-                axes.plot(x, each.worse, color=drawing.COLOURS[0])
-                axes.fill_between(x, low, high, color=drawing.COLOURS[0], alpha=0.2, linewidth=0)
-            for row, height in zip(rows, heights, strict=True):
-                value = row.settings[each.axis.name]
-                shade = 0.25 + 0.75 * (1 + math.log(row.minutes / longest) / math.log(100))
-                axes.plot(at.get(value, value), height, "o", color=drawing.INK, alpha=max(0.15, min(1.0, shade)), ms=3)
-            axes.axvline(at.get(each.best, each.best), color=drawing.GREY, linewidth=0.8, linestyle=":")
-            if each.axis.logarithmic:
-                axes.set_xscale("log")
-            axes.set_xlabel(each.axis.name)
-        figure.axes[0].set_ylabel(f"{search.question.by}: worse than the best")
+        figure = drawing.figure(3.2 * columns, 2.8 * down)
+        panels = figure.subplots(down, columns, sharey=True, squeeze=False)
+        for axes in panels.flat[len(told) :]:
+            axes.remove()
+        for axes, each in zip(panels.flat, told, strict=False):
+            _panel(axes, each, rows, heights, longest)
+        figure.supylabel(f"{search.question.by}: worse than the best", fontsize=9)
         drawing.save(figure, search.folder / "tune.png")
+
+
+def _panel(axes: Any, told: Told, rows: Sequence[Row], heights: Floats, longest: float) -> None:
+    """What a setting does: each training, and the best model with each value."""
+    from ganvas.reproduce import drawing
+
+    text = any(isinstance(value, str) for value in told.values)
+    at = {value: i for i, value in enumerate(told.values)} if text else {}
+    x = [at.get(value, value) for value in told.values]
+    if text:
+        axes.errorbar(x, told.worse, Z * told.error, fmt="s", color=drawing.COLOURS[0])
+        axes.set_xticks(x, told.values)
+    else:
+        low, high = told.worse - Z * told.error, told.worse + Z * told.error
+        axes.plot(x, told.worse, color=drawing.COLOURS[0])
+        axes.fill_between(x, low, high, color=drawing.COLOURS[0], alpha=0.2, linewidth=0)
+        if told.axis.logarithmic:
+            axes.set_xscale("log")
+        ticks = told.axis.grid(4)
+        axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+        axes.minorticks_off()
+    for row, height in zip(rows, heights, strict=True):
+        value = row.settings[told.axis.name]
+        shade = 1 + 0.8 * math.log(row.minutes / longest) / math.log(100)
+        axes.plot(at.get(value, value), height, "o", color=drawing.INK, alpha=max(0.15, shade), ms=3)
+    axes.axvline(at.get(told.best, told.best), color=drawing.GREY, linewidth=0.8, linestyle=":")
+    axes.set_xlabel(told.axis.name)
