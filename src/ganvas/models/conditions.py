@@ -195,6 +195,15 @@ class Conditional(Model):
         """Numbers that a condition is."""
         return sum(attribute.width for attribute in self.config.condition)
 
+    @property
+    def told_length(self) -> float:
+        """How long a value is beside z: as long as z usually is.
+
+        At length 1 a decoder learns the class from z, before it hears it: of a VAE of digits after 20 epochs, 29 % of
+        samples were of the class, and 95 % so.
+        """
+        return math.sqrt(self.latent_dim)
+
     def new_pattern(self) -> nn.Linear | None:
         """E of x + E c; None of a model without a condition. It starts so large that the encoder hears c at once."""
         if not self.width:
@@ -208,14 +217,10 @@ class Conditional(Model):
         return x if self.told is None or self.pattern is None else x + self.pattern(self.told).view(-1, *self.shape)
 
     def joined(self, z: Tensor) -> Tensor:
-        """z (N, latent_dim) -> (N, latent_dim + width); of k codes for each of the told, one beside another.
-
-        A value is as long as z usually is, sqrt(latent_dim). At length 1 a decoder learns the class from z, before it
-        hears it: of a VAE of digits after 20 epochs, 29 % of samples were of the class, and 95 % so.
-        """
+        """z (N, latent_dim) -> (N, latent_dim + width); of k codes for each of the told, one beside another."""
         if not self.width:
             return z
-        told = z.new_zeros(1, self.width) if self.told is None else math.sqrt(self.latent_dim) * self.told.to(z.dtype)
+        told = z.new_zeros(1, self.width) if self.told is None else self.told_length * self.told.to(z.dtype)
         rows, of = z.shape[0], told.shape[0]  # `len` is a fixed number where it is traced
         if rows != of:
             told = told.expand(rows, -1) if of == 1 else told.repeat_interleave(rows // of, 0)

@@ -237,6 +237,8 @@ class GANModel(Adversarial, LatentVariable):
     """Two players, and samples from one of them."""
 
     Config = GAN
+    # z holds no class that a generator could learn it from; and a value as long as z drowns it: all samples were one.
+    told_length = 1.0
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)

@@ -100,9 +100,9 @@ def train(
     facts = Facts.of(dataset)
     if isinstance(recipe, str):
         made = _made(recipe, settings, facts)
-    if held := [kind(type(it)) for it in getattr(made.model, "techniques", ()) if it.of_init]:
-        if changes.get("init", made.training.init) is None:
-            raise UserError(f"--{held[0]} keeps what a model has learned: say of which one, with --init RUN.")
+    held = [kind(type(it)) for it in getattr(made.model, "techniques", ()) if it.of_init]
+    if held and changes.get("init", made.training.init) is None:
+        raise UserError(f"--{held[0]} keeps what a model has learned: say of which one, with --init RUN.")
     if condition:
         made = dataclasses.replace(made, model=conditioned(made.model, dataset, condition))
     if made.training.batch_size > facts.n and "batch_size" not in changes:
