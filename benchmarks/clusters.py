@@ -5,8 +5,8 @@
 Each model is `ganvas train vae --data DATA` with its defaults; those of benchmarks/conditions.py are taken. Adjusted
 Rand index and normalised mutual information of all 70,000 images with their classes, 1 where they agree. Beside
 `ganvas cluster`, with the number of clusters that it chooses and with 10, stand k-means with 10 of the same codes and
-of the pixels (scikit-learn, the best of 3 starts), and a mixture of 10 normals of full covariance. Nothing was chosen by
-these labels but the share of confused codes, 0.025, on seed 0 of MNIST. Mean and standard deviation over the seeds.
+of the pixels (scikit-learn, the best of 3 starts), and a mixture of 10 normals of full covariance. Nothing was chosen
+by these labels but the share of confused codes, 0.025, on seed 0 of MNIST. Mean and standard deviation over the seeds.
 It writes results/clusters.md, and results/clusters/DATA.png: the most typical images of the largest clusters, seed 0.
 """
 

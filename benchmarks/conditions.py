@@ -5,7 +5,8 @@
 Each run is `ganvas train vae --data DATA` with its defaults, and one thread; one that has a result is not made again.
 Share: of 5,000 samples, 500 of each class, those of which a classifier says that they are of the class that was told.
 Kernel distance by that classifier's features, of these samples and of as many that are told nothing, to 5,000 test
-images. NLL of 500 test images in nats, K = 500, told their labels or nothing. A guidance of 1.5 was chosen on seed 100.
+images. NLL of 500 test images in nats, K = 500, told their labels or nothing. By the same classifier 99 % of MNIST's
+validation images are of their class, and 91 % of Fashion-MNIST's: no guidance was chosen, three are shown.
 Means over the seeds and their standard deviation. It writes results/conditions/*.json, *.png and conditions.md.
 """
 
@@ -22,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 RUNS, RESULTS = HERE / ".cache" / "conditions", HERE.parent / "results" / "conditions"
 SEEDS = (0, 1, 2)
 DATA = ("mnist", "fashion-mnist")
-GUIDANCE = (1.0, 1.5)
+GUIDANCE = (1.0, 1.25, 1.5)
 
 
 def measured(data: str, told: bool, seed: int) -> dict[str, float]:
@@ -95,7 +96,7 @@ def table() -> str:
         for data, guidance in itertools.product(DATA, GUIDANCE)
         if (RESULTS / f"{data}-{guidance:g}.png").exists()
     ]
-    words = "A row for each class, of the same codes down a column; guidance 1, then 1.5:"
+    words = "A row for each class, of the same codes down a column; guidance 1, 1.25, then 1.5:"
     head = ["| data | run | figure | mean ± sd | seeds |", "|---|---|---|---|---|"]
     return "\n".join(["# Labels that a VAE is told", "", about, "", *head, *lines, "", words, "", *shown, ""])
 
