@@ -60,6 +60,30 @@ def test_choices_that_differ_are_told_apart():
     assert told.equal == ["good", "alike"] and str(told) == "net: good, alike can't be told apart"
 
 
+def test_equal_choices_are_told_apart_in_a_twentieth_of_searches() -> None:
+    """8 figures each, 40 searches: 2 are due; 6 or more have a probability of 0.014 at 5 %. The seeds are fixed."""
+    axes = [Axis("net", None, choices=("a", "b"))]
+    wrong = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        (told,) = tell(
+            axes, [Row({"net": name}, 1.0, 5 + rng.normal()) for name in "ab" for _ in range(8)], {"net": "a"}
+        )
+        wrong += len(told.equal) < 2
+    assert wrong < 6
+
+
+def test_an_error_is_the_model_s_and_not_that_of_one_more_training() -> None:
+    """Two choices of equal mean, 60 figures each of noise 1: their difference has the error sqrt(2 / 60)."""
+    rng = np.random.default_rng(0)
+    axes = [Axis("net", None, choices=("a", "b"))]
+    rows = [Row({"net": name}, 1.0, 10 + rng.normal()) for name in "ab" for _ in range(60)]
+    heights = warped(rows)
+    (told,) = tell(axes, rows, {"net": "a"})
+    error = heights.std(ddof=1) * np.sqrt(2 / 60)
+    assert sorted(told.error)[0] == 0 and 0 < sorted(told.error)[1] < 1.5 * error
+
+
 def test_few_figures_tell_nothing():
     best, rows = searched(0)
     assert tell(AXES, rows[:5], best) == []

@@ -103,6 +103,7 @@ def tell(axes: Sequence[Axis], rows: Sequence[Row], best: Mapping[str, Any], see
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound: a setting that does nothing
         process.fit(x, y)
+    widened = _widened(process, x)
 
     generator = np.random.default_rng(seed)
     grids = {axis.name: axis.grid(GRID) for axis in axes}
@@ -120,11 +121,24 @@ def tell(axes: Sequence[Axis], rows: Sequence[Row], best: Mapping[str, Any], see
             at.append(those[int(np.argmin(process.predict(those)))])
         # The best of all is the best of these: so no value is worse than it by less than nothing.
         mean, covariance = process.predict(np.array(at), return_cov=True)
+        # With a WhiteKernel it is that of a new figure, its noise too; what is asked for is the model's.
+        covariance[np.diag_indices_from(covariance)] -= process.kernel_.k2.noise_level * y.var()
         top = int(np.argmin(mean))
         variance = np.diag(covariance) + covariance[top, top] - 2 * covariance[top]
         error = np.sqrt(np.maximum(variance, 0.0))
-        found.append(Told(axis, best[axis.name], values, mean - mean[top], error))
+        found.append(Told(axis, best[axis.name], values, mean - mean[top], widened * error))
     return found
+
+
+def _widened(process: Any, x: Floats) -> float:
+    """By how much errors are larger as the noise was learned from few figures: it has the degrees of freedom that the
+    process has not taken, the trace of its smoother, as in a linear regression; and Student's t has them."""
+    from scipy import stats  # type: ignore[import-untyped]  # which scikit-learn brings
+
+    smooth, noise = process.kernel_.k1(x), process.kernel_.k2.noise_level
+    taken = float(np.trace(np.linalg.solve(smooth + (noise + 1e-9) * np.eye(len(x)), smooth)))
+    left = max(1.0, len(x) - taken)
+    return float(stats.t.ppf(0.975, left)) / Z * math.sqrt(len(x) / left)
 
 
 def warped(rows: Sequence[Row]) -> Floats:
