@@ -4,12 +4,13 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import ganvas
 from ganvas.errors import UserError
-from ganvas.tuning import search
+from ganvas.tuning import Search, search
 
 Said = Callable[..., str]
 WORDS = ("tune", "vae", "--data", "digits", "--minutes", "0.1", "--over", "lr=1e-4..1e-2", "latent_dim=2,4")
@@ -17,8 +18,9 @@ WORDS = ("tune", "vae", "--data", "digits", "--minutes", "0.1", "--over", "lr=1e
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings of a second."""
+    """Trainings of a second, and what else they take is not counted: a machine may be busy."""
     monkeypatch.setattr(search, "SHORTEST", 1 / 60)
+    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 def test_a_search_of_trainings(tmp_path: Path, said: Said) -> None:
@@ -47,6 +49,16 @@ def test_from_python_by_samples_of_an_array(tmp_path: Path) -> None:
     images = ganvas.data.load("digits").splits["train"].images
     tuned = ganvas.tune("vae", data=images, minutes=0.1, over=("latent_dim=2,4",), device="cpu", out=tmp_path / "s")
     assert tuned.default == {"latent_dim": 2} and "kernel" in repr(tuned) and "--data" not in tuned.command
+
+
+def test_two_processes_at_once(tmp_path: Path, said: Said) -> None:
+    """With the least lengths of their own: each process has its trial, and none is made twice."""
+    out = tmp_path / "s"
+    words = ("tune", "vae", "--data", "digits", "--over", "lr", "--by", "loss", "--jobs", "2", "--device", "cpu")
+    printed = said(*words, "--minutes", "0.05", "--out", out)
+    found = Search(out)
+    assert "trainings: " in printed and len(found.trials) >= 2
+    assert all(trial.state.is_finished() for trial in found.trials)
 
 
 @pytest.mark.parametrize(

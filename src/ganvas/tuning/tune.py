@@ -9,7 +9,10 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,7 @@ from ganvas.tuning.space import axes
 if TYPE_CHECKING:
     from ganvas.data import Dataset
 
+PATIENCE = 30.0  # seconds for a process that was interrupted to end
 JUDGED = 2000  # validation images, and samples, that a model is measured by
 TRAINS = ("condition", "lr", "strict", "tensorboard")  # what `train` takes, and no recipe
 log = logging.getLogger("ganvas")
@@ -137,12 +141,16 @@ def _together(folder: Path, jobs: int) -> None:
         UserError: one failed; what it said is above.
     """
     context = multiprocessing.get_context("spawn")  # CUDA can't be forked
-    workers = [context.Process(target=work, args=(folder, number, jobs), daemon=True) for number in range(jobs)]
+    workers = [context.Process(target=_worker, args=(folder, number, jobs), daemon=True) for number in range(jobs)]
     try:
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
+    except KeyboardInterrupt:
+        for worker in workers:  # a terminal interrupts them too; what they train keeps a checkpoint meanwhile
+            worker.join(PATIENCE)
+        raise
     finally:
         for worker in workers:
             if worker.is_alive():
@@ -175,11 +183,11 @@ class Trained:
             KeyboardInterrupt: it was stopped.
         """
         asked = self.question
-        if (place / "recipe.json").is_file():
-            run = resume(place)
-        else:
-            settings = {**asked.fixed, **settings, "minutes": minutes, "seed": seed, "out": place}
-            with _silent():  # what a recipe chooses is the same each time
+        with _silent():  # what a recipe chooses, and the watch finds, of every training
+            if (place / "recipe.json").is_file():
+                run = resume(place)
+            else:
+                settings = {**asked.fixed, **settings, "minutes": minutes, "seed": seed, "out": place}
                 run = train(asked.recipe, data=self.dataset, **settings)
         if run.state["state"] == "interrupted":
             raise KeyboardInterrupt
@@ -206,6 +214,8 @@ def work(folder: Path, worker: int, jobs: int) -> None:
     import torch
 
     _speak()
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     torch.set_num_threads(max(1, threads.granted() // jobs))
     search = Search(folder, worker)
     fixed = search.question.fixed
@@ -217,11 +227,27 @@ def work(folder: Path, worker: int, jobs: int) -> None:
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     level = log.level
-    log.setLevel(logging.WARNING)
+    log.setLevel(logging.ERROR)
     try:
         yield
     finally:
         log.setLevel(level)
+
+
+def _worker(folder: Path, worker: int, jobs: int) -> None:
+    """`work`, in a process of its own: it says what ends it in a line."""
+    try:
+        work(folder, worker, jobs)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except UserError as error:
+        raise SystemExit(f"ganvas: {error}") from None
+
+
+def _follow(parent: BaseProcess) -> None:
+    """When the process that began this one is killed, this one stops as by Ctrl-C: its training keeps a checkpoint."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _speak() -> None:
