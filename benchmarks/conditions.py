@@ -96,7 +96,7 @@ def table() -> str:
         for data, guidance in itertools.product(DATA, GUIDANCE)
         if (RESULTS / f"{data}-{guidance:g}.png").exists()
     ]
-    words = "A row for each class, of the same codes down a column; guidance 1, 1.25, then 1.5:"
+    words = "A row for each class; guidance 1, 1.25, then 1.5:"
     head = ["| data | run | figure | mean ± sd | seeds |", "|---|---|---|---|---|"]
     return "\n".join(["# Labels that a VAE is told", "", about, "", *head, *lines, "", words, "", *shown, ""])
 

@@ -210,6 +210,8 @@ def test_a_fitted_prior_is_another_one_where_it_is_told() -> None:
     z = torch.tensor([[9.0]])
     untold, told = fitted.prior.log_prob(z, Draw(0)), fitted.given({"kind": "cat"}).prior.log_prob(z, Draw(0))
     assert untold > told + 10
+    unknown = fitted.being_told(fitted.of_labels(np.array([-1])))
+    assert torch.equal(unknown.prior.log_prob(z, Draw(0)), untold), "of an unknown label it is told nothing"
     assert fit_prior(model, x + 1, 2, 0).given({"kind": "cat"}).prior.log_prob(z, Draw(0)) > told + 10, "one for both"
 
 

@@ -34,7 +34,7 @@ def sample(
     n: Annotated[int, "INT", "how many"] = 64,
     where: Where = (),
     guidance: Annotated[float, "FLOAT", "of a VAE that is told: above 1 images show more of it"] = 1.0,
-    each: Annotated[str | None, "NAME", "a row for each value of this label: a row is of the same codes"] = None,
+    each: Annotated[str | None, "NAME", "a row for each value of this label"] = None,
     seed: Annotated[int, "INT", "the same seed gives the same images"] = 0,
     out: Annotated[Path | None, "PATH", "a .png, an .npy, or a folder (default: RUN/samples-N-seedS.png)"] = None,
 ) -> None:

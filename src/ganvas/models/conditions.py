@@ -238,10 +238,10 @@ class Conditional(Model):
         return torch.lerp(nothing, output, self.guidance)
 
     def being_told(self, told: Tensor) -> Self:
-        """The same model, weights and all, that is told so."""
+        """The same model, weights and all, that is told so; one row of zeros is nothing, for P(z) too."""
         found = copy.copy(self)
         found.told = told
-        if self.prior_given is not None:
+        if self.prior_given is not None and (len(told) > 1 or bool(told.any())):
             found._modules = {**self._modules, "prior": self.prior_given.of(told)}
         return found
 
