@@ -17,7 +17,7 @@ class OfDiscriminators(TypedDict, total=False):
     clip: Annotated[float | None, "C", "D's weights stay in [-C, C] (0.01)"]
     gradient_penalty: Annotated[float | None, "W", "weight of (|| grad D || - 1)^2 (10)"]
     r1: Annotated[float | None, "W", "weight of || grad D ||^2 / 2 at real images (10)"]
-    lazy: Annotated[int | None, "K", "R1 or gradient penalty at every K-th move, K times as heavy"]
+    lazy: Annotated[int | None, "K", "penalties at every K-th move, K times as heavy"]
     spectral_norm: Annotated[bool, "", "D's weights over their largest singular value"]
     augment: Annotated[bool, "", "change real and fake images alike before D"]
     freeze: Annotated[int | None, "N", "D's N lowest layers stay as --init has them (3)"]
