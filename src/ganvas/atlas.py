@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ganvas import explore
 from ganvas.data import Dataset, store
-from ganvas.data.loader import to_tensor
+from ganvas.data.loader import to_images, to_tensor
 from ganvas.data.pixels import to_bytes
 from ganvas.errors import UserError
 from ganvas.evaluate import classifier
@@ -210,7 +210,7 @@ def chart(model: Model, dataset: Dataset | None = None, n: int = POINTS, *, seen
         rows = np.empty(0, np.int64)
         drawn = explore.sample_codes(model, min(_most(model, n), SAMPLES))
         images = _decoded(model, drawn)
-        pixels = (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        pixels = to_images(images)
         codes = drawn.double().numpy()
         if classify := _judge(model, dataset):
             labels, known = classify(images)

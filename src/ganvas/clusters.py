@@ -177,16 +177,21 @@ def confusion(probability: Floats) -> Floats:
 def _sorted(
     mixture: Any, codes: Floats, held: Floats, groups: list[list[int]], heights: tuple[float, float]
 ) -> Clusters:
-    probability = np.stack([mixture.predict_proba(codes)[:, each].sum(1) for each in groups], 1)
+    def of_groups(some: Floats) -> Floats:
+        each = mixture.predict_proba(some)
+        return np.stack([each[:, group].sum(1) for group in groups], 1)
+
+    probability = of_groups(codes)
     of = probability.argmax(1)
     by_size = np.argsort(-np.bincount(of, minlength=len(groups)), kind="stable")
     place = np.empty(len(groups), np.int64)
     place[by_size] = np.arange(len(groups))
-    log_p = mixture.score_samples(codes) + np.log(np.maximum(probability[np.arange(len(of)), of], 1e-300))
-    apart = confusion(np.stack([mixture.predict_proba(held)[:, each].sum(1) for each in groups], 1))
+    own = probability[np.arange(len(of)), of]
+    log_p = mixture.score_samples(codes) + np.log(np.maximum(own, 1e-300))
+    apart = confusion(of_groups(held))
     return Clusters(
         of=place[of],
-        probability=probability[np.arange(len(of)), of],
+        probability=own,
         density=log_p,
         normals=[len(groups[i]) for i in by_size],
         confusion=1 - np.diag(apart)[by_size],

@@ -37,7 +37,9 @@ _FILES = (training, tune, diagnose, evaluate, score, data, models, explore, coll
 VERBS: dict[str, Callable[..., None]] = {
     name: verb for file in _FILES for name, verb in getattr(file, "VERBS", {}).items()
 }
-OF_RECIPES = {"train": training.train, "tune": tune.tune}  # verbs whose flags depend on a recipe
+OF_RECIPES: dict[str, Callable[[list[str]], int]] = {
+    name: getattr(file, name) for name, file in completion.OF_RECIPES.items()
+}
 HELP = f"""usage: ganvas VERB [...]
 
 {"".join(file.HELP for file in _FILES)}

@@ -31,8 +31,6 @@ _ganvas() {
 compdef _ganvas ganvas
 """
 SCRIPTS = {"bash": BASH, "zsh": ZSH}
-
-
 OF_RECIPES = {"train": training, "tune": tune}  # files of verbs whose flags depend on a recipe
 
 

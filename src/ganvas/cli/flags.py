@@ -170,6 +170,38 @@ class Command:
         return UsageError(f"{what}.{hint} `ganvas {self.name} --help` shows the flags.")
 
 
+def of_recipe(
+    verb: str, words: Sequence[str], shared: Callable[..., Any], resuming: Callable[..., Any]
+) -> tuple[str, dict[str, Any]] | None:
+    """What is asked of a verb whose flags depend on a recipe.
+
+    Args:
+        verb: that takes a recipe's name, or --resume.
+        words: that follow it.
+        shared: gives the flags that it has beside the recipe's.
+        resuming: gives those that go with --resume.
+
+    Returns:
+        The recipe, "" with --resume, and the values of the flags; None where the help was printed.
+
+    Raises:
+        UserError: no recipe, an unknown one, or a word that can't be.
+    """
+    from ganvas.recipes import RECIPES
+
+    if any(word.split("=")[0] == "--resume" for word in words) and not wants_help(words):
+        return "", Command(verb, resuming).parse(words)
+    if not words or (words[0].startswith("-") and not wants_help(words[:1])):
+        raise UserError(f"`ganvas {verb}` takes a recipe: {', '.join(RECIPES)}. For example: ganvas {verb} vae")
+    name, *rest = words
+    help_ = wants_help(words[:1])
+    command = Command(f"{verb} RECIPE", shared) if help_ else Command(f"{verb} {name}", RECIPES[name], shared)
+    if help_ or wants_help(rest):
+        print(command)
+        return None
+    return name, command.parse(rest)
+
+
 def _name(word: str) -> str:
     return word.split("=")[0].replace("_", "-")
 

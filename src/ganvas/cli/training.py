@@ -52,23 +52,14 @@ def _resuming(
 
 def train(words: list[str]) -> int:
     """Train a recipe, or continue a run."""
-    from ganvas.cli.flags import Command, wants_help
-    from ganvas.recipes import RECIPES
+    from ganvas.cli.flags import of_recipe
 
-    if any(word.split("=")[0] == "--resume" for word in words) and not wants_help(words):
-        values = Command("train", _resuming).parse(words)
+    asked = of_recipe("train", words, FLAGS, RESUMING)
+    if asked is None:
+        return 0
+    name, values = asked
+    if not name:
         return _resume(values["resume"], values["recipe"], values["epochs"])
-    if wants_help(words[:1]):
-        print(Command("train RECIPE", _training))
-        return 0
-    if not words or words[0].startswith("-"):
-        raise UserError(f"`ganvas train` takes a recipe: {', '.join(RECIPES)}. For example: ganvas train vae")
-    name, *rest = words
-    command = Command(f"train {name}", RECIPES[name], _training)
-    if wants_help(rest):
-        print(command)
-        return 0
-    values = command.parse(rest)
     from ganvas.training.train import train as start
 
     return _outcome(progress.watched(lambda report: start(name, report=report, **values)))

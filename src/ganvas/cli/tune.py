@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ganvas.cli.shared import DATA, table, takes
-from ganvas.errors import UserError
 
 
 @takes("Data", "Training")
 def _tuning(
     *,
     data: Annotated[str | None, "DATA", f"{DATA} (default: mnist)"] = None,
-    minutes: Annotated[float | None, "FLOAT", "of the whole search (default: 60)"] = None,
+    minutes: Annotated[float, "FLOAT", "of the whole search"] = 60.0,
     over: Annotated[tuple[str, ...], "NAME[=...]...", "what varies: lr, lr=1e-4..1e-2, net=mlp,residual"] = (),
     by: Annotated[str | None, "METRIC", "that decides: kernel, nll, ... or loss (default: kernel)"] = None,
     jobs: Annotated[int, "INT", "trainings at once, each on a GPU of its own if there are some"] = 1,
@@ -46,31 +45,15 @@ def _resuming(
 
 def tune(words: list[str]) -> int:
     """Search a recipe's settings, or continue a search."""
-    from ganvas.cli.flags import Command, wants_help
-    from ganvas.recipes import RECIPES
+    from ganvas.cli.flags import of_recipe
 
-    if any(word.split("=")[0] == "--resume" for word in words) and not wants_help(words):
-        values = Command("tune", _resuming).parse(words)
-        from ganvas.tuning import go_on
-
-        return _said(go_on(values["resume"], values["jobs"], values["minutes"]))
-    if wants_help(words[:1]):
-        print(Command("tune RECIPE", _tuning))
+    asked = of_recipe("tune", words, FLAGS, RESUMING)
+    if asked is None:
         return 0
-    if not words or words[0].startswith("-"):
-        raise UserError(f"`ganvas tune` takes a recipe: {', '.join(RECIPES)}. For example: ganvas tune vae")
-    name, *rest = words
-    command = Command(f"tune {name}", RECIPES[name], _tuning)
-    if wants_help(rest):
-        print(command)
-        return 0
-    values = command.parse(rest)
-    from ganvas.tuning import tune as search
+    name, values = asked
+    from ganvas import tuning
 
-    return _said(search(name, **{**values, "minutes": values["minutes"] or 60.0}))
-
-
-def _said(tuned: Any) -> int:
+    tuned = tuning.tune(name, **values) if name else tuning.go_on(values["resume"], values["jobs"], values["minutes"])
     table(tuned.lines)
     return 0
 

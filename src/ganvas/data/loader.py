@@ -30,6 +30,12 @@ def to_tensor(images: np.ndarray | Images, device: torch.device | str = "cpu") -
     return floats(as_stored(np.asarray(images)).to(device, non_blocking=True))
 
 
+def to_images(images: Tensor) -> NDArray[np.uint8]:
+    """Images (N, C, H, W) in [0, 1] as files hold them: (N, H, W, C), to the nearest of 256 levels."""
+    found: NDArray[np.uint8] = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return found
+
+
 def as_stored(images: np.ndarray) -> Tensor:
     """Rows of a split as a tensor of the same numbers, on the CPU; uint16 as int16, as torch knows little of it."""
     rows = np.require(images, requirements=["C", "W"])

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.data import Split
-from ganvas.data.loader import to_tensor
+from ganvas.data.loader import to_images, to_tensor
 from ganvas.errors import UserError
 from ganvas.evaluate.features import evenly
 from ganvas.models import Model
@@ -295,7 +295,7 @@ def png_bits(images: Tensor) -> Tensor:
 
     Channels are one file where PNG has so many, else one each.
     """
-    levels = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    levels = to_images(images)
     parts = np.split(levels, levels.shape[-1], -1) if levels.shape[-1] not in PNG else [levels]
     return torch.tensor([sum(_png_size(part[i]) for part in parts) * 8.0 for i in range(len(levels))]).double()
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from ganvas.data import Dataset, Split
-from ganvas.data.loader import to_tensor
+from ganvas.data.loader import to_images, to_tensor
 from ganvas.data.store import tracked
 from ganvas.errors import UserError
 from ganvas.evaluate.checks import Array
@@ -119,11 +120,11 @@ class Subject:
             raise NotApplicableError(f"{self.kind} draws no samples.")
         starts, parts = range(0, n, BLOCK), []
         for start in tracked(starts, len(starts), "drawing samples", True):
-            drawn = model.sample(min(BLOCK, n - start), key(self.seed, "samples", start)).cpu()
+            drawn = model.sample(min(BLOCK, n - start), key(self.seed, "samples", start))
             if not bool(torch.isfinite(drawn).all()):
                 raise UserError("the model's samples hold NaN or infinite values: there is nothing to measure.")
-            parts.append((drawn * 255).round().byte().permute(0, 2, 3, 1) if drawn.dim() == 4 else drawn)
-        return torch.cat(parts).numpy()
+            parts.append(to_images(drawn) if drawn.dim() == 4 else drawn.cpu().numpy())
+        return np.concatenate(parts)
 
     @cached_property
     def fake(self) -> Split:

@@ -34,7 +34,6 @@ from ganvas.data import Dataset
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
 from ganvas.files import write_text
-from ganvas.losses import reparametrised
 from ganvas.models import Model
 from ganvas.models.base import Encoder, Latent, LatentVariable
 from ganvas.models.conditions import Attribute
@@ -324,12 +323,8 @@ def _from_noise(model: Any, given: ToldMixture | None) -> tuple[int, Callable[[A
         return k, lambda told, noise: plain(noise)
 
     def drawn(told: Any, noise: Tensor) -> Tensor:
-        c = told.told
-        edges = (given.logit + c @ given.by).softmax(1).cumsum(1)  # each code has weights of its own
-        share = (torch.erf(noise[:, :1] / math.sqrt(2)) + 1) / 2 * edges[:, -1:]
-        chosen = (edges < share).sum(1).clamp(max=edges.shape[1] - 1)
-        z = reparametrised(given.mean[chosen], given.log_variance.clamp(-20, 10)[chosen], noise[:, 1:])
-        return torch.where((c != 0).any(1, keepdim=True), z, plain(noise))
+        _, to_code = given.of(told.told).from_noise(model.latent_dim)  # each code has weights of its own
+        return torch.where((told.told != 0).any(1, keepdim=True), to_code(noise), plain(noise))
 
     return k, drawn
 

@@ -87,11 +87,11 @@ class NormalMixture(nn.Module, Distribution):
     def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
         """1 + d numbers: the first one chooses the component."""
         mean, log_variance, log_weight = (part.detach().clone() for part in self.components())
-        edges = log_weight.exp().cumsum(0)
+        edges = log_weight.exp().cumsum(-1)
 
         def drawn(noise: Tensor) -> Tensor:
-            share = (torch.erf(noise[:, :1] / math.sqrt(2)) + 1) / 2 * edges[-1]
-            chosen = (edges < share).sum(1).clamp(max=len(edges) - 1)
+            share = (torch.erf(noise[:, :1] / math.sqrt(2)) + 1) / 2 * edges[..., -1:]
+            chosen = (edges < share).sum(1).clamp(max=edges.shape[-1] - 1)
             return reparametrised(mean[chosen], log_variance[chosen], noise[:, 1:])
 
         return 1 + d, drawn
@@ -123,7 +123,7 @@ class ToldMixture(NormalMixture):
     def of(self, told: Tensor) -> NormalMixture:
         """That of one c (1, width) for all codes, or of one for each code (N, width)."""
         logit = self.logit + told.to(self.by.dtype) @ self.by
-        return fixed(self.mean, self.log_variance, logit[0] if len(told) == 1 else logit)
+        return fixed(self.mean, self.log_variance, logit[0] if told.shape[0] == 1 else logit)
 
 
 class VampMixture(NormalMixture):

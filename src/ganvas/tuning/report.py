@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,34 +11,31 @@ import numpy as np
 
 from ganvas.evaluate.figures import Z
 from ganvas.files import write_text
-from ganvas.tuning.search import Measured, Search, means_of, measured
-from ganvas.tuning.told import Floats, Row, Told, tell
+from ganvas.training.watch.faults import command
+from ganvas.tuning.search import Measured, Search, mean, measured
+from ganvas.tuning.space import shown, words
+from ganvas.tuning.told import Floats, Row, Told, tell, warped
 
 SHOWN = 10  # settings in the table
 PANELS = 3  # of the picture, beside one another
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Tuned:
     """The outcome.
 
     Attributes:
         best: the settings with the best mean over their seeds, of those that were trained longest.
         default: the recipe's own.
-        values: figures of the longest trainings, by settings in the order of `settings`.
-        settings: that were trained longest, the best first.
         told: what is known of each setting.
         command: that trains with the best settings.
-        trials: how many settings were tried.
+        lines: all of it in words, names and values.
     """
 
     best: Mapping[str, Any]
     default: Mapping[str, Any]
-    values: list[list[Measured]]
-    settings: list[Mapping[str, Any]]
     told: list[Told]
     command: str
-    trials: int
     lines: list[tuple[str, str]]
 
     def __repr__(self) -> str:
@@ -48,54 +44,39 @@ class Tuned:
 
 def report(search: Search) -> Tuned:
     """Read a search's figures, and write tune.md and tune.png into its folder."""
-    asked, trials = search.question, search.trials
-    top = len(asked.rungs) - 1
+    asked, trials, longest = search.question, search.trials, search.longest()
     rows = [
         Row(trial.params, asked.rungs[rung], found.value) for trial in trials for rung, found in measured(trial).items()
     ]
-    groups: dict[int, list[Measured]] = {}
-    for trial in trials:
-        if found := measured(trial).get(top):
-            groups.setdefault(trial.user_attrs.get("of", trial.number), []).append(found)
-    means = means_of(trials, top + 1)
-    order = sorted(groups, key=lambda number: means[number])
-    params = {trial.number: trial.params for trial in trials}
-    best = params[order[0]]
+    first = next(iter(longest))
+    best, default = trials[first].params, trials[0].params
     told = tell(asked.over, rows, best, asked.seed)
-    source = asked.source if asked.source is None or not asked.source.startswith("array:") else None
-    command = _command(asked.recipe, source, {**asked.fixed, **best}, asked.rungs[-1])
-    lines = _lines(search, groups, order, told, command)
-    tuned = Tuned(
-        best=best,
-        default=params[0],
-        values=[groups[number] for number in order],
-        settings=[params[number] for number in order],
-        told=told,
-        command=command,
-        trials=len([trial for trial in trials if "of" not in trial.user_attrs]),
-        lines=lines,
-    )
+    taken = {name: float(shown(value)) if isinstance(value, float) else value for name, value in best.items()}
+    source = None if asked.source.startswith("array:") else asked.source
+    how = {"recipe": asked.recipe, "data": source, **asked.fixed, **taken, "minutes": float(shown(asked.rungs[-1]))}
+    lines = _lines(search, longest, told, command(how))
     _draw(search, rows, told)
-    write_text(search.folder / "tune.md", _page(search, tuned, params, groups, order))
-    return tuned
+    write_text(search.folder / "tune.md", _page(search, longest, lines))
+    return Tuned(best, default, told, command(how), lines)
 
 
 def _lines(
-    search: Search, groups: Mapping[int, Sequence[Measured]], order: Sequence[int], told: Sequence[Told], command: str
+    search: Search, longest: Mapping[int, Sequence[Measured]], told: Sequence[Told], typed: str
 ) -> list[tuple[str, str]]:
-    asked, params = search.question, {trial.number: trial.params for trial in search.trials}
-    first, (spread, freedom) = order[0], noise(groups.values())
+    asked, trials = search.question, search.trials
+    first, (spread, freedom) = next(iter(longest)), noise(longest.values())
+    tried = sum("of" not in trial.user_attrs for trial in trials)
     lines = [
-        ("settings tried", f"{len([t for t in search.trials if 'of' not in t.user_attrs]):,}, {_rungs(search)}"),
-        ("best", f"{words(params[first])}: {asked.by} {figure(groups[first], spread)}"),
+        ("settings tried", f"{tried:,}, {_rungs(search)}"),
+        ("best", f"{words(trials[first].params)}: {asked.by} {figure(longest[first], spread)}"),
     ]
-    if first != 0:
-        lines.append(("default", f"{words(params[0])}: {asked.by} {figure(groups[0], spread)}"))
-        lines.append(("difference", difference(groups[0], groups[first], spread, freedom)))
-    else:
+    if first == 0:
         lines.append(("", "which is the recipe's default"))
+    else:
+        lines.append(("default", f"{words(trials[0].params)}: {asked.by} {figure(longest[0], spread)}"))
+        lines.append(("difference", difference(longest[0], longest[first], spread, freedom)))
     lines += [("" if i else "can be told", str(each)) for i, each in enumerate(told)]
-    return [*lines, ("train", command), ("written", str(search.folder / "tune.md"))]
+    return [*lines, ("train", typed), ("written", str(search.folder / "tune.md"))]
 
 
 def _rungs(search: Search) -> str:
@@ -118,17 +99,17 @@ def noise(groups: Iterable[Sequence[Measured]]) -> tuple[float, int]:
 
 def figure(found: Sequence[Measured], spread: float) -> str:
     """The mean over seeds and its standard error, by their pooled spread; without one by the images that it is of."""
-    n, mean = len(found), sum(each.value for each in found) / len(found)
+    n, middle = len(found), mean(found)
     seeds = f"{n} seed{'s' * (n > 1)}"
     if math.isnan(spread):
         own = found[0].error
-        return f"{mean:.4g}" + f" ± {own:.1g} ({seeds}; the error of its images alone)" * bool(own)
-    return f"{mean:.4g} ± {spread / math.sqrt(n):.1g} ({seeds})"
+        return f"{middle:.4g}" + f" ± {own:.1g} ({seeds}; the error of its images alone)" * bool(own)
+    return f"{middle:.4g} ± {spread / math.sqrt(n):.1g} ({seeds})"
 
 
 def difference(default: Sequence[Measured], best: Sequence[Measured], spread: float, freedom: int) -> str:
     """Whether the best is better than the default, by a t test with the pooled spread."""
-    less = sum(each.value for each in default) / len(default) - sum(each.value for each in best) / len(best)
+    less = mean(default) - mean(best)
     if not freedom:
         return f"{less:.3g} less, of one seed each: whether it is more than chance takes more --minutes"
     from scipy import stats  # type: ignore[import-untyped]  # which scikit-learn brings
@@ -138,42 +119,17 @@ def difference(default: Sequence[Measured], best: Sequence[Measured], spread: fl
     return said + ("" if less > half else ": they can't be told apart")
 
 
-def words(settings: Mapping[str, Any]) -> str:
-    """Settings in words."""
-    said = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in settings.items()}
-    return ", ".join(f"{name} {value}" for name, value in said.items())
-
-
-def _command(recipe: str, source: str | None, settings: Mapping[str, Any], minutes: float) -> str:
-    said = ["ganvas", "train", recipe, *(["--data", source] if source else [])]
-    for name, value in settings.items():
-        flag = "-" + name if len(name) == 1 else "--" + name.replace("_", "-")
-        if value is True:
-            said.append(flag)
-        elif value is not False:
-            parts = value if isinstance(value, list) else [value]
-            said += [flag, *(f"{each:.4g}" if isinstance(each, float) else str(each) for each in parts)]
-    return shlex.join([*said, "--minutes", f"{minutes:.3g}"])
-
-
-def _page(
-    search: Search,
-    tuned: Tuned,
-    params: Mapping[int, Mapping[str, Any]],
-    groups: Mapping[int, Sequence[Measured]],
-    order: Sequence[int],
-) -> str:
-    asked, (spread, _) = search.question, noise(groups.values())
+def _page(search: Search, longest: Mapping[int, Sequence[Measured]], lines: Sequence[tuple[str, str]]) -> str:
+    asked, (spread, _) = search.question, noise(longest.values())
     head = [f"# {asked.recipe} on {asked.source}, tuned", "", "| | |", "|---|---|"]
-    head += [f"| {name} | {value} |".replace("`", "") for name, value in tuned.lines]
+    head += [f"| {name} | {value} |" for name, value in lines]
     names = [axis.name for axis in asked.over]
     table = ["", f"Trained for {asked.rungs[-1]:.2g} minutes, the best first; {asked.by}, the less the better:", ""]
     table += [f"| run | {' | '.join(names)} | {asked.by} |", "|" + "---|" * (len(names) + 2)]
-    for number in order[:SHOWN]:
-        values = (params[number][name] for name in names)
-        cells = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in values]
+    for number, found in list(longest.items())[:SHOWN]:
+        cells = [shown(search.trials[number].params[name]) for name in names]
         name = "default" if number == 0 else f"{number:04}"
-        table.append(f"| {name} | {' | '.join(cells)} | {figure(groups[number], spread)} |")
+        table.append(f"| {name} | {' | '.join(cells)} | {figure(found, spread)} |")
     about = [
         "",
         "![what each setting does](tune.png)",
@@ -191,7 +147,6 @@ def _draw(search: Search, rows: Sequence[Row], told: Sequence[Told]) -> None:
     if not told:
         return
     from ganvas.reproduce import drawing
-    from ganvas.tuning.told import warped
 
     heights, longest = warped(rows), search.question.rungs[-1]
     columns = min(PANELS, len(told))

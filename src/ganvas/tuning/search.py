@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from ganvas.errors import UserError
 from ganvas.files import existing, read_json
 from ganvas.randomness import key
-from ganvas.tuning.space import Axis
+from ganvas.tuning.space import Axis, words
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ETA = 3  # of as many settings one goes on, and is trained as many times as long
 MOST_RUNGS = 4
+ENOUGH = 0.7  # of a training's time, that has to be left for it to begin
 SHORTEST = 15 / 60  # minutes of the shortest training: what is shorter says nothing of the settings
 FILE, JOURNAL, TRIALS = "tune.json", "journal.log", "trials"
 log = logging.getLogger("ganvas")
@@ -60,7 +61,7 @@ class Question:
 
     Attributes:
         recipe: that is trained.
-        source: the data; None where they are objects of a program.
+        source: the data, as `ganvas.data.load` takes it.
         fixed: settings of all trainings.
         over: what varies.
         by: the metric that decides, or "loss".
@@ -70,7 +71,7 @@ class Question:
     """
 
     recipe: str
-    source: str | None
+    source: str
     fixed: dict[str, Any]
     over: list[Axis]
     by: str
@@ -169,12 +170,12 @@ class Search:
         """A new trial: of other settings, or at the end of the best ones with another seed; None: the time is over."""
         rungs = self.question.rungs
         repeats = self.question.minutes / (len(rungs) + 1)
-        if self.left <= repeats and self._tops():
-            if self.left < rungs[-1] * 0.7:
+        if self.left <= repeats and (longest := self.longest()):
+            if self.left < rungs[-1] * ENOUGH:
                 return None
-            again = self._again()
+            again = self._again(longest)
             self.study.enqueue_trial(again.params, user_attrs={"of": again.number})
-        elif self.left < rungs[0] * 0.7:
+        elif self.left < rungs[0] * ENOUGH:
             return None
         elif not self.trials:
             self.study.enqueue_trial({axis.name: axis.start for axis in self.question.over})
@@ -183,18 +184,20 @@ class Search:
         assert lock  # nobody else knows of it
         return trial, lock
 
-    def _tops(self) -> list[FrozenTrial]:
-        """Those at the last rung, the best first, each once."""
-        top, means = len(self.question.rungs) - 1, means_of(self.trials, len(self.question.rungs))
-        found = [trial for trial in self.trials if top in measured(trial) and "of" not in trial.user_attrs]
-        return sorted(found, key=lambda trial: means[trial.number])
+    def longest(self) -> dict[int, list[Measured]]:
+        """What the longest trainings came to, each seed, by the number of the first trial of their settings; the best
+        mean first."""
+        found: dict[int, list[Measured]] = {}
+        for trial in self.trials:
+            if last := measured(trial).get(len(self.question.rungs) - 1):
+                found.setdefault(trial.user_attrs.get("of", trial.number), []).append(last)
+        return dict(sorted(found.items(), key=lambda item: mean(item[1])))
 
-    def _again(self) -> FrozenTrial:
-        """Of the two best and the default the one with the fewest seeds."""
-        tops, counts = self._tops(), [trial.user_attrs.get("of") for trial in self.trials]
-        default = [trial for trial in tops if trial.number == 0]
-        chosen = {trial.number: trial for trial in [*tops[:1], *default, *tops[:2]]}
-        return min(chosen.values(), key=lambda trial: counts.count(trial.number))
+    def _again(self, longest: dict[int, list[Measured]]) -> FrozenTrial:
+        """Of the best, the default and the second best the one with the fewest seeds."""
+        first, *others = longest
+        chosen = [first, *(number for number in others if number == 0), *others[:1]]
+        return self.trials[min(chosen, key=lambda number: len(longest[number]))]
 
     def _lock(self, number: int) -> FileLock | None:
         """The trial's lock, held; None where another process has it."""
@@ -226,7 +229,7 @@ class Search:
                 if math.isinf(found.value):
                     raise UserError(f"the default itself fails: {trial.user_attrs['failed']}")
                 continue
-            if rung < top and (trial.should_prune() or math.isinf(found.value) or self.left < rungs[rung + 1] * 0.7):
+            if rung < top and (trial.should_prune() or math.isinf(found.value) or self.left < rungs[rung + 1] * ENOUGH):
                 self.study.tell(trial.number, state=TrialState.PRUNED)
                 return
         value = done[top].value
@@ -243,8 +246,7 @@ class Search:
         except UserError as error:
             trial.set_user_attr("failed", str(error))
             found = Measured(math.inf, 0.0, time.monotonic() - began, trial.number)
-        said = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
-        log.info("%4d  %5.2g min  %-10.4g  %s", trial.number, minutes, found.value, said)
+        log.info("%4d  %5.2g min  %-10.4g  %s", trial.number, minutes, found.value, words(trial.params))
         return found
 
 
@@ -257,23 +259,24 @@ def measured(trial: Any) -> dict[int, Measured]:
     }
 
 
-def means_of(trials: Sequence[FrozenTrial], rungs: int) -> dict[int, float]:
-    """The mean value over the seeds at the last rung, by the number of the trial that was repeated."""
-    values: dict[int, list[float]] = {}
-    for trial in trials:
-        if found := measured(trial).get(rungs - 1):
-            values.setdefault(trial.user_attrs.get("of", trial.number), []).append(found.value)
-    return {number: sum(each) / len(each) for number, each in values.items()}
+def mean(found: Sequence[Measured]) -> float:
+    """Over seeds."""
+    return sum(each.value for each in found) / len(found)
 
 
-def _study(folder: Path, question: Question, worker: int) -> Study:
-    """Optuna's study of a folder.
+def needed() -> None:
+    """Whether a search can be made here.
 
     Raises:
-        UserError: Optuna is not installed.
+        UserError: what it takes is not installed.
     """
     if find_spec("optuna") is None or find_spec("sklearn") is None:
         raise UserError("`ganvas tune` needs the extra: pip install 'ganvas[tune]'.")
+
+
+def _study(folder: Path, question: Question, worker: int) -> Study:
+    """Optuna's study of a folder."""
+    needed()
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -287,7 +290,3 @@ def _study(folder: Path, question: Question, worker: int) -> Study:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.sampler = optuna.samplers.TPESampler(seed=drawn, multivariate=True)
     return study
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

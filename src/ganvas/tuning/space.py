@@ -120,6 +120,16 @@ def axes(recipe: str, made: Recipe, over: Sequence[str], fixed: Mapping[str, Any
     return found
 
 
+def words(settings: Mapping[str, Any]) -> str:
+    """Settings as a person reads them: "latent_dim 20, lr 0.001"."""
+    return ", ".join(f"{name} {shown(value)}" for name, value in settings.items())
+
+
+def shown(value: Any) -> str:
+    """A value to 4 digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _axis(recipe: str, made: Recipe, word: str) -> Axis:
     name, given, values = word.partition("=")
     name = name.strip().lstrip("-").replace("-", "_")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganvas.evaluate.figures import Z
-from ganvas.tuning.space import Axis
+from ganvas.tuning.space import Axis, shown
 
 GRID = 33  # values of a setting that are looked at
 AROUND, CANDIDATES = 8, 256  # settings that a value is tried with: the best that were tried, and drawn ones
@@ -70,7 +70,7 @@ class Told(NamedTuple):
             return f"{name}: {', '.join(map(str, equal))} can't be told apart"
         # The values are of one piece where the process is; where it is not, what holds the best one is said.
         inside = sorted({*equal, self.best})
-        return f"{name}: {_short(inside[0])} to {_short(inside[-1])} can't be told apart"
+        return f"{name}: {shown(inside[0])} to {shown(inside[-1])} can't be told apart"
 
 
 def tell(axes: Sequence[Axis], rows: Sequence[Row], best: Mapping[str, Any], seed: int = 0) -> list[Told]:
@@ -152,7 +152,3 @@ def warped(rows: Sequence[Row]) -> Floats:
     above: Floats = values - values.min()
     unit = float(np.median(above))
     return np.asarray(np.arcsinh(above / unit) if unit > 0 else above)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

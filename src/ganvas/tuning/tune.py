@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from ganvas.registry import Count, Positive, as_json, flagged, parameters, takes
 from ganvas.training.run import Run
 from ganvas.training.train import resume, train
 from ganvas.tuning.report import Tuned, report
-from ganvas.tuning.search import FILE, Measured, Question, Search, rungs_of
+from ganvas.tuning.search import FILE, Measured, Question, Search, needed, rungs_of
 from ganvas.tuning.space import axes
 
 if TYPE_CHECKING:
@@ -72,16 +72,18 @@ def tune(
     Raises:
         UserError: before anything is trained, for what can't be searched; the default fails itself.
     """
+    needed()
     usual = {name: item.default for name, item in parameters(RECIPES[recipe]).items()}
-    fixed = {name: value for name, value in settings.items() if value not in (None, ()) and usual.get(name) != value}
+    given = {name: value for name, value in settings.items() if value not in (None, ())}
+    switches = {name for name in given if name not in usual and given[name] is False}
+    fixed = {name: value for name, value in given.items() if name not in switches and usual.get(name) != value}
     seed = fixed.pop("seed", 0)
-    if given := {"epochs", "minutes"} & fixed.keys():
-        raise UserError(f"--{given.pop()}: the search gives each training its length, from --minutes.")
+    if "epochs" in fixed:
+        raise UserError("--epochs: the search gives each training its length, from --minutes.")
     rungs = rungs_of(minutes * jobs)
-    how: dict[str, Any] = {name: fixed.get(name) for name in flagged(Data)}
     own = {name: value for name, value in fixed.items() if name not in (*flagged(Data), *flagged(Training), *TRAINS)}
     axes(recipe, make(recipe, own), over, fixed)  # what is refused is before the data are read
-    dataset = Data().load(data, **how)
+    dataset = _loaded(data, fixed)
     made = make(recipe, own, Facts.of(dataset))
     draws = hasattr(FAMILIES[type(made.model)], "sample")
     by = by or ("kernel" if draws else "loss")
@@ -221,7 +223,7 @@ def work(folder: Path, worker: int, jobs: int) -> None:
     fixed = search.question.fixed
     if "device" not in fixed and torch.cuda.device_count() > 1:
         fixed["device"] = f"cuda:{worker % torch.cuda.device_count()}"
-    search.work(Trained(search.question, _data(search.question)))
+    search.work(Trained(search.question, _loaded(search.question.source, fixed)))
 
 
 @contextlib.contextmanager
@@ -257,6 +259,7 @@ def _speak() -> None:
         log.setLevel(logging.INFO)
 
 
-def _data(question: Question) -> Dataset:
-    how: dict[str, Any] = {name: question.fixed.get(name) for name in flagged(Data)}
-    return Data().load(question.source, **how)
+def _loaded(source: Any, fixed: Mapping[str, Any]) -> Dataset:
+    """The data, prepared as the settings say."""
+    how: dict[str, Any] = {name: fixed.get(name) for name in flagged(Data)}
+    return Data().load(source, **how)

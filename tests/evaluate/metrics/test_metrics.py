@@ -71,14 +71,20 @@ def test_each_is_registered_with_its_meaning_and_gives_figures_or_says_why_not(
     assert given, "one of these can be measured"
 
 
-def test_samples_of_what_was_told(bars: Dataset, told: VAEModel) -> None:
-    """A decoder that draws the bright row of its label; and one that draws the upper one whatever it is told."""
+def drawing_its_label(told: VAEModel) -> torch.nn.Linear:
+    """Make the decoder draw the bright row of its label; returns its last layer."""
+    first, last = (layer for layer in told.decoder.modules() if isinstance(layer, torch.nn.Linear))
     with torch.no_grad():
         for weight in told.decoder.parameters():
             weight.zero_()
-        first, last = (layer for layer in told.decoder.modules() if isinstance(layer, torch.nn.Linear))
         first.weight[0, 3] = first.weight[1, 4] = 1
         last.weight[:6, 0] = last.weight[30:, 1] = 0.5
+    return last
+
+
+def test_samples_of_what_was_told(bars: Dataset, told: VAEModel) -> None:
+    """A decoder that draws the bright row of its label; and one that draws the upper one whatever it is told."""
+    last = drawing_its_label(told)
     subject = Subject(bars, told, n=400, draws=20, spaces=("pca",))
     found = figures("conditions", subject)
     share = found["samples of the told class"]
@@ -95,12 +101,7 @@ def test_samples_of_what_was_told(bars: Dataset, told: VAEModel) -> None:
 
 def test_a_classifier_learns_from_samples(bars: Dataset, told: VAEModel) -> None:
     """A decoder that draws the bright row of its label teaches all; one that is told nothing, nothing."""
-    with torch.no_grad():
-        for weight in told.decoder.parameters():
-            weight.zero_()
-        first, last = (layer for layer in told.decoder.modules() if isinstance(layer, torch.nn.Linear))
-        first.weight[0, 3] = first.weight[1, 4] = 1
-        last.weight[:6, 0] = last.weight[30:, 1] = 0.5
+    last = drawing_its_label(told)
     found = figures("synthetic", Subject(bars, told, n=400))["accuracy in class by samples"]
     assert found.value > 0.95 and found.of_data > 0.95 and found.n == 60
     with torch.no_grad():

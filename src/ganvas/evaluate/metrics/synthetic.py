@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ganvas.data import Split
+from ganvas.data.loader import to_images
 from ganvas.evaluate.classifier import train_on
 from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, share
 from ganvas.evaluate.metrics.conditions import labels_of
@@ -21,8 +22,8 @@ def synthetic(subject: Subject) -> Iterator[Figure]:
     many training images (classification accuracy score, Ravuri & Vinyals 2019)."""
     model: Any = subject.model
     told = [it for it in getattr(getattr(model, "config", None), "condition", ()) if not it.number]
-    if not told or not hasattr(model, "sample"):
-        raise NotApplicableError(f"{subject.kind} has no samples of a class: it takes one trained with --condition.")
+    if not told or not hasattr(model, "sample") or len(subject.dataset.shape) != 3:
+        raise NotApplicableError(f"{subject.kind} has no images of a class: it takes one trained with --condition.")
     columns = [it.column for it in told]
     train, test = spread(subject.dataset.splits["train"], subject.n), subject.real
     real, truth = (labels_of(rows).reshape(len(rows), -1)[:, columns] for rows in (train, test))
@@ -47,8 +48,7 @@ def samples_of(model: Any, names: list[str], values: list[tuple[str, ...]], labe
         here = np.flatnonzero(which.reshape(-1) == number)
         condition = {name: value[label] for name, value, label in zip(names, values, row, strict=True) if label >= 0}
         known = {"condition": condition} if condition else {}
-        drawn = model.sample(len(here), key(seed, "synthetic", number), **known).cpu()
-        some = (drawn * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        some = to_images(model.sample(len(here), key(seed, "synthetic", number), **known))
         made = np.empty((len(labels), *some.shape[1:]), np.uint8) if made is None else made
         made[here] = some
     return made
