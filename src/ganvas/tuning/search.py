@@ -32,6 +32,7 @@ ETA = 3  # of as many settings one goes on, and is trained as many times as long
 MOST_RUNGS = 4
 ENOUGH = 0.7  # of a training's time, that has to be left for it to begin
 SHORTEST = 15 / 60  # minutes of the shortest training: what is shorter says nothing of the settings
+FAILED = 0.1  # of a training's time, that one takes at least which fails: what fails at once is not tried for ever
 FILE, JOURNAL, TRIALS = "tune.json", "journal.log", "trials"
 log = logging.getLogger("ganvas")
 
@@ -245,7 +246,7 @@ class Search:
             found = found._replace(seconds=max(found.seconds, time.monotonic() - began))
         except UserError as error:
             trial.set_user_attr("failed", str(error))
-            found = Measured(math.inf, 0.0, time.monotonic() - began, trial.number)
+            found = Measured(math.inf, 0.0, max(time.monotonic() - began, FAILED * 60 * minutes), trial.number)
         log.info("%4d  %5.2g min  %-10.4g  %s", trial.number, minutes, found.value, words(trial.params))
         return found
 
