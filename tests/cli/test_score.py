@@ -55,6 +55,23 @@ def test_a_folder_of_good_and_strange_images(home: Path, parts: Path, tmp_path: 
     assert re.search(r"<figcaption>([^,]+),", page)[1] == strangest["file"]  # type: ignore[index]
 
 
+def test_images_without_a_label_are_neither_normal_nor_strange(
+    home: Path, parts: Path, tmp_path: Path, said: Said
+) -> None:
+    splits = ganvas.data.load(parts).splits
+    known = {file: file.split("/")[0] for split in splits.values() for file in split.names.tolist()}
+    first, second, *others = splits["test"].names.tolist()
+    known |= {first: "", second: "good"} | dict.fromkeys(others, "noise")
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(f"{file},{label}" for file, label in known.items()))
+    ganvas.train("vae", data=parts, labels=table, epochs=1, out=tmp_path / "run")
+    text = said("score", tmp_path / "run", "--out", tmp_path / "out", "--false-alarms", 0.5)
+    assert {row["file"]: row["label"] for row in lines(tmp_path / "out")} == {
+        file: known[file] for file in splits["test"].names.tolist()
+    }
+    assert re.search(r"normal +\d of 1 alarm", text) and re.search(rf"strange +\d of {len(others)} alarm", text)
+
+
 def test_the_run_s_own_images_are_its_test_images(home: Path, said: Said) -> None:
     text = said("score", home / "vae", "--by", "elbo")
     folder = home / "vae" / "scores" / "digits"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.data import load
+from ganvas.data import arrays, describe, load
 from ganvas.errors import UserError
 
 grey = np.random.default_rng(0).integers(0, 256, (20, 6, 5), np.uint8)
@@ -151,7 +151,7 @@ def test_binarised_once_and_for_all(cache, monkeypatch, tmp_path):
     assert one.fingerprint == two.fingerprint != load(levels).fingerprint
 
 
-WRONG_LABELS = ["nan", "1.5", "1e30", "9223372036854775808", "inf"]
+WRONG_LABELS = ["1.5", "1e30", "9223372036854775808", "inf"]
 SOURCES = ["amat", "csv", "npz", "npy", "array", "pairs", "metadata", "json", "parquet", "cls"]
 
 
@@ -163,6 +163,40 @@ def test_labels_are_whole_numbers_whatever_they_are_read_from(label, source, tmp
         load_labelled(source, ["3", "3", label, "3", "3"], tmp_path)
 
 
+@pytest.mark.parametrize("blank", ["nan", ""])
+@pytest.mark.parametrize("source", SOURCES)
+def test_labels_that_are_not_known(blank, source, tmp_path):
+    if not blank and source in ("amat", "npz", "npy", "array", "pairs", "parquet"):
+        pytest.skip("numbers alone")
+    found = load_labelled(source, ["7", "3", blank, "3", "7"], tmp_path)
+    assert found.classes == ("3", "7") and "1 of 5 images have no label" in found.report
+    assert dict(describe(found))["classes"] == "3 2, 7 2, not known 1"
+    values = np.concatenate([found.splits[name].labels for name in found.splits])
+    places = np.concatenate([found.splits[name].order for name in found.splits])
+    assert values[np.argsort(places)].tolist() == [1, 0, -1, 0, 1]
+    known = [split.labels[split.labelled] for split in found.splits.values()]
+    assert np.concatenate(known).min() == 0
+    found = load_labelled(source, [blank] * 5, tmp_path)
+    assert found.classes is found.splits["train"].labels is None and "no labels: all 5 are blank" in found.report
+
+
+@pytest.mark.parametrize(
+    ("given", "classes", "expected"),
+    [
+        (["a", "", "b"], ("a", "b"), [0, -1, 1]),
+        (["a", None, "b"], ("a", "b"), [0, -1, 1]),
+        ([2, -1, 5], ("2", "5"), [0, -1, 1]),  # as scikit-learn says it
+        ([-1, 1, -1], ("-1", "1"), [0, 1, 0]),  # the two classes of a linear classifier
+        ([-1, None, 1], ("-1", "1"), [0, -1, 1]),
+        ([-2, -1, 1], ("-2", "-1", "1"), [0, 1, 2]),
+        ([3.0, float("nan"), 3.0], ("3",), [0, -1, 0]),
+    ],
+)
+def test_what_stands_for_an_unknown_label(given, classes, expected):
+    codes, names, _ = arrays.encode(arrays.whole(np.array(given, object), "labels"))
+    assert names == classes and codes.tolist() == expected
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_whole_numbers_may_be_written_as_floats(source, tmp_path):
     found = load_labelled(source, ["10.0", "2", "1e1", "2", "10"], tmp_path)
@@ -171,7 +205,7 @@ def test_whole_numbers_may_be_written_as_floats(source, tmp_path):
 
 def load_labelled(source, labels, folder):
     """Five images with these labels."""
-    numbers = [int(label) if label.isdigit() else float(label) for label in labels]
+    numbers = [int(label) if label.isdigit() else float(label or "nan") for label in labels]
     images = np.random.default_rng(0).integers(0, 256, (5, 4, 4), dtype=np.uint8)
     path = folder / f"set-{len(list(folder.iterdir()))}"
     if source == "array":

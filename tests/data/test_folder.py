@@ -265,7 +265,7 @@ def test_csv_labels(pictures, tmp_path):
     wrong = {
         "0000.png,1\nother.png,2\n": r"line 2 names 'other\.png', which is not in",
         "0000.png,1\n0000.png,2\n": r"line 2 names '0000\.png' a second time",
-        "0000.png,1\n0001.png,2\n": r"no label for 2 of 4 images, the first is '0002\.png'",
+        "0000.png,1\n0001.png,2\n": r"no line for 2 of 4 images, the first is '0002\.png': add it, with a blank label",
         "0000.png,1,7\n": r"line 1: \['0000\.png', '1', '7'\] has 3 columns",
     }
     for text, message in wrong.items():
@@ -316,7 +316,7 @@ def test_metadata_beside_the_images(pictures):
     assert dataset.classes == ("a", "b") and "labels are the column 'label' of metadata.csv" in dataset.report
     (where / "metadata.csv").unlink()
     (where / "metadata.jsonl").write_text("\n".join(f'{{"file_name": "{i:04d}.png", "label": {i}}}' for i in range(3)))
-    with pytest.raises(UserError, match=r"metadata\.jsonl has no label for '0003\.png'"):
+    with pytest.raises(UserError, match=r"metadata\.jsonl has no line for '0003\.png': add its line, with a blank"):
         load(where)
 
 

@@ -307,7 +307,6 @@ NO_DATA: dict[str, object] = {
     "labels that are lists": Rows(*[(GREY[0], [1, 2])] * 5),
     "labels of fractions": Rows(*[(GREY[0], torch.tensor([1.5]))] * 5),
     "fewer labels": (GREY, np.arange(11)),
-    "missing labels": (GREY, [None] * 12),
     "complex labels": (GREY, np.arange(12) * 1j),
     "ragged labels": (GREY, [[1], [2, 3]] * 6),
     "labels that are dates": (GREY, np.array(["2020"] * 12, "M8[Y]")),

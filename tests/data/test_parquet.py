@@ -84,7 +84,6 @@ def test_beside_images_it_is_ignored(tmp_path, pictures):
     ("columns", "says"),
     [
         ({"image": list(range(12))}, r"columns \['image'\], and none holds encoded images"),
-        ({"label": [0, 1, None] * 4}, "row 2: label is None, no class"),
         ({"label": [0.5] * 12}, "the label of row 0 is 0.5; give whole numbers"),
         ({"image": [b"no image"] * 12}, "none of the 12 images can be read; the first: a-0000000: not an image"),
         ({"image": [{"bytes": None, "path": "x.png"}] * 12}, "its row has a path alone, 'x.png'"),
@@ -102,8 +101,11 @@ def test_a_row_without_an_image_is_left_out_by_name(tmp_path):
 
 
 def test_a_class_that_is_none_other_columns_and_other_files(tmp_path):
-    with pytest.raises(UserError, match="row 3: label is -1, no class"):
-        load(write(tmp_path / "a.parquet", names=["x", "y"], label=[0, 1, 1, *[-1] * 9]))
+    with pytest.raises(UserError, match="row 3: label is 2, no class"):
+        load(write(tmp_path / "a.parquet", names=["x", "y"], label=[0, 1, 1, *[2] * 9]))
+    for blank in (-1, None):
+        found = load(write(tmp_path / "a.parquet", names=["x", "y"], label=[0, 1, 1, *[blank] * 9]))
+        assert found.classes == ("x", "y") and "9 of 12 images have no label" in found.report
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="cannot be read as a parquet file"):
         load(tmp_path / "a.parquet")

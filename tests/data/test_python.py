@@ -100,7 +100,6 @@ def test_labels_of_an_array_in_a_csv(tmp_path):
         ([images[0], images[0, :3]], "all must have one"),
         (Pairs([]), "is empty"),
         (Pairs([{"text": "a"}]), "none holds images"),
-        (Pairs([(image, None) for image in images]), "the label of row 0 is None; give whole numbers or names"),
         (Pairs([(image, 1.0) for image in images[1:]] + [(images[0], 0.5)]), "the label of row 19 is 0.5"),
         ([images[0], images[0][..., :1]], r"shapes \[\(6, 5, 1\), \(6, 5, 3\)\]: all must have one"),
         (ragged(), r"2 parts of shapes \[\(6, 5, 1\), \(6, 5, 3\)\]: all must have one, channels too"),
@@ -111,7 +110,6 @@ def test_labels_of_an_array_in_a_csv(tmp_path):
         ({"train": table, "dev": table[:, :2], "test": table}, r"the splits differ in shape .*\(20, 2\)"),
         (np.where(table == 7, np.nan, table), "row 2, column 1, has values that are not numbers"),
         (np.array([["a", "b"]] * 5), "numbers are needed"),
-        ((images, np.full(20, np.nan)), "the label of row 0 is nan; give whole numbers or names"),
     ],
 )
 def test_what_is_no_data(source, says):
@@ -135,9 +133,19 @@ def test_names_of_classes_that_a_data_set_states(kind):
     for part in found.splits.values():
         assert [found.classes[i] for i in part.labels] == [("dog", "ant", "cat")[k % 3] for k in part.order]
     assert load(Published(rows, None)).classes == ("0", "1", "2")
-    for wrong in (-1, 3, None):
+
+    def changed(label):
+        return Published([*rows[:4], {**rows[4], "label": label}, *rows[5:]], ["dog", "ant", "cat"])
+
+    for wrong in (-2, 3):
         with pytest.raises(UserError, match=f"row 4 of the data set has label {wrong}, no class"):
-            load(Published([*rows[:4], {**rows[4], "label": wrong}, *rows[5:]], ["dog", "ant", "cat"]))
+            load(changed(wrong))
+    for blank in (-1, None):
+        assert sum((part.labels == -1).sum() for part in load(changed(blank)).splits.values()) == 1
+    unlabelled = [{**row, "label": None} for row in rows]
+    for test in (Pairs(unlabelled), Published(unlabelled, ["x", "y", "z"])):
+        found = load({"train": Published(rows, ["x", "y", "z"]), "test": test})
+        assert (found.splits["test"].labels == -1).all() and found.classes == ("x", "y", "z")
     both = {"train": Published(rows, ["x", "y", "z"]), "test": Published(rows[:4], ["x", "y", "z"])}
     assert load(both).classes == ("x", "y", "z")
 

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from scipy.ndimage import convolve1d
 from ganvas.data import Dataset, Split, load
 from ganvas.data.loader import to_tensor
 from ganvas.errors import UserError
-from ganvas.evaluate import Classifier, train_classifier
+from ganvas.evaluate import Classifier, classifier, train_classifier
 from ganvas.evaluate.classifier import augmented, blurred, body
 from ganvas.randomness import Draw
 
@@ -117,6 +118,23 @@ def test_several_attributes_and_a_damaged_cache(cache: Path) -> None:
         assert (newest / file).read_bytes() != content
 
 
+def test_images_without_a_label_teach_nothing_and_are_not_judged(digits: Dataset) -> None:
+    split = digits.splits["train"]
+    labels = np.where(np.arange(len(split)) % 3 == 0, np.asarray(split.labels), -1)
+    partly = Split(split.images, labels)
+    [one, two] = [
+        classifier.train_on(digits.shape, {"class": 10}, part, 3000, progress=False, single=True)
+        for part in (partly, partly.of(partly.labelled))
+    ]
+    x = to_tensor(split.images)
+    np.testing.assert_array_equal(one.features(x), two.features(x))
+    right = (one.predict(x) == split.labels)[::3].mean()
+    assert classifier._accuracy(one, partly) == {"class": pytest.approx(right)} and right > 0.5
+    with pytest.raises(UserError, match="1 training images with labels, which go up to 9; at least 2 images"):
+        labels = np.where(np.arange(len(split)) == 0, 9, -1)
+        classifier._values(dataclasses.replace(digits, splits=digits.splits | {"train": Split(split.images, labels)}))
+
+
 def test_the_test_split_is_never_trained_on() -> None:
     plain = squares(n=64)
     other = squares(n=64)
@@ -158,7 +176,7 @@ def test_refused(trained: Classifier, digits: Dataset) -> None:
         (squares(shape=(2,)), "'squares' is points.*captured_modes"),
         (
             squares(splits={"train": Split(squares().splits["train"].images, np.zeros(400, np.int64))}),
-            "400 training images with labels from 0 to 0",
+            "400 training images with labels, which go up to 0",
         ),
     ):
         with pytest.raises(UserError, match=message):

@@ -1,6 +1,7 @@
 """Semi-supervised GAN: its costs, its labelled examples, its average."""
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from scipy.special import softmax
 
 import ganvas
-from ganvas.data import Dataset, load
+from ganvas.data import Dataset, Split, load
 from ganvas.data.loader import Batch, to_tensor
 from ganvas.errors import UserError
 from ganvas.evaluate import average
@@ -97,6 +98,16 @@ def test_as_many_examples_of_each_class_drawn_by_the_seed(digits: Dataset) -> No
         assert same.any() and (split.labels[same.numpy()] == int(label)).all()
     assert torch.equal(model.labelled, prepared(digits, labels_per_class=7).labelled)
     assert not torch.equal(model.labelled, prepared(digits, seed=1, labels_per_class=7).labelled)
+
+
+def test_images_without_a_label_are_not_among_the_examples_and_are_not_judged(digits: Dataset) -> None:
+    split = digits.splits["train"]
+    partly = Split(split.images, np.where(np.arange(len(split)) % 3, -1, np.asarray(split.labels)))
+    data = dataclasses.replace(digits, splits=digits.splits | {"train": partly})
+    model = prepared(data, labels_per_class=7)
+    assert model.labels.bincount().tolist() == [7] * 10
+    error = average(model, partly, seed=0)["error"]
+    assert error == average(model, Split(split.images[::3], np.asarray(split.labels)[::3]), seed=0)["error"] < 1
 
 
 def test_refusals(digits: Dataset) -> None:

@@ -131,6 +131,11 @@ def test_missing_classes_are_those_with_a_fifth_of_their_due() -> None:
     # Checked: both of column 0, classes 0 and 1 of column 1 (due 30 and 8); missing: one in each.
     assert measure.missing_classes(found, known) == {"missing_classes": 0.5}
     assert measure.missing_classes(found[:4], known[:, 1:]) == {}
+    # Of labels that are not known nothing is asked.
+    blank = np.full((20, 2), -1)
+    both = [np.concatenate([part, blank]) for part in (found, known)]
+    assert measure.missing_classes(both[0], both[1]) == {"missing_classes": 0.5}
+    assert measure.missing_classes(blank, known) == measure.missing_classes(found, blank) == {}
 
 
 def test_principal_axes_are_those_of_scikit_learn() -> None:
@@ -708,6 +713,9 @@ def test_what_is_told_is_heard_and_a_class_that_collapsed_is_named() -> None:
     deaf = measure.told(Telling(images, held_out.labels, deaf=True), probe, probe.labels)
     assert abs(deaf["told_heard"]) < 0.15, "nearest images are of the value by chance"
     assert "told_heard" not in measure.told(Telling(images, held_out.labels), probe, probe.labels, among=False)
+    partly = np.where(np.arange(len(probe.labels))[:, None] % 2, -1, probe.labels)
+    assert measure.told(Telling(images, held_out.labels), probe, partly)["told_heard"] == pytest.approx(1, abs=0.2)
+    assert measure.told(Telling(images, held_out.labels), probe, np.full_like(partly, -1)) == {}
     collapsed = measure.told(Telling(images, held_out.labels, one=7), probe, probe.labels)
     assert collapsed["told_least"] == 7 and collapsed["told_spread"] == pytest.approx(0, abs=1e-6)
 

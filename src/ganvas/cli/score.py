@@ -96,7 +96,8 @@ def _rows(model: Model, dataset: Dataset, splits: Classes, without: Classes = ()
         labels = rows.known("labels")
     if labels is None or not dataset.classes or not without:
         return rows
-    return rows.part(~np.isin(labels, [i for i, name in enumerate(dataset.classes) if name in without]))
+    unfit = [-1, *(i for i, name in enumerate(dataset.classes) if name in without)]  # -1: nobody knows
+    return rows.part(~np.isin(labels, unfit))
 
 
 def _normal(
@@ -139,19 +140,20 @@ def _judged(found: Scored, rows: Rows, classes: Classes, strange: Classes) -> It
         return
     which = {name: labels == i for i, name in enumerate(classes)}
     odd = np.isin(labels, [i for i, name in enumerate(classes) if name in strange])
+    fine = ~odd & (labels >= 0)
 
     def alarms(where: NDArray[np.bool_]) -> str:
         return f"{int(found.alarms[where].sum()):,} of {int(where.sum()):,} alarm"
 
-    if odd.all() or not odd.any():
-        yield "AUROC", f"none: all images are {'strange' if odd.all() else 'normal'} by their labels"
+    if not fine.any() or not odd.any():
+        yield "AUROC", f"none: all images are {'strange' if odd.any() else 'normal'} by their labels"
         return
-    yield "AUROC", f"{auroc(found.scores[odd], found.scores[~odd])} (95 %), by the labels"
-    yield "normal", alarms(~odd)
+    yield "AUROC", f"{auroc(found.scores[odd], found.scores[fine])} (95 %), by the labels"
+    yield "normal", alarms(fine)
     yield "strange", alarms(odd)
     for name in strange if len(strange) > 1 else ():
         if which[name].any():
-            yield f"  {name}", f"{alarms(which[name])}, AUROC {auroc(found.scores[which[name]], found.scores[~odd])}"
+            yield f"  {name}", f"{alarms(which[name])}, AUROC {auroc(found.scores[which[name]], found.scores[fine])}"
 
 
 HELP = """\

@@ -33,6 +33,7 @@ SPLITS = {
 }  # fmt: skip
 # names of a column or key that holds labels
 LABELS = ("label", "labels", "class", "cls", "target", "category", "fine_label", "coarse_label")
+UNKNOWN = np.iinfo(np.int64).min  # a blank among whole numbers; among names it is ""
 _DIGITS = re.compile(r"\s*[+-]?\d{1,30}\s*").fullmatch
 _KINDS = {"x": "images", "image": "images", "images": "images", "data": "images", "arr": "images", "0": "images",
           "y": "labels", "label": "labels", "labels": "labels"}  # fmt: skip
@@ -90,7 +91,7 @@ def build(
     for images in parts.values():
         for chunk in chunks(images):
             writer.append(_row(chunk, layout, scale))
-    codes, classes = encode(np.concatenate(found)) if found else (None, None)
+    codes, classes, said = encode(_joined(found) if found else None)
     content = store.digest(*(part for key in sorted(arrays) for part in (key, arrays[key])))
     if list(parts) == [""]:
         splits = store.random_splits(writer.count, what)
@@ -99,11 +100,19 @@ def build(
         splits = given_splits(np.repeat(list(counts), list(counts.values())), what)
     report = [layout.said] if layout.said else []
     report += [scale.chosen] if scale and scale.chosen else []
+    report += said
     plain = "points" if layout.shape == (2,) else "rows of numbers"
     how = f"size as given; {bits(scale)}" if scale else f"{plain} as given; 32-bit float"
     meta = {"classes": classes, "attributes": None, "report": report, "unreadable": [], **facts(scale)}
     meta["columns"] = None if columns is None else list(columns)
     return writer.finish(content, how, splits, codes, **meta)
+
+
+def _joined(parts: list[Array]) -> Array:
+    """The labels of all splits; where those of one are names, all are."""
+    if any(part.dtype.kind == "U" for part in parts):
+        parts = [part if part.dtype.kind == "U" else np.where(part == UNKNOWN, "", part.astype(str)) for part in parts]
+    return np.concatenate(parts)
 
 
 def require_room(values: Iterable[Array], what: str, size: int = 1) -> None:
@@ -190,10 +199,23 @@ def splits_of(paths: Sequence[Path]) -> list[str]:
     return [f"{split}/" if whole else "" for split in found]
 
 
-def encode(values: Array) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels (N,) as indices into the sorted names of the classes, and these names."""
+def encode(values: Array | None) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None, list[str]]:
+    """Labels (N,) as indices into the sorted names of the classes, -1 where one is not known; these names; and what is
+    to be said of the unknown. Of labels that are all unknown there are neither.
+
+    Not known is what `whole` calls blank. So is -1, as in scikit-learn, unless there is but one class beside it.
+    """
+    if values is None:
+        return None, None, []
     names, codes = np.unique(values, return_inverse=True)
-    return codes.astype(np.int64), tuple(str(name) for name in names.tolist())
+    blank = int(names[0] in ("", UNKNOWN))
+    blank += len(names) - blank > 2 and names[blank] == -1
+    if len(names) == blank:
+        return None, None, [f"no labels: all {len(values):,} are blank"]
+    found = np.maximum(codes.astype(np.int64) - blank, -1)
+    unknown = int((found < 0).sum())
+    said = [f"{unknown:,} of {len(found):,} images have no label"] if unknown else []
+    return found, tuple(str(name) for name in names[blank:].tolist()), said
 
 
 def labels_of(labels: Labels, files: Sequence[str], what: str) -> Array:
@@ -289,9 +311,11 @@ def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None
     if column is None or "file_name" not in rows[0]:
         return None, None
     found = {str(row.get("file_name")): row.get(column) for row in rows}
-    if missing := next((name for name in files if found.get(name) in (None, "")), None):
-        raise UserError(f"{path} has no {column} for {missing!r}: add its line, or remove the file {path.name}.")
-    return whole([str(found[name]) for name in files], str(path)), column
+    if missing := next((name for name in files if name not in found), None):
+        remedy = f"add its line, with a blank {column} if it is not known, or remove the file {path.name}"
+        raise UserError(f"{path} has no line for {missing!r}: {remedy}.")
+    given = (found[name] for name in files)
+    return whole(["" if value is None else str(value) for value in given], str(path)), column
 
 
 def _column(path: Path) -> Array:
@@ -319,15 +343,20 @@ def _from_csv(path: Path, files: Sequence[str], what: str) -> Array:
                 raise UserError(f"{path} line {number} names {file!r} a second time; remove one of the lines.")
             found[known[file]] = label
     if missing := [name for name in files if name not in found]:
-        raise UserError(f"{path} has no label for {len(missing)} of {len(files)} images, the first is {missing[0]!r}.")
+        raise UserError(
+            f"{path} has no line for {len(missing)} of {len(files)} images, the first is {missing[0]!r}: add it, with "
+            "a blank label if it is not known."
+        )
     return whole([found[name] for name in files], str(path))
 
 
 def whole(labels: Any, what: str) -> Array:
     """Labels (N,) as int64, however their whole numbers are written; or the names that they are.
 
+    A blank, None or NaN is a label that is not known: `UNKNOWN`, or "" among names.
+
     Raises:
-        UserError: a missing label, NaN, a fraction, or a number of more than 64 bits, by its row.
+        UserError: a fraction, or a number of more than 64 bits, by its row.
     """
     found = np.asarray(labels)
     found = found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
@@ -335,18 +364,20 @@ def whole(labels: Any, what: str) -> Array:
         raise UserError(f"{what} are {found.dtype}; give whole numbers or names.")
     if found.ndim != 1 or found.dtype.kind in "bi":
         return found if found.ndim != 1 else found.astype(np.int64)
-    values = found.tolist()
-    named = any(isinstance(value, str) and _number(value, finite=False) is None for value in values)
-    kept = [_name(value) if named else _whole(value) for value in values]
+    values = [None if _blank(value) else value for value in found.tolist()]
+    if any(isinstance(value, str) and _number(value, finite=False) is None for value in values):
+        return np.array(["" if value is None else str(value).strip() for value in values], str)
+    kept = [UNKNOWN if value is None else _whole(value) for value in values]
     if None in kept:
         row = kept.index(None)
-        remedy = "give whole numbers or names (numbers of up to 64 bits), or leave the row out"
+        remedy = "give whole numbers or names (numbers of up to 64 bits), or leave it blank"
         raise UserError(f"{what}: the label of row {row} is {values[row]!r}; {remedy}.")
-    return np.array(kept, str if named else np.int64)
+    return np.array(kept, np.int64)
 
 
-def _name(value: Any) -> str | None:
-    return (None if value is None else str(value).strip()) or None
+def _blank(value: Any) -> bool:
+    """Whether a cell says nothing, as pandas and CSV files of others write it."""
+    return value is None or str(value).strip().lower() in ("", "nan", "<na>")
 
 
 def _whole(value: Any) -> int | None:

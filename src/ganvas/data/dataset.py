@@ -36,7 +36,8 @@ class Split:
     Attributes:
         images: uint8 or uint16 (N, H, W, C), a memory map: 0 is black, and 255 or 65535 white; or rows of numbers,
             float32 (N, d), in the source's units; or streamed images, which are taken as those of an array.
-        labels: int64 (N,), indices into the data set's classes; (N, A) where it has A attributes; None without labels.
+        labels: int64 (N,), indices into the data set's classes, -1 where the class is not known; (N, A) where it has A
+            attributes; None without labels.
         names: of the source's files, (N,) text, a memory map; None where rows come from no files.
         order: int64 (N,), each row's place in the source; None where it isn't known.
     """
@@ -48,6 +49,17 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def labelled(self) -> NDArray[np.int64]:
+        """The rows whose labels are known, each of several: int64, in their order; none without labels."""
+        if self.labels is None:
+            return np.arange(0)
+        return np.flatnonzero((self.labels if self.labels.ndim == 1 else self.labels.min(1)) >= 0)
+
+    def of(self, rows: NDArray[np.int64]) -> Split:
+        """These rows' images, in memory, and their labels."""
+        return Split(self.images[rows], None if self.labels is None else self.labels[rows])
 
     def __repr__(self) -> str:
         labels = "" if self.labels is None else ", labelled"
@@ -269,7 +281,9 @@ def _label_lines(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def _counts(names: tuple[str, ...] | None, labels: Array) -> str:
-    counts = np.bincount(labels, minlength=len(names or ())).tolist()
+    counts = np.bincount(labels[labels >= 0], minlength=len(names or ())).tolist()
+    if unknown := int((labels < 0).sum()):
+        names, counts = (*(names or map(str, range(len(counts)))), "not known"), [*counts, unknown]
     if len(counts) > 40:
         return f"{len(counts):,}, with {min(counts):,} to {max(counts):,} each"
     return ", ".join(f"{name} {count:,}" for name, count in zip(names or range(len(counts)), counts, strict=True))
@@ -382,7 +396,7 @@ def _share(labels: Array | None, n: int, share: float, place: int) -> NDArray[np
     drawn = np.random.default_rng([LIMIT_SEED, place]).permutation(n)
     count = max(1, round(n * share))
     if labels is not None and labels.ndim == 1:  # by place within its class, as a share of the class
-        sizes, seen = np.bincount(labels), Counter[int]()
+        sizes, seen = Counter(labels.tolist()), Counter[int]()
         places = []
         for row in drawn.tolist():
             label = int(labels[row])

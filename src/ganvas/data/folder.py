@@ -451,14 +451,13 @@ def _lay_out(plan: _Plan, rows: _Rows, scale: ranges.Scale) -> _Laid:
         splits = {"train": nothing, "validation": nothing, "test": np.arange(kept)}
     else:
         splits, folders, remarks = _layout(rows.names, what, refused and f"{refused}.", np.array(rows.file))
-    values = folders if plan.labels is None else plan.labels[rows.file]
-    codes, classes = (None, None) if values is None else arrays.encode(values)
+    codes, classes, unknown = arrays.encode(folders if plan.labels is None else plan.labels[rows.file])
     height, width, channels = plan.shape
     fitted = f"size as it is, {height} x {width}" if form.size is None else pixels.fitting(form.size)
     fitted += f"; {APART}" * (APART in remarks)  # other splits are another entry
     laid = pixels.WHITE if channels < 4 else "transparency kept"
     how = f"{fitted}; {pixels.KINDS[channels]}; {laid}; {arrays.bits(scale)}"
-    report = _report(rows.unreadable, n) + chosen + remarks
+    report = _report(rows.unreadable, n) + chosen + remarks + unknown
     meta: dict[str, Any] = {"classes": classes, "attributes": None, "report": report, "unreadable": rows.unreadable}
     return _Laid(splits, codes, how, meta | arrays.facts(scale))
 

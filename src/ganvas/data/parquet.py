@@ -73,10 +73,11 @@ def _scan(paths: Sequence[Path]) -> Files:
         named = _class_names(file, label)
         each = [(group, i, value) for group, part in enumerate(rows) for i, value in enumerate(part)]
         for row, (group, i, value) in enumerate(each):
-            if label and (value is None or (named and not (type(value) is int and 0 <= value < len(named)))):
+            if named and value is not None and not (type(value) is int and -1 <= value < len(named)):
                 raise UserError(f"{path} row {row}: {label} is {value}, no class; leave the row or the file out.")
             places[f"{splits[place]}{path.stem}-{row:07d}"] = place, group, i
-            labels.append(named[value] if named else value)
+            value = None if named and value == -1 else value  # Hugging Face's blank
+            labels.append(named[value] if named and value is not None else value)
     lock = Lock()
 
     @lru_cache(GROUPS)

@@ -153,9 +153,9 @@ def _named(source: Any, label: str, codes: list[Any]) -> list[Any]:
     names = getattr((getattr(source, "features", None) or {}).get(label), "names", None)
     if not names:
         return codes
-    if wrong := next((i for i, code in enumerate(codes) if code is None or not 0 <= code < len(names)), None):
+    if wrong := next((i for i, code in enumerate(codes) if code is not None and not -1 <= code < len(names)), None):
         raise UserError(f"row {wrong} of the data set has {label} {codes[wrong]}, no class: leave it or its split out.")
-    return [names[code] for code in codes]
+    return [None if code is None or code < 0 else names[code] for code in codes]  # -1: Hugging Face's blank
 
 
 def _row(source: Any, i: int) -> Any:

@@ -105,9 +105,7 @@ def _scan(paths: Sequence[Path]) -> dict[str, Any]:
             raise UserError(f"{path} cannot be read as a tar file, not compressed: {error}.") from error
     if not images:
         raise UserError(f"{paths[0]} holds no images: {dict(ignored)}.")
-    if labels and (bare := next((name for name in images if name not in labels), None)):
-        raise UserError(f"{bare!r} has no label, and {len(labels):,} of {len(images):,} images have one.")
-    return {"images": images, "labels": [labels[name] for name in images if labels], "ignored": ignored}
+    return {"images": images, "labels": [labels.get(name) for name in images if labels], "ignored": ignored}
 
 
 def _label(shard: tarfile.TarFile, group: dict[str, tarfile.TarInfo], what: str) -> int | str | None:

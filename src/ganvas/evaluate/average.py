@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from ganvas.arguments import checked
@@ -27,13 +28,14 @@ def average(model: Model, split: Split, seed: Seed, *, rank: int = 0, world: Cou
         world: how many processes share the work; the figures of all of them add up to the mean.
     """
     totals: dict[str, torch.Tensor] = {}
+    places = split.labelled if model.measures_labels else np.arange(len(split))
     with model.asked(), fast_products(model.device):
-        for number, start in enumerate(range(0, len(split), ROWS)):
+        for number, start in enumerate(range(0, len(places), ROWS)):
             # A rank without a block still gives zeros by name, so that the sums of all ranks fit together.
             own = number % world == rank
             if not own and totals:
                 continue
-            part = slice(start, start + ROWS)
+            part = places[start : start + ROWS]
             rows = to_tensor(split.images[part], model.device)
             labels = None if split.labels is None else torch.tensor(split.labels[part], device=model.device)
             figures = model.measure(Batch(rows, labels), Draw(seed, number))
@@ -41,4 +43,4 @@ def average(model: Model, split: Split, seed: Seed, *, rank: int = 0, world: Cou
                 return {}
             for name, value in figures.items():
                 totals[name] = totals.get(name, 0) + own * len(rows) * value.double()
-    return {name: float(total) / len(split) for name, total in totals.items()}
+    return {name: float(total) / len(places) for name, total in totals.items()}

@@ -165,7 +165,7 @@ def train_on(
     Args:
         shape: of an image, (C, H, W).
         values: how many each attribute has, in the order of the columns.
-        split: images and labels.
+        split: images and labels; what has none is left out.
         images: as for `train_classifier`, like those that follow.
         single: whether labels are (N,).
     """
@@ -187,11 +187,11 @@ def _values(dataset: Dataset) -> tuple[dict[str, int], bool]:
             f"{dataset.name!r} has no labels to learn: sort the images into a subfolder for each class, give labels, "
             "or take other features: pixels, pca."
         )
-    labels = np.concatenate(given)
-    if len(dataset.splits["train"]) < 2 or labels.min() < 0 or labels.max() < 1:
+    labels, known = np.concatenate(given), dataset.splits["train"].labelled
+    if len(known) < 2 or labels.max() < 1:
         raise UserError(
-            f"{dataset.name!r}: {len(dataset.splits['train'])} training images with labels from {labels.min()} to "
-            f"{labels.max()}; at least 2 images and the labels 0 and 1 are needed."
+            f"{dataset.name!r}: {len(known)} training images with labels, which go up to {labels.max()}; at least 2 "
+            "images and the labels 0 and 1 are needed."
         )
     if labels.ndim == 1:
         return {"class": max(int(labels.max()) + 1, len(dataset.classes or ()))}, True
@@ -201,8 +201,9 @@ def _values(dataset: Dataset) -> tuple[dict[str, int], bool]:
 
 def _train(model: Classifier, split: Split, images: int, seed: int, progress: bool) -> None:
     device = model.head.weight.device
-    batch = min(BATCH, len(split))
-    steps = max(1, min(images, EPOCHS * len(split)) // batch)
+    n = len(split.labelled)
+    batch = min(BATCH, n)
+    steps = max(1, min(images, EPOCHS * n) // batch)
     fused, fast = device.type in ("cpu", "cuda"), has_fast_bfloat16(device)
     optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM, weight_decay=DECAY, nesterov=True, fused=fused)
     model.train()
@@ -232,12 +233,12 @@ def _cosine(done: float) -> float:
 def _batches(split: Split, batch: int, steps: int, seed: int) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
     """Images, and labels (batch, A)."""
     assert split.labels is not None
-    labels = split.labels.reshape(len(split), -1)
+    labels, known = split.labels.reshape(len(split), -1), split.labelled
     places = np.empty(0, np.int64)
     for step in range(steps):
-        epoch, place = divmod(step, len(split) // batch)
+        epoch, place = divmod(step, len(known) // batch)
         if place == 0:
-            places = order(seed, "classifier", epoch, n=len(split))
+            places = known[order(seed, "classifier", epoch, n=len(known))]
         rows = places[place * batch : (place + 1) * batch]
         yield split.images[rows], labels[rows]
 
@@ -272,9 +273,12 @@ def blurred(images: Tensor) -> Tensor:
 
 def _accuracy(model: Classifier, split: Split) -> dict[str, float]:
     assert split.labels is not None
-    starts = range(0, len(split), CHUNK)
-    found = np.concatenate([model.predict(to_tensor(split.images[i : i + CHUNK])) for i in starts])
-    right = (found == split.labels).reshape(len(split), -1).mean(0)
+    known = split.labelled
+    if not len(known):
+        return {}
+    parts = np.split(known, range(CHUNK, len(known), CHUNK))
+    found = np.concatenate([model.predict(to_tensor(split.images[rows])) for rows in parts])
+    right = (found == split.labels[known]).reshape(len(known), -1).mean(0)
     return dict(zip(model.values, right.tolist(), strict=True))
 
 

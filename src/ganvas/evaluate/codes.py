@@ -78,7 +78,7 @@ def _write_csv(path: Path, model: Model, dataset: Dataset) -> None:
 def _label(row: Any, dataset: Dataset) -> list[Any]:
     if np.ndim(row):
         return list(row.tolist())
-    return [dataset.classes[row] if dataset.classes else int(row)]
+    return [("" if row < 0 else dataset.classes[row]) if dataset.classes else int(row)]
 
 
 def _write(path: Path, model: Model, dataset: Dataset) -> None:

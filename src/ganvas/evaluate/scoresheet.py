@@ -82,5 +82,6 @@ def _named(rows: Rows, classes: tuple[str, ...] | None) -> tuple[list[Any], list
     if labels.ndim == 2:
         words = [" ".join(map(str, row)) for row in labels.tolist()]
     else:
-        words = [classes[label] if classes and label != "" else label for label in labels.tolist()]
+        known = [None if label == "" or label < 0 else label for label in labels.tolist()]
+        words = ["" if label is None else classes[label] if classes else label for label in known]
     return names.tolist(), order.tolist(), words

@@ -156,15 +156,15 @@ class Subject:
 
 
 def default_space(dataset: Dataset) -> str:
-    """The features that fit a data set: of points the plane, a classifier's where there are labels, else PCA."""
+    """The features that fit a data set: of points the plane, a classifier's where there are classes, else PCA."""
     if len(dataset.shape) != 3:
         return "pixels"
-    return "classifier" if dataset.splits["train"].labels is not None else "pca"
+    labels = dataset.splits["train"].labels
+    return "classifier" if labels is not None and labels.max() > 0 else "pca"
 
 
 def spread(split: Split, n: int) -> Split:
     """At most `n` rows of a split, evenly spread over it."""
     if len(split) <= n:
         return split
-    rows = evenly(len(split), n)
-    return Split(split.images[rows], None if split.labels is None else split.labels[rows])
+    return split.of(evenly(len(split), n))

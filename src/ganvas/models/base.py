@@ -89,6 +89,7 @@ class Model(nn.Module):
 
     Config: ClassVar[type[Any]]
     figures: ClassVar[dict[str, str]] = {}
+    measures_labels: ClassVar[bool] = False
     config: Any
     range: tuple[float, float] | None = None
     counters: tuple[str, ...] = ()

@@ -150,12 +150,16 @@ def conditioned(config: Any, dataset: Dataset, names: tuple[str, ...]) -> Any:
         if names.count(name) > 1:
             raise UserError(f"--condition {' '.join(names)} has {name} twice.")
         values, column = known[name], list(known).index(name)
-        labels = dataset.splits["train"].labels
-        seen = np.unique(np.asarray(labels).reshape(len(labels), -1)[:, column])  # type: ignore[arg-type]
+        labels = np.asarray(dataset.splits["train"].labels)
+        seen = np.unique(labels.reshape(len(labels), -1)[:, column])
+        seen = seen[seen >= 0]  # of the others it is told nothing
         if len(seen) < 2:
-            raise UserError(
-                f"{name} has one value in the training set, {values[int(seen[0])]}: it says nothing of an image."
+            has = (
+                f"one value in the training set, {values[int(seen[0])]}"
+                if len(seen)
+                else "no value in the training set"
             )
+            raise UserError(f"{name} has {has}: it says nothing of an image.")
         found.append(Attribute(name=name, column=column, values=values, number=len(values) > MANY and _numbers(values)))
     return changed(config, {"condition": tuple(found)})
 

@@ -214,6 +214,7 @@ class SemisupervisedGANModel(LatentVariable):
 
     Config = SemisupervisedGAN
     figures: ClassVar[dict[str, str]] = {"error": "share of the images"}
+    measures_labels: ClassVar[bool] = True
     labelled: Tensor
     labels: Tensor
 
@@ -235,7 +236,7 @@ class SemisupervisedGANModel(LatentVariable):
         split, config = dataset.splits["train"], self.config
         if split.labels is None or split.labels.ndim != 1:
             raise UserError(f"{dataset.name} has no single label an image: a classifier needs one.")
-        counts = np.bincount(split.labels)
+        counts = np.bincount(split.labels[split.labelled], minlength=len(dataset.classes or ()))
         if len(counts) != config.classes:
             raise UserError(f"{dataset.name} has {len(counts)} classes: give --classes {len(counts)}.")
         if counts.min() < config.labels_per_class:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas.data import Dataset, load
+from ganvas.data import Dataset, Split, load
 from ganvas.data.loader import to_tensor
 from ganvas.data.sources import GAUSSIANS
 from ganvas.errors import UserError
@@ -107,6 +107,25 @@ def test_a_classifier_learns_from_samples(bars: Dataset, told: VAEModel) -> None
     with torch.no_grad():
         last.weight.zero_()
     assert abs(figures("synthetic", Subject(bars, told, n=400))["accuracy in class by samples"].value - 0.5) < 0.25
+
+
+def test_images_without_a_label_are_left_out_of_what_takes_labels(bars: Dataset, told: VAEModel) -> None:
+    drawing_its_label(told)
+
+    def partly(split: Split) -> Split:
+        return Split(split.images, np.where(np.arange(len(split)) % 3, -1, np.asarray(split.labels)))
+
+    data = replace(bars, splits={name: partly(split) for name, split in bars.splits.items()})
+    found = figures("conditions", Subject(data, told, n=400, draws=20, spaces=("pca",)))
+    assert found["samples of the told class"].of_data == 1 and found["class by log P(x)"].n == 20
+    assert found["class by log P(x)"].value > 0.9
+    found = figures("synthetic", Subject(data, told, n=400))
+    assert found["accuracy in class by samples"].n == 20 and found["accuracy in class by samples"].value > 0.95
+    assert figures("probes", Subject(data, told))["linear probe of PCA"].n == 20
+    nothing = {name: Split(split.images, np.full(len(split), -1)) for name, split in bars.splits.items()}
+    for name in ("conditions", "probes", "synthetic"):
+        with pytest.raises(NotApplicableError, match="labels"):
+            figures(name, Subject(replace(bars, splits=nothing), told, n=50))
 
 
 def test_a_model_that_is_told_nothing_has_no_conditions(bars: Dataset, vae: VAEModel) -> None:

@@ -140,7 +140,7 @@ export function mapPiece(here: Here): MapPiece {
         if (isLit !== front) continue;
         const [x, y] = place(chart.points[2 * i]!, chart.points[2 * i + 1]!);
         context.globalAlpha = isLit ? 0.85 : 0.12;
-        context.fillStyle = colours[value % colours.length]!;
+        context.fillStyle = value < 0 ? colour("--edge") : colours[value % colours.length]!; // below 0: not known
         context.beginPath();
         if (value < colours.length) context.arc(x * size, (1 - y) * size, radius, 0, 7);
         else context.rect(x * size - radius, (1 - y) * size - radius, 2 * radius, 2 * radius);

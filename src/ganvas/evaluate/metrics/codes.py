@@ -24,7 +24,7 @@ def probes(subject: Subject) -> Iterator[Figure]:
     if model is None or not hasattr(model, "encode"):
         raise NotApplicableError(f"{subject.kind} has no codes.")
     splits = [*(subject.dataset.splits[name] for name in ("train", "validation")), subject.real]
-    if any(split.labels is None for split in splits):
+    if not all(len(split.labelled) for split in splits):
         raise NotApplicableError(f"{subject.dataset.name!r} has no labels to read from codes.")
     d = model.latent_dim
     axes = principal(_flat(np.asarray(spread(splits[0], FITTED).images)), d)
@@ -33,7 +33,7 @@ def probes(subject: Subject) -> Iterator[Figure]:
         "PCA": lambda images: (_flat(images) - axes[0]) @ axes[1],
     }
     for what, encode in spaces.items():
-        codes = [_codes(split, encode, what) for split in splits]
+        codes = [_codes(split, encode, what)[split.labelled] for split in splits]
         for name, read in (("linear probe", _best_probe), ("5 nearest neighbours", _neighbours)):
             right = np.stack([read(codes, labels) for labels in _columns(splits)], 1)
             protocol = f"{len(codes[0]):,} training codes, {d} numbers each"
@@ -42,7 +42,7 @@ def probes(subject: Subject) -> Iterator[Figure]:
 
 def _columns(splits: list[Split]) -> Iterator[list[Labels]]:
     """The labels of each split, an attribute at a time."""
-    labels = [split.labels.reshape(len(split), -1) for split in splits if split.labels is not None]
+    labels = [split.labels.reshape(len(split), -1)[split.labelled] for split in splits if split.labels is not None]
     for column in range(labels[0].shape[1]):
         yield [part[:, column] for part in labels]
 

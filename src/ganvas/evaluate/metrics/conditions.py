@@ -39,7 +39,7 @@ def _sampled(subject: Subject, attribute: Any, judge: Any) -> Iterator[Figure]:
     """Of samples of each value of one attribute."""
     model: Any = subject.model
     labels = _labels(subject)[:, attribute.column]
-    images = to_tensor(subject.real.images)
+    images, known = to_tensor(subject.real.images), labels >= 0
     of = judge.predict(images).reshape(len(labels), -1)[:, attribute.column]
     space = subject.represent[0]
     each = max(1, subject.n // len(attribute.values))
@@ -59,7 +59,7 @@ def _sampled(subject: Subject, attribute: Any, judge: Any) -> Iterator[Figure]:
     n = each * len(right)
     total, worst = float(np.mean([*right.values()])), min(right, key=lambda value: right[value])
     note = f"the worst is {worst}, {right[worst]:.1%}"
-    facts: dict[str, Any] = {"better": "higher", "protocol": protocol, "of_data": float((of == labels).mean())}
+    facts: dict[str, Any] = {"better": "higher", "protocol": protocol, "of_data": float((of == labels)[known].mean())}
     yield share(f"samples of the told {attribute.name}", total, n, note=note, **facts)
     if covered:
         worst = min(covered, key=lambda value: covered[value])
@@ -81,10 +81,12 @@ def _given(subject: Subject) -> Iterator[Figure]:
     if len(model.config.condition) == 1 and not (attribute := model.config.condition[0]).number:
         given = ({attribute.name: value} for value in attribute.values)
         scores = [model.log_prob(images, LABEL_DRAWS, subject.seed, "encoder", condition=one).cpu() for one in given]
-        right = float((np.stack(scores).argmax(0) == own.reshape(len(own), -1)[:, attribute.column]).mean())
-        chance = float(np.bincount(labels[:, attribute.column]).max() / len(labels))
+        truth, known = own.reshape(len(own), -1)[:, attribute.column], labels[:, attribute.column]
+        right = float((np.stack(scores).argmax(0) == truth)[truth >= 0].mean())
+        chance = float(np.bincount(known[known >= 0]).max() / (known >= 0).sum())
         protocol = f"the label with the largest log P(x given it), K = {LABEL_DRAWS}; the commonest is {chance:.1%}"
-        yield share(f"{attribute.name} by log P(x)", right, len(images), better="higher", protocol=protocol)
+        n = int((truth >= 0).sum())
+        yield share(f"{attribute.name} by log P(x)", right, n, better="higher", protocol=protocol)
 
 
 def _labels(subject: Subject) -> Any:
@@ -99,6 +101,6 @@ def labels_of(split: Any) -> Any:
     Raises:
         NotApplicableError: it has none.
     """
-    if split.labels is None:
+    if not len(split.labelled):
         raise NotApplicableError("these images have no labels: what the model is to be told is not known.")
     return split.labels

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from ganvas.data import Split
-from ganvas.data.loader import to_images
+from ganvas.data.loader import to_images, to_tensor
 from ganvas.evaluate.classifier import train_on
+from ganvas.evaluate.features import evenly
 from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, share
 from ganvas.evaluate.metrics.conditions import labels_of
-from ganvas.evaluate.subject import Subject, spread
+from ganvas.evaluate.subject import Subject
 from ganvas.randomness import key
 
 
@@ -25,19 +26,25 @@ def synthetic(subject: Subject) -> Iterator[Figure]:
     if not told or not hasattr(model, "sample") or len(subject.dataset.shape) != 3:
         raise NotApplicableError(f"{subject.kind} has no images of a class: it takes one trained with --condition.")
     columns = [it.column for it in told]
-    train, test = spread(subject.dataset.splits["train"], subject.n), subject.real
+    train, test = (_labelled(split, subject.n) for split in (subject.dataset.splits["train"], subject.real))
     real, truth = (labels_of(rows).reshape(len(rows), -1)[:, columns] for rows in (train, test))
     made = samples_of(model, [it.name for it in told], [it.values for it in told], real, subject.seed)
     values = {it.name: len(it.values) for it in told}
     right = []
     for images in (made, train.images):
         judge = train_on(subject.dataset.shape, values, Split(images, real), seed=subject.seed)
-        said = judge.predict(subject.images.cpu()).reshape(len(truth), -1)
+        said = judge.predict(to_tensor(test.images)).reshape(len(truth), -1)
         right.append((said == truth).mean(0))
     for it, by_samples, by_images in zip(told, *right, strict=True):
         protocol = f"a classifier of {len(made):,} samples, labelled as training images are; {len(truth):,} real images"
         facts: dict[str, Any] = {"better": "higher", "protocol": protocol, "of_data": float(by_images)}
         yield share(f"accuracy in {it.name} by samples", float(by_samples), len(truth), **facts)
+
+
+def _labelled(split: Split, n: int) -> Split:
+    """At most n of the images whose labels are known."""
+    rows = split.labelled
+    return split.of(rows[evenly(len(rows), n)])
 
 
 def samples_of(model: Any, names: list[str], values: list[tuple[str, ...]], labels: Any, seed: int) -> Any:
@@ -46,9 +53,8 @@ def samples_of(model: Any, names: list[str], values: list[tuple[str, ...]], labe
     made: Any = None
     for number, row in enumerate(rows):
         here = np.flatnonzero(which.reshape(-1) == number)
-        condition = {name: value[label] for name, value, label in zip(names, values, row, strict=True) if label >= 0}
-        known = {"condition": condition} if condition else {}
-        some = to_images(model.sample(len(here), key(seed, "synthetic", number), **known))
+        condition = {name: value[label] for name, value, label in zip(names, values, row, strict=True)}
+        some = to_images(model.sample(len(here), key(seed, "synthetic", number), condition=condition))
         made = np.empty((len(labels), *some.shape[1:]), np.uint8) if made is None else made
         made[here] = some
     return made

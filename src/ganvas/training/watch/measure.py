@@ -205,10 +205,14 @@ def told(model: Any, probe: Probe, labels: NDArray[np.int64], among: bool = True
         told_least: of which, as numbered over all attributes, one after the other.
     """
     heard, spreads, number = [], [], 0
-    _, others = nearest(probe.reference)
+    labelled = labels.min(1) >= 0
+    if labelled.sum() < EACH:
+        return {}
+    labels, reference = labels[labelled], probe.reference[labelled]
+    _, others = nearest(reference)
     for attribute in model.config.condition:
         column = labels[:, attribute.column]
-        shares = np.bincount(column[column >= 0], minlength=len(attribute.values)) / len(column)
+        shares = np.bincount(column, minlength=len(attribute.values)) / len(column)
         right, chance = [], float((shares**2).sum())
         for label, value in enumerate(attribute.values if not attribute.number else ()):
             here = column == label
@@ -217,8 +221,8 @@ def told(model: Any, probe: Probe, labels: NDArray[np.int64], among: bool = True
                 if not bool(torch.isfinite(drawn).all()):
                     return {}
                 fake = probe.features(drawn)
-                right.append(float((column[nearest(fake, probe.reference)[1][:, 0]] == label).mean()))
-                if whole := spread(probe.reference[here]):
+                right.append(float((column[nearest(fake, reference)[1][:, 0]] == label).mean()))
+                if whole := spread(reference[here]):
                     spreads.append((spread(fake) / whole, number))
             number += 1
         known = float((column[others[:, 0]] == column).mean()) - chance
@@ -258,8 +262,11 @@ def missing_classes(found: NDArray[np.int64], known: NDArray[np.int64]) -> dict[
     """
     checked, missing = 0, 0
     for a in range(known.shape[1]):
-        due = np.bincount(known[:, a]) / len(known) * len(found)
-        count = np.bincount(found[:, a], minlength=len(due))
+        real, made = (column[column >= 0] for column in (known[:, a], found[:, a]))
+        if not len(real) or not len(made):
+            continue
+        due = np.bincount(real) / len(real) * len(made)
+        count = np.bincount(made, minlength=len(due))
         checked += int((due >= DUE).sum())
         missing += int(((due >= DUE) & (count < due / 5)).sum())
     return {"missing_classes": missing / checked} if checked else {}
