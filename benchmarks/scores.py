@@ -23,7 +23,7 @@ OUT, PICTURES = ROOT / "results" / "scores", ROOT / "docs" / "scores"
 SEED, LIMIT, EPOCHS = 0, 20_000, 10
 DIGITS = (1, 5, 9)
 MARK = "<!-- Written by benchmarks/scores.py from the JSON files in results/scores. -->"
-SCORES = ("relative", "reconstruction", "elbo", "complexity", "typicality", "codes")
+SCORES = ("relative", "reconstruction", "worst", "elbo", "complexity", "typicality", "codes")
 TASKS = [*(f"mnist-without-{digit}" for digit in DIGITS), "fashion-mnist-beside-mnist", "mnist-beside-fashion-mnist"]
 SIDES: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {}
 
@@ -149,6 +149,26 @@ def detected(make: Callable[[], Any], images: dict[str, Any]) -> dict[str, Any]:
 
 
 @side
+def neighbours(images: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The score that asks the model nothing: of an untrained one."""
+    import numpy as np
+
+    from ganvas.data import Split
+    from ganvas.evaluate import score
+    from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
+
+    model = AutoencoderModel(Autoencoder(latent_dim=2), (1, 28, 28)).eval()
+    train, held = (Split(images[part], None) for part in ("train", "validation"))
+    test = Split(np.concatenate([images["normal"], images["strange"]]), None)
+    with Clock() as clock:
+        scored = score(model, test, held, train=train, by="neighbours")
+    n = len(images["normal"])
+    found = rated(scored.scores[:n], scored.scores[n:], clock)
+    found["alarms"] = [float(part.mean()) for part in (scored.alarms[:n], scored.alarms[n:])]
+    return {"scores": {"neighbours": found}, "training": [0.0, 0.0]}
+
+
+@side
 def pyod_autoencoder(images: dict[str, Any], folder: Path) -> dict[str, Any]:
     from pyod.models.auto_encoder import AutoEncoder
 
@@ -189,13 +209,14 @@ def rows_of(task: str) -> dict[str, dict[str, Any]]:
 def table() -> str:
     """A line a side and score, a column a task; below it what they take."""
     found = {task: rows_of(task) for task in TASKS}
-    lines = [(name, score) for name in SIDES for score in (*SCORES, "decision_function")]
+    lines = [(name, score) for name in SIDES for score in (*SCORES, "neighbours", "decision_function")]
     cells, times = [], []
     for name, score in lines:
         of = {task: rows[name] for task, rows in found.items() if score in rows.get(name, {}).get("scores", {})}
         if not of:
             continue
-        what = name.replace("pyod-", "PyOD ") if score == "decision_function" else f"{name}, {score}"
+        alone = score in ("neighbours", "decision_function")
+        what = name.replace("pyod-", "PyOD ") if alone else f"{name}, {score}"
         figures = [of[task]["scores"][score]["auroc"] if task in of else None for task in TASKS]
         cell = ["-" if it is None else f"{it[0]:.3f} ({it[1]:.3f}-{it[2]:.3f})" for it in figures]
         digits = [it[0] for it, task in zip(figures, TASKS, strict=True) if it and "-without-" in task]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers import settings_of
 from PIL import Image
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from ganvas.data import Split
@@ -106,12 +107,44 @@ def test_relative_is_a_residual() -> None:
     np.testing.assert_allclose(score(model, x, normal, train=normal, by="relative").scores, found - line(at), rtol=1e-5)
 
 
+def test_worst_is_of_the_largest_errors() -> None:
+    model, x = make("autoencoder"), images(5)
+    errors = np.sort((x - model.reconstruct(x)).flatten(1).square().numpy(), 1)
+    for share, n in ((0.0, 1), (0.1, 6), (0.99, 63)):
+        found = score(model, x, images(30, 1), by={"kind": "worst", "share": share})
+        np.testing.assert_allclose(found.scores, errors[:, -n:].mean(1), rtol=1e-5)
+    table = make("vae", (6,), likelihood={"kind": "gaussian"})
+    table.units.measure(np.random.default_rng(0).normal(0, [1, 1e3, 1, 1, 1, 1], (50, 6)))
+    row = torch.zeros(1, 6)
+    squares = ((table.units(row) - table.units(table.reconstruct(row))) ** 2).max()
+    assert score(table, row, torch.zeros(30, 6), by="worst").scores == pytest.approx([float(squares)], rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (3, 32, 64)])
+def test_neighbours_are_those_of_scikit_learn(shape: tuple[int, ...]) -> None:
+    model, normal, x = make("autoencoder", shape), images(40, 1, shape), images(5, 2, shape)
+    width = shape[-1]
+    normal *= (torch.arange(width) < torch.linspace(1, width, 40).round()[:, None])[:, None, None]  # of many sizes
+    x[0] = normal[7]
+    small = [part.unflatten(3, (-1, shape[2] // shape[1])).mean(4) for part in (normal, x)]
+    known, asked = (part.flatten(1).double().numpy() for part in small)
+    own = NearestNeighbors(n_neighbors=2).fit(known).kneighbors(known)[0][:, 1]
+    found = NearestNeighbors(n_neighbors=1).fit(known).kneighbors(asked)[0][:, 0]
+    size, at = (np.log(png_bits(part).numpy()) for part in (normal, x))
+    line = np.polynomial.Polynomial.fit(size, np.log(own**2), 1)
+    scores = score(model, x, normal, train=normal, by="neighbours").scores
+    np.testing.assert_allclose(scores[1:], np.log(found[1:] ** 2) - line(at[1:]), rtol=1e-4)
+    assert scores[0] < scores[1:].min(), "an image that is one of them"
+
+
 def test_few_and_equal_normal_images() -> None:
     model, same = make("autoencoder"), images(1, 3).expand(25, *SHAPE)
-    for name in ("relative", "codes"):
+    for name in ("relative", "codes", "neighbours"):
         assert np.isfinite(score(model, images(4), same, train=same, by=name).scores).all()
     with pytest.raises(UserError, match="at least 2"):
         score(model, images(3), images(30, 1), train=images(1), by="codes")
+    with pytest.raises(UserError, match="1 normal images to find neighbours among: it takes at least 2"):
+        score(model, images(3), images(30, 1), train=images(1), by="neighbours")
 
 
 def test_typicality_and_complexity_are_of_the_elbo() -> None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -21,14 +22,15 @@ from torch import Tensor
 from ganvas.data import Split
 from ganvas.data.loader import to_images, to_tensor
 from ganvas.errors import UserError
+from ganvas.evaluate.distances import nearest
 from ganvas.evaluate.features import evenly
 from ganvas.models import Model
 from ganvas.models.base import CHUNK, fast_products
 from ganvas.priors import fit_mixture
 from ganvas.randomness import Draw, Shared
-from ganvas.registry import Count, Registry, kind, settings
+from ganvas.registry import Count, Fraction, Registry, kind, settings
 
-FITTED = 5000  # normal images that a score is fitted to, at most
+FITTED, KEPT = 5000, 20_000  # normal images that a score is fitted to, or looks for neighbours among, at most
 LEAST = 1e-12  # of what a logarithm is taken of
 PNG = (1, 3, 4)  # channels
 RIDGE = 0.01  # of the codes' mean variance, that each direction has at least
@@ -182,18 +184,10 @@ class Relative(BaseScore):
 
         def seen(x: Tensor) -> Tensor:
             """(n, 2): log size, log error."""
-            error = model.missed(x).cpu().double().clamp(min=LEAST)
-            return torch.stack([png_bits(x).log(), error.log()], 1)
+            return _with_logs(png_bits(x), model.missed(x))
 
-        mean = (known := answers(model, seen, normal.spread(FITTED))).mean(0)
-        size, error = (known - mean).unbind(1)
-        slope = (size @ error) / (size @ size).clamp(min=LEAST)
-
-        def each(x: Tensor) -> Tensor:
-            size, error = (seen(x) - mean).unbind(1)
-            return error - slope * size
-
-        return each
+        residual = _residual(answers(model, seen, normal.spread(FITTED)))
+        return lambda x: residual(seen(x))
 
 
 @SCORES.register
@@ -211,6 +205,29 @@ class Reconstruction(BaseScore):
         """Nothing is fitted."""
         missed: Each = model.missed
         return missed
+
+
+@SCORES.register
+@settings
+class Worst(BaseScore):
+    """The mean squared error of those few values of an image that are reconstructed worst: it sees small defects.
+
+    Attributes:
+        share: of the values that count: of 28 x 28 the worst 4.
+    """
+
+    needs = ("imitated",)
+    share: Fraction = 0.005
+
+    def fit(self, model: Model, normal: Rows) -> Each:
+        """Nothing is fitted."""
+
+        def each(x: Tensor) -> Tensor:
+            squares = (model.units(x) - model.units(model.imitated(x))).flatten(1).square()
+            largest: Tensor = squares.topk(max(1, round(self.share * squares.shape[1])), 1).values
+            return largest.mean(1)
+
+        return each
 
 
 @SCORES.register
@@ -274,6 +291,50 @@ class Codes(BaseScore):
         whiten = _whitening(codes)
         mixture = fit_mixture(whiten(codes), max(1, min(self.components, len(codes) // 20)))
         return lambda x: -mixture.log_prob(whiten(model.encoded(x).cpu().double()), Draw(0))
+
+
+@SCORES.register
+@settings
+class Neighbours(BaseScore):
+    """How far an image is from the training image nearest to it, for one of its complexity. It asks the model nothing.
+
+    log of the distance, less a straight line at the log of the PNG file's size, as of `Relative`. Images of more than
+    32 x 32 are compared as smaller ones.
+    """
+
+    learns = True
+    images = True
+
+    def fit(self, model: Model, normal: Rows) -> Each:
+        """To the training images' own nearest ones."""
+        if len(normal) < 2:
+            raise UserError(f"{len(normal)} normal images to find neighbours among: it takes at least 2.")
+        known = normal.spread(KEPT)
+        rows = torch.cat([_small(x) for x in known.blocks()]).numpy()
+        fitted = evenly(len(rows), FITTED)
+        own = nearest(rows[fitted], rows, 2)[0][:, 1]  # the nearest is the image itself
+        sizes = torch.cat([png_bits(x) for x in known.part(fitted).blocks()])
+        residual = _residual(_with_logs(sizes, torch.from_numpy(own)))
+        return lambda x: residual(_with_logs(png_bits(x), torch.from_numpy(nearest(_small(x).numpy(), rows)[0][:, 0])))
+
+
+def _small(x: Tensor) -> Tensor:
+    """Images (n, C, H, W) as rows, at most 32 x 32 values a channel."""
+    height, width = (min(side, 32) for side in x.shape[2:])
+    return F.adaptive_avg_pool2d(x.cpu(), (height, width)).flatten(1)
+
+
+def _with_logs(sizes: Tensor, errors: Tensor) -> Tensor:
+    """(n, 2): log size, log error."""
+    return torch.stack([sizes.log(), errors.cpu().double().clamp(min=LEAST).log()], 1)
+
+
+def _residual(known: Tensor) -> Each:
+    """What log errors (n, 2), beside log sizes, are above the straight line through known ones, by least squares."""
+    mean = known.mean(0)
+    size, error = (known - mean).unbind(1)
+    slope = (size @ error) / (size @ size).clamp(min=LEAST)
+    return lambda seen: (seen - mean) @ torch.stack([-slope, torch.ones_like(slope)])
 
 
 def _whitening(codes: Tensor) -> Each:
