@@ -69,7 +69,7 @@ def test_the_decoder_takes_the_condition_beside_z_and_the_encoder_a_pattern() ->
     told, z, x = model.given({"kind": "dog", "age": 60}), Draw(2).normal("z", (4, 3)), images(4)
     row = told.told.expand(4, -1)
     torch.testing.assert_close(told.output(z), model.decoder(torch.cat([z, 3**0.5 * row], 1)).float())
-    pattern = (row @ model.pattern.weight.T).view(-1, *SHAPE)
+    pattern = (row @ model.pattern).view(-1, *SHAPE)
     torch.testing.assert_close(told.posterior(x)[0], model.encoder(x + pattern)[:, :3])
     torch.testing.assert_close(model.posterior(x)[0], model.encoder(x)[:, :3])
     torch.testing.assert_close(model.output(z), model.decoder(torch.cat([z, torch.zeros(4, 5)], 1)).float())
@@ -196,10 +196,10 @@ def test_a_fitted_prior_is_another_one_where_it_is_told() -> None:
     """Codes that are 9 where nothing is told, and -9 where it is."""
     model: VAEModel = make("vae", (KIND,), latent_dim=1)
     with torch.no_grad():
-        for weight in [*model.encoder.parameters(), model.pattern.weight]:  # type: ignore[union-attr]
+        for weight in model.encoder.parameters():
             weight.zero_()
         first, last = (layer for layer in model.encoder if isinstance(layer, torch.nn.Linear))
-        model.pattern.weight.fill_(1)  # type: ignore[union-attr]
+        model.pattern.fill_(1)  # type: ignore[union-attr]
         first.weight[0].fill_(1)
         first.bias[0] = -64.0  # above 0 for an image with the pattern on it alone
         last.weight[0, 0] = -18 / 64

@@ -172,7 +172,7 @@ class Relative(BaseScore):
     """How badly an image is reconstructed for one of its complexity: plain images are no longer taken for normal ones.
 
     log of the mean squared error, less what a straight line through normal images has at the log of the image's size
-    as a PNG file. So `Complexity` corrects log P(x) (Serra et al. 2020); of errors only the slope has to be learned.
+    as a PNG file, or at the largest size of theirs. So `Complexity` corrects log P(x) (Serra et al. 2020); of errors only the slope has to be learned.
     """
 
     needs = ("encode", "reconstruct")
@@ -298,7 +298,7 @@ class Codes(BaseScore):
 class Neighbours(BaseScore):
     """How far an image is from the training image nearest to it, for one of its complexity. It asks the model nothing.
 
-    log of the distance, less a straight line at the log of the PNG file's size, as of `Relative`. Images of more than
+    log of the distance, less a straight line at the log of the PNG file's size, as `Relative` has it. Images of more than
     32 x 32 are compared as smaller ones.
     """
 
@@ -330,11 +330,19 @@ def _with_logs(sizes: Tensor, errors: Tensor) -> Tensor:
 
 
 def _residual(known: Tensor) -> Each:
-    """What log errors (n, 2), beside log sizes, are above the straight line through known ones, by least squares."""
+    """What log errors (n, 2), beside log sizes, are above the straight line through known ones, by least squares.
+
+    A size above all known ones counts as the largest of them: what is richer than every normal image excuses no error.
+    """
     mean = known.mean(0)
     size, error = (known - mean).unbind(1)
-    slope = (size @ error) / (size @ size).clamp(min=LEAST)
-    return lambda seen: (seen - mean) @ torch.stack([-slope, torch.ones_like(slope)])
+    slope, largest = (size @ error) / (size @ size).clamp(min=LEAST), size.max()
+
+    def residual(seen: Tensor) -> Tensor:
+        size, error = (seen - mean).unbind(1)
+        return error - slope * size.clamp(max=largest)
+
+    return residual
 
 
 def _whitening(codes: Tensor) -> Each:

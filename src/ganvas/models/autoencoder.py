@@ -105,7 +105,8 @@ class AutoencoderModel(Conditional, Encoder):
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
         super().__init__(config, shape)
-        self.encoder, self.pattern = config.net.encoder(shape, config.latent_dim), self.new_pattern()
+        self.encoder = config.net.encoder(shape, config.latent_dim)
+        self.draw_pattern()
         self.decoder = config.net.decoder(config.latent_dim + self.width, shape)
 
     def players(self) -> dict[str, torch.nn.Module]:

@@ -1,6 +1,6 @@
 """What a model may be told beside an image or a code: values of its labels, as rows of numbers for its nets.
 
-A `Conditional` learns P(x given c). Its encoder sees the image with c as a learned pattern on it, x + E c, which is
+A `Conditional` learns P(x given c). Its encoder sees the image with c as a random pattern on it, x + E c, which is
 what a fully connected net makes of c beside x; its decoder takes c beside z; and a discriminator is asked whether the
 image is one of c (`ganvas.models.gan`). In a share of the training it is told nothing, which all zeros stand for: so
 every verb answers without a condition too (Ho & Salimans 2022).
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganvas.data.labels import attributes
 from ganvas.errors import UserError, unknown
@@ -185,7 +185,7 @@ class Conditional(Model):
     guidance: float | Tensor = 1.0
 
     told: Tensor | None = None
-    pattern: nn.Linear | None
+    pattern: Tensor | None
     prior_given: ToldMixture | None
 
     def __init__(self, config: Any, shape: tuple[int, ...]) -> None:
@@ -208,17 +208,20 @@ class Conditional(Model):
         """
         return math.sqrt(self.latent_dim)
 
-    def new_pattern(self) -> nn.Linear | None:
-        """E of x + E c; None of a model without a condition. It starts so large that the encoder hears c at once."""
-        if not self.width:
-            return None
-        layer = nn.Linear(self.width, math.prod(self.shape), bias=False)
-        nn.init.normal_(layer.weight, 0, 0.3)
-        return layer
+    def draw_pattern(self) -> None:
+        """Make E of x + E c, of a family with an encoder and a condition.
+
+        It is random and stays as it is: the encoder learns to read it, as well as one that is learned, which would
+        take the gradient by the image, a tenth of a step (docs/log.md, 2026-11-30).
+        """
+        pattern = 0.3 * torch.randn(self.width, math.prod(self.shape)) if self.width else None
+        self.register_buffer("pattern", pattern)
 
     def marked(self, x: Tensor) -> Tensor:
         """x (N, *shape) with the pattern of the condition on it."""
-        return x if self.told is None or self.pattern is None else x + self.pattern(self.told).view(-1, *self.shape)
+        if self.told is None or self.pattern is None:
+            return x
+        return x + (self.told @ self.pattern).view(-1, *self.shape)
 
     def joined(self, z: Tensor) -> Tensor:
         """z (N, latent_dim) -> (N, latent_dim + width); of k codes for each of the told, one beside another."""
@@ -251,10 +254,13 @@ class Conditional(Model):
 
     def of_labels(self, labels: Any) -> Tensor:
         """The rows (N, width) of labels, int64 (N,) or (N, A) as the data set has them; -1 where it is not known."""
-        columns = torch.as_tensor(labels, device=self.device)
+        columns = torch.as_tensor(labels, device=self.rows_0.device)
         columns = columns.reshape(len(columns), -1)
-        tables = [(getattr(self, f"rows_{i}"), it.column) for i, it in enumerate(self.config.condition)]
-        return torch.cat([table[columns[:, column]] for table, column in tables], 1)
+        return self._rows(columns[:, column] for column in (it.column for it in self.config.condition))
+
+    def _rows(self, columns: Iterable[Tensor]) -> Tensor:
+        """Of each attribute's places among its values, int64 (N,), -1 of none: (N, width)."""
+        return torch.cat([getattr(self, f"rows_{i}")[places] for i, places in enumerate(columns)], 1)
 
     def of_batch(self, batch: Batch, draw: Draw) -> Self:
         """The model that is told the labels of a batch.
@@ -263,13 +269,14 @@ class Conditional(Model):
         """
         if not self.width or batch.labels is None:
             return self
-        told, of = self.of_labels(batch.labels), self.config.condition
+        labels, of = batch.labels, self.config.condition
+        labels = labels.view(len(labels), -1)[:, [it.column for it in of]] if labels.dim() > 1 else labels[:, None]
         if self.training and self.config.untold:
             columns = 1 if len(of) == 1 else 1 + len(of)
-            kept = draw.uniform("untold", (len(told), columns), told.device) >= self.config.untold
-            each = [kept[:, i : i + 1].expand(-1, it.width) for i, it in enumerate(of, 1)] if columns > 1 else []
-            told = told * kept[:, :1] * (torch.cat(each, 1) if each else 1)
-        return self.being_told(told)
+            kept = draw.uniform("untold", (len(labels), columns), labels.device) >= self.config.untold
+            kept = kept if columns == 1 else kept[:, :1] & kept[:, 1:]
+            labels = torch.where(kept, labels, -1)
+        return self.being_told(self._rows(labels.unbind(1)))
 
     def given(self, condition: Asked, guidance: float = 1.0) -> Self:
         """The model that is told values of labels, and all verbs of which answer by them.

@@ -159,7 +159,8 @@ class VAEModel(Conditional, Variational):
                 f"the {kind(type(config.likelihood))} likelihood needs images, the data is of shape {tuple(shape)}: "
                 "take --likelihood gaussian."
             )
-        self.encoder, self.pattern = config.net.encoder(shape, 2 * config.latent_dim), self.new_pattern()
+        self.encoder = config.net.encoder(shape, 2 * config.latent_dim)
+        self.draw_pattern()
         self.decoder = config.likelihood.decoder(config.net, config.latent_dim + self.width, self.shape)
         self.prior = config.prior.build(config.latent_dim, shape, self._posterior)
         if config.told_prior:

@@ -57,7 +57,7 @@ class Player(nn.Module):
 
     def __init__(self, model: VAEGANModel) -> None:
         super().__init__()
-        parts = {name: getattr(model, name) for name in ("encoder", "pattern", "decoder", "prior")}
+        parts = {name: getattr(model, name) for name in ("encoder", "decoder", "prior")}
         self.parts = nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
         self.game = (model,)
 
