@@ -172,7 +172,8 @@ class Relative(BaseScore):
     """How badly an image is reconstructed for one of its complexity: plain images are no longer taken for normal ones.
 
     log of the mean squared error, less what a straight line through normal images has at the log of the image's size
-    as a PNG file, or at the largest size of theirs. So `Complexity` corrects log P(x) (Serra et al. 2020); of errors only the slope has to be learned.
+    as a PNG file, or at the largest size of theirs. So `Complexity` corrects log P(x) (Serra et al. 2020); of errors
+    only the slope has to be learned.
     """
 
     needs = ("encode", "reconstruct")
@@ -298,8 +299,8 @@ class Codes(BaseScore):
 class Neighbours(BaseScore):
     """How far an image is from the training image nearest to it, for one of its complexity. It asks the model nothing.
 
-    log of the distance, less a straight line at the log of the PNG file's size, as `Relative` has it. Images of more than
-    32 x 32 are compared as smaller ones.
+    log of the distance, less a straight line at the log of the PNG file's size, as `Relative` has it. Images of more
+    than 32 x 32 are compared as smaller ones.
     """
 
     learns = True
