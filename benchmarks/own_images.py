@@ -32,7 +32,8 @@ CACHE = HERE / ".cache" / "own-images"
 RESULTS = ROOT / "results" / "own-images"  # a JSON and two pictures for each run
 BEFORE = "c2d7f51"  # the previous release
 MINUTES, SEEDS, SAMPLES = 10, (0, 1, 2), 2000
-NEW, OLD = "ganvas", "previous"
+NEW, OLD, SHARP = "ganvas", "previous", "vae-gan"
+SHARPENED = {"emoji", "faces"}  # that `vae-gan` learns, too
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"some of {', '.join(SETS)}; all by default")
     parser.add_argument("--measure", action="store_true", help="how many epochs the minutes hold")
-    parser.add_argument("--only", choices=[NEW, OLD], help="the runs of one release, so that two processes share them")
+    parser.add_argument("--only", choices=[NEW, OLD, SHARP], help="one column's runs, so that two processes share them")
     parser.add_argument("--write", action="store_true", help="docs/own-images.md from the results")
     arguments = parser.parse_args()
     names = arguments.names or list(SETS)
@@ -156,16 +157,21 @@ def main() -> None:
                 if arguments.only in (None, who):
                     note_length(name, who)
     else:
-        for seed in SEEDS:
-            for name in names:
-                for who in sides(name):
+        for name in names:
+            for who in sides(name):
+                for seed in seeds(who):
                     if arguments.only in (None, who) and not result(name, who, seed).exists():
                         run(name, who, seed)
 
 
 def sides(name: str) -> list[str]:
     """Who can take the set."""
-    return [NEW] if SETS[name].before is None else [NEW, OLD]
+    return [NEW, *([] if SETS[name].before is None else [OLD]), *([SHARP] if name in SHARPENED else [])]
+
+
+def seeds(who: str) -> tuple[int, ...]:
+    """Of a column's runs."""
+    return (100,) if who == SHARP else SEEDS
 
 
 def result(name: str, who: str, seed: int) -> Path:
@@ -181,7 +187,7 @@ def data(name: str, who: str) -> Path:
         part.mkdir(parents=True, exist_ok=True)
         SETS[name].make(part)
         part.rename(folder)
-    if who == NEW or name not in ("digits", "faces", "brain"):
+    if who != OLD or name not in ("digits", "faces", "brain"):
         return folder / SETS[name].data
     path = CACHE / "sets" / f"{name}.npz"
     if not path.exists():
@@ -191,7 +197,7 @@ def data(name: str, who: str) -> Path:
 
 def source(who: str) -> Path:
     """The folder of a release's package."""
-    if who == NEW:
+    if who != OLD:
         return ROOT / "src"
     path = CACHE / BEFORE
     if not path.exists():
@@ -202,7 +208,10 @@ def source(who: str) -> Path:
 
 def environment(who: str) -> dict[str, str]:
     """Of a child that runs that release."""
-    return os.environ | {"PYTHONPATH": str(source(who)), "GANVAS_CACHE": str(CACHE / f"cache-{who}")}
+    return os.environ | {
+        "PYTHONPATH": str(source(who)),
+        "GANVAS_CACHE": str(CACHE / f"cache-{OLD if who == OLD else NEW}"),
+    }
 
 
 def child(who: str, code: str, **values: Any) -> Any:
@@ -287,16 +296,17 @@ if images.ndim == 4:
 
 def arguments_of(name: str, who: str, seed: int, out: Path) -> list[str]:
     """A run's command, without its length."""
-    more = {} if who == NEW else SETS[name].before or {}
+    more = SETS[name].before or {} if who == OLD else {}
+    recipe = "vae-gan" if who == SHARP else "vae"
     flags = [text for key, value in more.items() for text in (f"--{key}", str(value))]
-    return ["train", "vae", "--data", str(data(name, who)), *flags, "--seed", str(seed), "--out", str(out)]
+    return ["train", recipe, "--data", str(data(name, who)), *flags, "--seed", str(seed), "--out", str(out)]
 
 
 def note_length(name: str, who: str) -> None:
     """How many epochs `MINUTES` hold: ours as `--minutes` plans it, the previous release's by its images a second."""
     out = CACHE / "lengths" / f"{name}-{who}"
     subprocess.run(["rm", "-rf", str(out)], check=True)
-    more = ["--minutes", str(MINUTES)] if who == NEW else ["--epochs", "100000"]
+    more = ["--epochs", "100000"] if who == OLD else ["--minutes", str(MINUTES)]
     command = [sys.executable, "-m", "ganvas", *arguments_of(name, who, 0, out), *more]
     process = subprocess.Popen(command, env=environment(who), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     metrics, began = out / "metrics.jsonl", time.monotonic()
@@ -304,12 +314,12 @@ def note_length(name: str, who: str) -> None:
         time.sleep(1)
         rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
         speeds = [row["images_per_second"] for row in rows if "images_per_second" in row]
-        if len(speeds) >= (2 if who == NEW else 5) and (who == NEW or time.monotonic() - began > 30):
+        if len(speeds) >= (5 if who == OLD else 2) and (who != OLD or time.monotonic() - began > 30):
             break
     process.send_signal(signal.SIGINT)
     process.wait()
     found = child(NEW, SPLITS, data=str(data(name, NEW)))
-    if who == NEW:
+    if who != OLD:
         epochs = json.loads((out / "recipe.json").read_text())["training"]["epochs"]
     else:
         speeds.append(sorted(speeds)[len(speeds) // 2])
@@ -334,7 +344,7 @@ def run(name: str, who: str, seed: int) -> None:
     out = CACHE / "runs" / f"{name}-{who}-{seed}"
     state = json.loads((out / "state.json").read_text())["state"] if (out / "state.json").exists() else None
     length = ["--epochs", str(epochs)]
-    if who == NEW:  # what --minutes adds
+    if who != OLD:  # what --minutes adds
         length += ["--schedule", "cosine"]
     command = ["train", "--resume", str(out)] if state else [*arguments_of(name, who, seed, out), *length]
     if state != "finished":
@@ -370,7 +380,7 @@ def run(name: str, who: str, seed: int) -> None:
         **figures,
     }
     result(name, who, seed).write_text(json.dumps(row, indent=1) + "\n")
-    if seed != SEEDS[0]:
+    if seed != seeds(who)[0]:
         for file in RESULTS.glob(f"{name}-{who}-{seed}-*.png"):
             file.unlink()
     print(f"{name}, {who}, seed {seed}: kernel distance {row['kernel']:.4f}", flush=True)

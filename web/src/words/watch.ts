@@ -71,6 +71,8 @@ export const groups: { title: string; charts: ChartWords[] }[] = [
       { title: "Missing classes", what: "Share of the classes that samples lack.", lines: { missing_classes: "" } },
       { title: "Distance to training images", what: "From a sample to the nearest one, over the same from held-out images. Near 0: copies.", lines: { sample_distance: "" } },
       { title: "Samples told from reconstructions", what: "How often a nearest neighbour tells which is which. ½ is chance.", lines: { told_from_reconstructions: "" } },
+      { title: "Labels that are heard", what: "How often a sample is nearest to images of what was told: 1 as images are, 0 by chance.", lines: { told_heard: "" } },
+      { title: "Spread of one label", what: "How far apart samples of a label lie, over its training images; the least of all labels. Near 0: all alike.", lines: { told_spread: "" } },
     ],
   },
 ];
@@ -87,7 +89,7 @@ export const speed: { title: string; charts: ChartWords[] } = {
   charts: [{ title: "Images a second", what: "Of training, without validation and pictures.", lines: { images_per_second: "" } }],
 };
 /** Figures that are not worth a chart. */
-export const unshown = new Set(["seconds"]);
+export const unshown = new Set(["seconds", "told_least"]);
 
 const images = ({ shape }: Summary) => shape.length === 3;
 const can = (...needed: string[]) => (summary: Summary) => needed.every((verb) => summary.verbs.includes(verb));
