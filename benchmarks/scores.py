@@ -236,9 +236,9 @@ def table() -> str:
         "Fashion-MNIST without the classes 1, 2, 5 and 8, and beside MNIST, with seed 100 and the same test images: "
         "so the column fashion-mnist-beside-mnist is not independent of the choice. And an earlier default, which "
         "looked at the neighbours of the code, was given up after it had 0.181 (autoencoder) and 0.350 (VAE) on "
-        "mnist-without-1 here. `neighbours` was chosen on Fashion-MNIST without these classes, too. That a size counts as "
-        "no more than the largest normal one was decided by the column mnist-beside-fashion-mnist, which is therefore "
-        "not independent of it: before, `relative` had 0.972 and 0.908 there, and `neighbours` 0.522."
+        "mnist-without-1 here. `neighbours` was chosen on Fashion-MNIST without these classes, too. That a size counts "
+        "as no more than the largest normal one was decided by the column mnist-beside-fashion-mnist, which is "
+        "therefore not independent of it: before, `relative` had 0.972 and 0.908 there, and `neighbours` 0.522."
     )
     costs = (
         "Processor seconds on one thread, means over the tasks: to train, and to score 10,000 images (20,000 beside "

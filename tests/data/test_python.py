@@ -140,7 +140,7 @@ def test_names_of_classes_that_a_data_set_states(kind):
     for wrong in (-2, 3):
         with pytest.raises(UserError, match=f"row 4 of the data set has label {wrong}, no class"):
             load(changed(wrong))
-    for blank in (-1, None):
+    for blank in (-1, None, np.float64("nan")):
         assert sum((part.labels == -1).sum() for part in load(changed(blank)).splits.values()) == 1
     unlabelled = [{**row, "label": None} for row in rows]
     for test in (Pairs(unlabelled), Published(unlabelled, ["x", "y", "z"])):

@@ -123,7 +123,7 @@ def _map(source: Any) -> Found | Files:
     if not len(source):
         raise UserError(f"{type(source).__name__} is empty: it has no images.")
     rows = [_row(source, i) for i in range(len(source))]
-    labels: list[Any] | None = None
+    labels: Any = None
     if isinstance(rows[0], Mapping):
         image, label = _columns(source, rows[0])
         if bare := next((i for i, row in enumerate(rows) if not {image, label or image} <= row.keys()), None):
@@ -148,14 +148,21 @@ def _labels(values: Any) -> Array:
     return arrays.whole(values, "the labels")
 
 
-def _named(source: Any, label: str, codes: list[Any]) -> list[Any]:
-    """The names of the classes that a Hugging Face data set states, in place of their numbers."""
+def _named(source: Any, label: str, codes: list[Any]) -> Any:
+    """The names of the classes that a Hugging Face data set states, in place of their numbers; "" of a blank.
+
+    A blank is None there, -1, or NaN in a column of floats, which `with_format("numpy")` makes of one with None
+    (datasets 4.4.1).
+    """
     names = getattr((getattr(source, "features", None) or {}).get(label), "names", None)
     if not names:
         return codes
-    if wrong := next((i for i, code in enumerate(codes) if code is not None and not -1 <= code < len(names)), None):
-        raise UserError(f"row {wrong} of the data set has {label} {codes[wrong]}, no class: leave it or its split out.")
-    return [None if code is None or code < 0 else names[code] for code in codes]  # -1: Hugging Face's blank
+    known = _labels(codes)
+    blank = (known == -1) | (known == arrays.UNKNOWN)
+    if len(wrong := np.flatnonzero(~blank & ((known < 0) | (known >= len(names))))):
+        row = int(wrong[0])
+        raise UserError(f"row {row} of the data set has {label} {codes[row]}, no class: leave it or its split out.")
+    return np.where(blank, "", np.array(names)[np.where(blank, 0, known)])
 
 
 def _row(source: Any, i: int) -> Any:
