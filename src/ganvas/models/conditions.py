@@ -154,11 +154,7 @@ def conditioned(config: Any, dataset: Dataset, names: tuple[str, ...]) -> Any:
         seen = np.unique(labels.reshape(len(labels), -1)[:, column])
         seen = seen[seen >= 0]  # of the others it is told nothing
         if len(seen) < 2:
-            has = (
-                f"one value in the training set, {values[int(seen[0])]}"
-                if len(seen)
-                else "no value in the training set"
-            )
+            has = f"one value in the training set, {values[int(seen[0])]}" if len(seen) else "none in the training set"
             raise UserError(f"{name} has {has}: it says nothing of an image.")
         found.append(Attribute(name=name, column=column, values=values, number=len(values) > MANY and _numbers(values)))
     return changed(config, {"condition": tuple(found)})
@@ -270,7 +266,7 @@ class Conditional(Model):
         if not self.width or batch.labels is None:
             return self
         labels, of = batch.labels, self.config.condition
-        labels = labels.view(len(labels), -1)[:, [it.column for it in of]] if labels.dim() > 1 else labels[:, None]
+        labels = labels[:, None] if labels.dim() == 1 else torch.stack([labels[:, it.column] for it in of], 1)
         if self.training and self.config.untold:
             columns = 1 if len(of) == 1 else 1 + len(of)
             kept = draw.uniform("untold", (len(labels), columns), labels.device) >= self.config.untold
