@@ -88,6 +88,9 @@ def test_labels_of_an_array_in_a_csv(tmp_path):
     np.save(tmp_path / "x.npy", images)
     (tmp_path / "y.csv").write_text("row,label\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(20)))
     assert load(tmp_path / "x.npy", labels=tmp_path / "y.csv").classes == ("a", "b")
+    (tmp_path / "y.csv").write_text("label\n" + "a\n\n" * 9 + "b\nb\n\n\n")  # the last two lines are the end
+    found = load(tmp_path / "x.npy", labels=tmp_path / "y.csv")
+    assert found.classes == ("a", "b") and "9 of 20 images have no label" in found.report
 
 
 @pytest.mark.parametrize(

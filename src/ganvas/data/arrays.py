@@ -319,9 +319,15 @@ def metadata(path: Path, files: Sequence[str]) -> tuple[Array | None, str | None
 
 
 def _column(path: Path) -> Array:
-    """The labels of an array's rows: the last cell of each line, after a header if its cell is "label"."""
+    """The labels of an array's rows: the last cell of each line, after a header if its cell is "label".
+
+    An empty line between others is a label that is not known.
+    """
     with _lines(path) as lines:
-        cells = [row[-1].strip() for row in csv.reader(lines) if row]
+        rows = list(csv.reader(lines))
+    while rows and not rows[-1]:
+        rows.pop()
+    cells = [row[-1].strip() if row else "" for row in rows]
     cells = cells[1:] if cells and cells[0].lower() in ("label", "labels", "class", "target", "y") else cells
     return whole(cells, str(path))
 
