@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from PIL import Image
 
 from ganvas.errors import UserError
-from ganvas.plots import YELLOW, equation, film, grid, rows, save, suffix
+from ganvas.plots import YELLOW, captioned, equation, film, grid, rows, save, save_each, suffix
 
 LINE = 90
 
@@ -66,6 +66,17 @@ def test_points_are_dots_with_y_upwards() -> None:
 
 def test_points_at_the_origin_alone_are_drawn() -> None:
     assert (grid(torch.zeros(4, 2)) == 0).sum() == 1
+
+
+@pytest.mark.parametrize("channels", [2, 5, 7])
+def test_images_of_other_channels_are_shown_by_their_mean(channels: int, tmp_path: Path) -> None:
+    images = torch.rand(4, channels, 9, 7)
+    mean = images.mean(1, keepdim=True)
+    np.testing.assert_array_equal(grid(images), grid(mean))
+    np.testing.assert_array_equal(rows(images, images), rows(mean, mean))
+    np.testing.assert_array_equal(captioned(images, ["a"] * 4, 2), captioned(mean, ["a"] * 4, 2))
+    with pytest.raises(UserError, match=f"1, 3 or 4 channels, and these images {channels}: give a name in .npy"):
+        save_each([images], 4, tmp_path / "out")
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])

@@ -27,6 +27,7 @@ from ganvas.evaluate.features import evenly, principal
 from ganvas.files import read_json
 from ganvas.models import Model
 from ganvas.models.base import CHUNK, Encoder, LatentVariable
+from ganvas.plots import CHANNELS
 from ganvas.priors import Distribution, Normal
 from ganvas.randomness import Draw
 from ganvas.registry import kind
@@ -198,6 +199,8 @@ def chart(model: Model, dataset: Dataset | None = None, n: int = POINTS, *, seen
     """
     if len(model.shape) != 3:
         raise UserError(f"this model is of points of shape {model.shape}: there are no images to make a map of.")
+    if model.shape[0] not in CHANNELS:
+        raise UserError(f"this model's images have {model.shape[0]} channels, and a page shows 1, 3 or 4.")
     prior, d = _prior(model), model.latent_dim
     labels: Labels = np.empty((0, 0), np.int64)
     known: Known = {}

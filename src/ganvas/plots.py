@@ -18,11 +18,13 @@ from ganvas.errors import UserError
 from ganvas.files import replace, vacant
 
 YELLOW = (255, 214, 0)
+CHANNELS = (1, 3, 4)  # of a picture
 
 
 def grid(images: Tensor, columns: int | None = None, framed: Collection[int] = ()) -> NDArray[np.uint8]:
     """Images (N, C, H, W) in [0, 1], row by row, as one picture uint8 (H', W', C) with lines between them.
 
+    Of other than 1, 3 and 4 channels it shows the mean.
     Those whose numbers are in `framed` have yellow lines round them, and the picture is in colour. Points (N, 2) are
     drawn as dots on a square from -1.2 to 1.2 times the largest coordinate; of rows (N, d) the first two numbers are,
     and one number on a line.
@@ -34,6 +36,7 @@ def grid(images: Tensor, columns: int | None = None, framed: Collection[int] = (
         places = np.clip(((xy / reach + 1) * 128).astype(int), 0, 255)
         canvas[255 - places[:, 1], places[:, 0]] = 0
         return canvas
+    images = visible(images)
     n, c, h, w = images.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
@@ -48,6 +51,11 @@ def grid(images: Tensor, columns: int | None = None, framed: Collection[int] = (
     for (y, x), cell in zip(corners, cells, strict=True):
         canvas[y + 2 : y + 2 + h, x + 2 : x + 2 + w] = cell
     return canvas
+
+
+def visible(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) of 1, 3 or 4 channels: of others the mean."""
+    return images if images.shape[1] in CHANNELS else images.mean(1, keepdim=True)
 
 
 def rows(*images: Tensor, columns: int = 10, framed: int | None = None) -> NDArray[np.uint8]:
@@ -68,6 +76,7 @@ def captioned(images: Tensor, captions: Sequence[str], columns: int, framed: Col
 
     Long ones lose their middle. An empty one leaves the cell white, whatever the image.
     """
+    images = visible(images)
     h, w = images.shape[2:]
     zoom = max(1, 96 // max(h, w))
     h, w = h * zoom, w * zoom
@@ -156,11 +165,14 @@ def save_each(parts: Iterable[Tensor], n: int, folder: Path) -> Path:
     """Write n images (C, H, W) in [0, 1] that come in parts as PNG files of a folder, by their number.
 
     Raises:
-        UserError: the folder holds something, which would be taken for one of them.
+        UserError: the folder holds something, which would be taken for one of them; images of other than 1, 3 and 4
+            channels.
     """
     vacant(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(image for rows in parts for image in rows):
+        if image.shape[0] not in CHANNELS:
+            raise UserError(f"a PNG has 1, 3 or 4 channels, and these images {image.shape[0]}: give a name in .npy.")
         Image.fromarray(_pixels(image)).save(folder / f"{number:0{len(str(n - 1))}d}.png")
     return folder
 

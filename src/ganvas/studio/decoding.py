@@ -27,12 +27,16 @@ def codes(body: bytes | memoryview, model: Any) -> Codes:
     """float32 (n, d), little endian, as a model decodes them.
 
     Raises:
-        CannotError: a model of points.
+        CannotError: a model of points, or of channels that a page can't show.
         UserError: another length, no codes or too many, NaN or infinite values.
     """
+    from ganvas.plots import CHANNELS
+
     size = 4 * model.latent_dim
     if len(model.shape) != 3:
         raise CannotError(f"this model is of points of shape {model.shape}: it makes no images.")
+    if model.shape[0] not in CHANNELS:
+        raise CannotError(f"this model's images have {model.shape[0]} channels, and a page shows 1, 3 or 4.")
     if len(body) % size or not 1 <= len(body) // size <= ROWS:
         raise UserError(f"{len(body):,} bytes: this model takes from 1 to {ROWS:,} codes of {size:,} bytes, float32.")
     found = np.frombuffer(body, "<f4").reshape(-1, size // 4)

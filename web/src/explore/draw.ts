@@ -9,6 +9,9 @@ export interface Shape {
   channels: number;
 }
 
+/** Whether a model of this shape makes images that a page can show. */
+export const pictured = (shape: number[]) => shape.length === 3 && [1, 3, 4].includes(shape[0]!);
+
 /** Of (C, H, W). */
 export function shapeOf([channels = 1, height = 1, width = 1]: number[]): Shape {
   return { channels, height, width };

@@ -2,6 +2,7 @@
 
 import { address, type App } from "../app";
 import { h } from "../dom";
+import { pictured } from "../explore/draw";
 import { ask } from "../server";
 import type { Lesson, Summary } from "../types";
 import { command } from "../ui/controls";
@@ -134,7 +135,7 @@ function behind(it: Figure): HTMLElement {
     const run = exact ?? like ?? kin;
     if (!run) return;
     const text = exact ? learn.behindExact : like ? learn.behindLike(run.recipe, run.data) : learn.behindRecipe(run.recipe);
-    const explorable = run.verbs.includes("decode") && run.shape.length === 3;
+    const explorable = run.verbs.includes("decode") && pictured(run.shape);
     root.append(
       h("h2", {}, learn.behind), h("p", {}, text, " ", h("b", {}, run.id)),
       h("div", { class: "row" }, h("a", { class: "button", href: address("watch", { run: run.id }) }, learn.watch), explorable ? h("a", { class: "button", href: address("explore", { run: run.id }) }, learn.explore) : null));

@@ -5,7 +5,7 @@ import type { Backend, Told } from "../backend";
 import { h } from "../dom";
 import { Chart } from "../explore/chart";
 import { Decoder } from "../explore/decoder";
-import { Frame, bytes, figure, icon, shapeOf } from "../explore/draw";
+import { Frame, bytes, figure, icon, pictured, shapeOf } from "../explore/draw";
 import "../explore/explore.css";
 import type { Here, Piece } from "../explore/here";
 import { imagePiece } from "../explore/image";
@@ -47,7 +47,7 @@ export function explorePage(
       const backend = await open(run);
       try {
         const space = await backend.space();
-        if (space.shape.length !== 3) {
+        if (!pictured(space.shape)) {
           root.replaceChildren(empty(words.points));
           return { close: () => backend.close() };
         }
@@ -92,7 +92,7 @@ export const explore = explorePage(
   (run) => Promise.resolve(new ServerBackend(run)),
   async (root) => {
     const { runs } = await ask<{ runs: Summary[] }>("api/runs");
-    const able = runs.filter((run) => run.ok && run.verbs.includes("decode") && run.shape.length === 3);
+    const able = runs.filter((run) => run.ok && run.verbs.includes("decode") && pictured(run.shape));
     const links = able.map((run) =>
       h("li", {}, h("a", { class: "button", href: address("explore", { run: run.id }) }, run.id)),
     );
