@@ -37,7 +37,7 @@ def test_every_recipe_trains_to_a_run_that_can_be_read(recipe: str, tmp_path: Pa
 @pytest.mark.parametrize("channels", [2, 4, 7])
 @pytest.mark.parametrize("recipe", ["autoencoder", "vae", "gan", "vae-gan"])
 def test_images_of_any_number_of_channels(recipe: str, channels: int, tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, channels), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (90, 8, 8, channels), np.uint8)
     settings: dict[str, Any] = {"hidden": (8,)} if recipe == "gan" else {"net": "mlp"}
     run = ganvas.train(recipe, out=tmp_path / "run", **FAST | {"data": images, "epochs": 1}, **settings)
     assert run.model.shape == (channels, 8, 8) and [*run.path.glob("*/epoch-0001.png")]
