@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ganvas.evaluate.scores import BaseScore, Rows
     from ganvas.models import Model
 
-SCORES = "relative, reconstruction, elbo, complexity, typicality, codes"
+SCORES = "relative, reconstruction, worst, elbo, complexity, typicality, codes, neighbours"
 Classes = tuple[str, ...]
 
 
