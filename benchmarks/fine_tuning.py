@@ -86,7 +86,7 @@ def measured(way: str, seed: int) -> None:
     found = {"kernel": kernel, "error": error, "squared_error": float((again - x).square().mean())}
     found |= {"of the 50": kernel_distance(space(x), space(to_tensor(few)))[0], "n": len(np.asarray(test))}
     if seed == SEEDS[0]:
-        plots.save(plots.rows(samples[:12], again[:12]), RESULTS / f"{name}.png")
+        plots.save(plots.rows(samples[:12], again[:12], columns=12), RESULTS / f"{name}.png")
     result.write_text(json.dumps(found, indent=1) + "\n")
     print(way, seed, found, flush=True)
 

@@ -2,11 +2,13 @@
 
 import json
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import ganvas
 from ganvas.errors import UserError
@@ -21,6 +23,28 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings of a second, and what else they take is not counted: a machine may be busy."""
     monkeypatch.setattr(search, "SHORTEST", 1 / 60)
     monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: 0.0))
+
+
+@pytest.mark.parametrize(("chosen", "jobs", "threads"), [(1, 1, 1), (3, 1, 3), (3, 4, 2), (1, 4, 1), (3, 99, 1)])
+def test_its_processes_take_no_more_threads_than_were_chosen(
+    chosen: int, jobs: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eight cores; with two threads on one free core a training was seven times slower than with one."""
+    module, found = sys.modules["ganvas.tuning.tune"], []
+    idle = SimpleNamespace(
+        question=SimpleNamespace(fixed={}, source=""), work=lambda _: found.append(torch.get_num_threads())
+    )
+    monkeypatch.setattr(module, "Search", lambda *_: idle)
+    monkeypatch.setattr(module, "Trained", lambda *_: None)
+    monkeypatch.setattr(module, "_loaded", lambda *_: None)
+    monkeypatch.setattr(module.threads, "granted", lambda: 8)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(chosen)
+        module.work(tmp_path, 0, jobs)
+    finally:
+        torch.set_num_threads(before)
+    assert found == [threads]
 
 
 def test_a_search_of_trainings(tmp_path: Path, said: Said) -> None:

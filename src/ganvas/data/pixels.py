@@ -363,7 +363,9 @@ def _channels(rows: Pixels, channels: int) -> Pixels:
     if now == channels:
         return rows
     if now not in (1, 3, 4):
-        raise UserError(f"images of {now} channels can't be given {channels}: give images of 1, 3 or 4, or leave --channels out.")
+        raise UserError(
+            f"images of {now} channels can't be given {channels}: give images of 1, 3 or 4, or leave --channels out."
+        )
     top = np.iinfo(rows.dtype).max
     if now == 1 and channels in (3, 4):
         rows = np.repeat(rows, 3, axis=-1)

@@ -218,7 +218,8 @@ def work(folder: Path, worker: int, jobs: int) -> None:
     _speak()
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    torch.set_num_threads(max(1, threads.granted() // jobs))
+    # No more than were chosen for this process: where others use the cores, threads would wait for each other.
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), threads.granted() // jobs)))
     search = Search(folder, worker)
     fixed = search.question.fixed
     if "device" not in fixed and torch.cuda.device_count() > 1:
