@@ -89,6 +89,7 @@ def test_samples_of_what_was_told(bars: Dataset, told: VAEModel) -> None:
     found = figures("conditions", subject)
     share = found["samples of the told class"]
     assert (share.value, share.n, share.of_data) == (1.0, 400, 1.0)
+    assert not [name for name in found if name.startswith("Frechet")], "30 real images of a label are too few"
     given, nothing = (found[f"NLL {of} nats per image"] for of in ("given the labels", "of the same, told nothing"))
     expected = -told.log_prob(subject.images, 20, condition=subject.real.labels).mean().item()
     assert given.value == pytest.approx(expected, rel=0.02) and given.value < nothing.value
@@ -97,6 +98,27 @@ def test_samples_of_what_was_told(bars: Dataset, told: VAEModel) -> None:
         last.weight[:6, 1], last.weight[30:, 1] = 0.5, 0
     share = figures("conditions", subject)["samples of the told class"]
     assert share.value == 0.5 and share.note == "the worst is 1, 0.0%"
+
+
+def test_the_label_with_the_worst_frechet_distance_is_named(told: VAEModel, cache: None) -> None:
+    """Of a decoder that draws the bright row of its label, label 1's real images are wilder."""
+    drawing_its_label(told)
+    random = np.random.default_rng(0)
+    labels = np.arange(2000) % 2
+    images = (
+        random.integers(100, 110, (2000, 6, 6), np.uint8)
+        + (50 * labels * random.integers(0, 3, 2000)).astype(np.uint8)[:, None, None]
+    )
+    data = load(images, labels=labels)
+    space = features("pixels", data)
+    subject = Subject(data, told, n=300, draws=5, spaces=("pixels",), split="train")
+    found = figures("conditions", subject)
+    (name,) = (name for name in found if name.startswith("Frechet"))
+    assert name.startswith("Frechet distance of the class 1, the largest")
+    samples = told.sample(150, key(0, "class", 1), condition={"class": "1"})
+    real = to_tensor(subject.real.images)[subject.real.labels == 1]
+    expected = frechet_distance(space(real[: len(samples)]), space(samples[: len(real)]))
+    assert found[name].value == pytest.approx(expected, rel=1e-3) and found[name].error > 0
 
 
 def test_a_classifier_learns_from_samples(bars: Dataset, told: VAEModel) -> None:

@@ -11,6 +11,7 @@ from ganvas.data.loader import to_tensor
 from ganvas.evaluate.classifier import train_classifier
 from ganvas.evaluate.coverage import density_coverage
 from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, mean, share, subset_errors
+from ganvas.evaluate.frechet import frechet_distance
 from ganvas.evaluate.subject import Subject, spread
 from ganvas.randomness import key
 
@@ -20,8 +21,8 @@ LABEL_DRAWS = 50
 
 @METRICS.register
 def conditions(subject: Subject) -> Iterator[Figure]:
-    """Samples that a classifier says are of the label that was told; the coverage of each label's images; and log P(x)
-    with and without the label."""
+    """Samples that a classifier says are of the label that was told; coverage and Frechet distance of the label whose are
+    worst; and log P(x) with and without the label."""
     model: Any = subject.model
     condition = getattr(getattr(model, "config", None), "condition", ())
     if not condition:
@@ -45,6 +46,7 @@ def _sampled(subject: Subject, attribute: Any, judge: Any) -> Iterator[Figure]:
     each = max(1, subject.n // len(attribute.values))
     right: dict[str, float] = {}
     covered: dict[str, tuple[float, float]] = {}
+    far: dict[str, tuple[float, float]] = {}
     for label, value in enumerate(attribute.values):
         samples = model.sample(each, key(subject.seed, attribute.name, label), condition={attribute.name: value})
         said = judge.predict(samples.cpu()).reshape(each, -1)[:, attribute.column]
@@ -53,18 +55,32 @@ def _sampled(subject: Subject, attribute: Any, judge: Any) -> Iterator[Figure]:
         if len(real) >= LEAST:
             n = min(len(real), each)
             pair = space(real[:n]), space(samples[:n].cpu())
-            error = subset_errors(density_coverage, *pair, seed=subject.seed)["coverage"]
-            covered[value] = density_coverage(*pair)["coverage"], error
+            covered[value] = _coverage(*pair)[""], subset_errors(_coverage, *pair, seed=subject.seed)[""]
+            if n > 2 * pair[0].shape[1]:  # half of them have a covariance, too
+                far[value] = _frechet(*pair)[""], subset_errors(_frechet, *pair, seed=subject.seed)[""]
     protocol = f"{each:,} samples of each of {len(right)}, by a classifier of {subject.dataset.name}"
     n = each * len(right)
     total, worst = float(np.mean([*right.values()])), min(right, key=lambda value: right[value])
     note = f"the worst is {worst}, {right[worst]:.1%}"
     facts: dict[str, Any] = {"better": "higher", "protocol": protocol, "of_data": float((of == labels)[known].mean())}
     yield share(f"samples of the told {attribute.name}", total, n, note=note, **facts)
+    facts = {"protocol": f"{space.name} features; {protocol}"}
     if covered:
         worst = min(covered, key=lambda value: covered[value])
-        facts = {"better": "higher", "protocol": f"{space.name} features; {protocol}"}
-        yield Figure(f"coverage of the {attribute.name} {worst}, the least", *covered[worst], each, **facts)
+        name = f"coverage of the {attribute.name} {worst}, the least"
+        yield Figure(name, *covered[worst], each, better="higher", **facts)
+    if far:
+        worst = max(far, key=lambda value: far[value])
+        name = f"Frechet distance of the {attribute.name} {worst}, the largest"
+        yield Figure(name, *far[worst], each, better="lower", **facts)
+
+
+def _coverage(real: Any, fake: Any) -> dict[str, float]:
+    return {"": density_coverage(real, fake)["coverage"]}
+
+
+def _frechet(real: Any, fake: Any) -> dict[str, float]:
+    return {"": frechet_distance(real, fake)}
 
 
 def _given(subject: Subject) -> Iterator[Figure]:
