@@ -21,8 +21,8 @@ LABEL_DRAWS = 50
 
 @METRICS.register
 def conditions(subject: Subject) -> Iterator[Figure]:
-    """Samples that a classifier says are of the label that was told; coverage and Frechet distance of the label whose are
-    worst; and log P(x) with and without the label."""
+    """Samples that a classifier says are of the told label; coverage and Frechet distance of the label whose are the
+    worst; log P(x) with and without the label."""
     model: Any = subject.model
     condition = getattr(getattr(model, "config", None), "condition", ())
     if not condition:
