@@ -102,7 +102,7 @@ def test_a_model_without_its_run_takes_normal_images(home: Path, parts: Path, tm
         (["--false-alarms", "0.001"], "500 normal images are too few for a false-alarm rate of 0.001: it takes 999."),
         (["--false-alarms", "0"], "above 0 and below 1"),
         (["--by", "beauty"], "unknown score 'beauty'"),
-        (["--by", "elbo"], "has no score 'elbo'; it has relative, reconstruction, codes."),
+        (["--by", "elbo"], "has no score 'elbo'; it has relative, reconstruction, worst, codes, neighbours."),
         (["--normal-class", "bad"], "unknown class 'bad'"),
         (["--normal-class", "good", "--strange-class", "noise"], "not both"),
         (["--data", "{}/empty"], "holds no images"),

@@ -48,7 +48,7 @@ export function explorePage(
       try {
         const space = await backend.space();
         if (!pictured(space.shape)) {
-          root.replaceChildren(empty(words.points));
+          root.replaceChildren(empty(space.shape.length === 3 ? words.channels : words.points));
           return { close: () => backend.close() };
         }
         // Of many dimensions no code of the prior is near its mean, and what a GAN makes of it can be like no image.

@@ -9,7 +9,8 @@ export const words = {
   noRun: "Choose a run to explore",
   noRunHint: "Explore shows what a trained model has learned: open it from one of the runs.",
   toRuns: "To the runs",
-  points: "This model makes no images of 1, 3 or 4 channels, which this page could show: see its page Watch.",
+  points: "This model makes points, not images: the Watch page shows them.",
+  channels: "This model makes images of other than 1, 3 and 4 channels, which a page can't show: the Watch page shows their mean.",
   heading: (name: string) => `Explore ${name}`,
   about: (recipe: string, data: string, latent: number, prior: string) =>
     `${[recipe, data].filter(Boolean).join(" on ")} · ${latent} latent dimensions${prior ? ` · prior ${prior}` : ""}`,
