@@ -11,6 +11,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from ganvas.plots import visible
+
 STYLE = """\
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
@@ -60,5 +62,4 @@ def embedded(picture: Any) -> str:
 
 def coloured(images: Tensor) -> Tensor:
     """Images (N, C, H, W) with three channels: of other than 3 and 4 the mean."""
-    channels = images.shape[1]
-    return images[:, :3] if channels in (3, 4) else images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    return visible(images)[:, :3].expand(-1, 3, -1, -1)

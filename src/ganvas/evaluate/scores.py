@@ -26,13 +26,13 @@ from ganvas.evaluate.distances import nearest
 from ganvas.evaluate.features import evenly
 from ganvas.models import Model
 from ganvas.models.base import CHUNK, fast_products
+from ganvas.plots import CHANNELS
 from ganvas.priors import fit_mixture
 from ganvas.randomness import Draw, Shared
 from ganvas.registry import Count, Fraction, Registry, kind, settings
 
 FITTED, KEPT = 5000, 20_000  # normal images that a score is fitted to, or looks for neighbours among, at most
 LEAST = 1e-12  # of what a logarithm is taken of
-PNG = (1, 3, 4)  # channels
 RIDGE = 0.01  # of the codes' mean variance, that each direction has at least
 Each = Callable[[Tensor], Tensor]  # images (n, *shape) -> (n,)
 
@@ -366,7 +366,7 @@ def png_bits(images: Tensor) -> Tensor:
     Channels are one file where PNG has so many, else one each.
     """
     levels = to_images(images)
-    parts = np.split(levels, levels.shape[-1], -1) if levels.shape[-1] not in PNG else [levels]
+    parts = np.split(levels, levels.shape[-1], -1) if levels.shape[-1] not in CHANNELS else [levels]
     return torch.tensor([sum(_png_size(part[i]) for part in parts) * 8.0 for i in range(len(levels))]).double()
 
 
