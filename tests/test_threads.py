@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from ganvas import threads
+from ganvas.cli import main
 
 STAT = """cpu  900 0 0 900 0 0 0 0 0 0
 cpu0 100 20 30 5000 40 5 6 7 0 0
@@ -63,7 +64,7 @@ def settled(monkeypatch, found, **environment):
 
 def test_a_choice_is_said_and_made_for_openmp(monkeypatch):
     said, environment = settled(monkeypatch, (4, 1))
-    assert said == "1 thread: 3 of 4 cores are in use (OMP_NUM_THREADS=N takes N)"
+    assert said == "1 thread: 3 of 4 cores are in use (--threads N takes N)"
     assert environment == {"GOMP_SPINCOUNT": "1000", "OMP_NUM_THREADS": "1"}
     said, environment = settled(monkeypatch, (2, 2))
     assert said is not None and said.startswith("2 threads: 2 of 4 cores are granted")
@@ -89,3 +90,20 @@ def test_a_verb_that_computes_settles_before_torch_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[False]\n")
+
+
+def test_threads_are_chosen_by_a_flag_of_any_verb():
+    code = "import sys; from ganvas import cli; cli.main(sys.argv[1:]); import torch; print(torch.get_num_threads())"
+    for words in (["--threads", "1", "data", "list"], ["data", "list", "--threads=1"]):
+        environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment)
+        assert done.stdout.endswith("\n1\n"), done.stderr
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "two", "1.5", "", "٣"])
+def test_threads_that_can_not_be_are_refused(count, capsys, monkeypatch):
+    monkeypatch.setattr(threads, "chosen", None)
+    assert main(["data", "list", f"--threads={count}"]) == 2
+    assert f"--threads takes a whole number from 1 on, not {count!r}" in capsys.readouterr().err
+    assert main(["data", "list", "--threads"]) == 2
+    assert threads.chosen is None

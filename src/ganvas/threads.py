@@ -19,6 +19,7 @@ from typing import NamedTuple
 SPIN = 1000
 LOOK = 0.1  # seconds over which the use of the cores is read, in ticks of 0.01
 SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+chosen: int | None = None  # by --threads
 
 
 class Cores(NamedTuple):
@@ -82,6 +83,15 @@ def busy_ticks(allowed: set[int], stat: Path = Path("/proc/stat")) -> int:
     return total
 
 
+def choose(count: int) -> None:
+    """So many threads compute in this process, whatever is free, and whatever a run that is resumed began with."""
+    global chosen
+    chosen = count
+    os.environ.update(dict.fromkeys(SETTINGS, str(count)))
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+
+
 def settle() -> str | None:
     """Choose threads and their waiting for this process, unless the environment has; once, before torch is imported.
 
@@ -101,4 +111,4 @@ def settle() -> str | None:
     why = f"{found.granted - found.free} of {found.granted} cores are in use"
     if found.free == found.granted:
         why = f"{found.granted} of {os.cpu_count()} cores are granted"
-    return f"{found.free} thread{'s' * (found.free > 1)}: {why} (OMP_NUM_THREADS=N takes N)"
+    return f"{found.free} thread{'s' * (found.free > 1)}: {why} (--threads N takes N)"

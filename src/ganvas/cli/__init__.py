@@ -44,6 +44,7 @@ HELP = f"""usage: ganvas VERB [...]
 
 {"".join(file.HELP for file in _FILES)}
   VERB --help                   a verb's flags; train RECIPE --help: a recipe's
+  --threads N                   with any verb: not one for each free core, but N
   --debug                       with any verb: an error's traceback
   --version                     ganvas's own
   --install-completion [SHELL]  Tab completes what is typed, in bash or zsh
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _to_stderr(debug)
     with _speaking(os.environ.get("RANK", "0") == "0"):
         try:
-            status = _dispatch([word for word in words if word != "--debug"])
+            status = _dispatch(_with_threads([word for word in words if word != "--debug"]))
             sys.stdout.flush()  # what can't be printed is found out here, and not when Python ends
             return status
         except BrokenPipeError:
@@ -78,6 +79,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             print("ganvas: stopped", file=sys.stderr)
             return 130
+
+
+def _with_threads(words: list[str]) -> list[str]:
+    """Takes `--threads N` out of the words, and has its effect."""
+    kept = []
+    left = iter(words)
+    for word in left:
+        if word != "--threads" and not word.startswith("--threads="):
+            kept.append(word)
+            continue
+        count = word.partition("=")[2] or next(left, "")
+        if not (count.isascii() and count.isdigit() and int(count)):
+            from ganvas.cli.flags import UsageError
+
+            raise UsageError(f"--threads takes a whole number from 1 on, not {count!r}")
+        threads.choose(int(count))
+    return kept
 
 
 def _print_no_more() -> None:

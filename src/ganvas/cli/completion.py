@@ -97,4 +97,4 @@ def _known(before: Sequence[str], begun: str, verbs: Mapping[str, Callable[..., 
     flag = command.words.get(before[-1])
     if flag and flag.kind is not bool:
         return choices(flag.kind)
-    return [*command.words, "--help", "--debug"] if begun.startswith("-") else []
+    return [*command.words, "--help", "--threads", "--debug"] if begun.startswith("-") else []

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import nn
 
 from ganvas.errors import UserError
+from ganvas.nets.convolution import Conv2d, ConvTranspose2d
 from ganvas.nets.layers import BatchNorm, Resize
 from ganvas.nets.registry import NETS, BaseNet
 from ganvas.registry import Count, settings
@@ -87,7 +88,7 @@ class DCGAN(BaseNet):
         layers: list[nn.Module] = [nn.ReplicationPad2d(around)] if any(around) else []
         for i, (a, b) in enumerate(itertools.pairwise(channels)):
             bias = i == 0 or self.norm == "none"
-            layers.append(nn.Conv2d(a, b, self.kernel, 2, (self.kernel - 1) // 2, bias=bias))
+            layers.append(Conv2d(a, b, self.kernel, 2, (self.kernel - 1) // 2, bias=bias))
             layers += [self._norm(b) if i else nn.Identity(), nn.LeakyReLU(0.2, inplace=True)]
         head = nn.Linear(channels[-1] * height * width, out)
         return _initialise(nn.Sequential(*layers, nn.Flatten(), head))
@@ -107,10 +108,10 @@ class DCGAN(BaseNet):
             last = i == n - 1
             height, width = 2 * height, 2 * width
             if self.up == "resize":
-                layers += [Resize((height, width)), nn.Conv2d(a, b, 3, padding=1, bias=bias or last)]
+                layers += [Resize((height, width)), Conv2d(a, b, 3, padding=1, bias=bias or last)]
             else:
                 padding, more = (self.kernel - 1) // 2, self.kernel % 2
-                up = nn.ConvTranspose2d(a, b, self.kernel, 2, padding, output_padding=more, bias=bias or last)
+                up = ConvTranspose2d(a, b, self.kernel, 2, padding, output_padding=more, bias=bias or last)
                 layers.append(up)
             layers += [] if last else [self._norm(b), nn.ReLU(inplace=True)]
         around = margins(shape)

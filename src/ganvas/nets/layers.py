@@ -43,13 +43,21 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         return (x * scale.view(along) + (self.bias - mean * scale).view(along)).to(x.dtype)
 
 
+def in_bfloat16_on_cpu(x: Tensor) -> bool:
+    """Whether autocast makes products of x bfloat16 on a CPU."""
+    return (
+        x.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    )
+
+
 class Perceptron(nn.Sequential):
     """`nn.Sequential`, which on a CPU in bfloat16 passes linear layers with rectifiers between them by one function."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, ...) -> (N, ...)."""
-        where = x.device.type
-        if where != "cpu" or not torch.is_autocast_enabled(where) or torch.get_autocast_dtype(where) != torch.bfloat16:
+        if not in_bfloat16_on_cpu(x):
             found: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return found
         layers = list(self)

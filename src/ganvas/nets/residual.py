@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import UserError
+from ganvas.nets.convolution import Conv2d
 from ganvas.nets.layers import Resize
 from ganvas.nets.registry import NETS, BaseNet
 from ganvas.registry import Count, settings
@@ -30,8 +31,8 @@ class Block(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.last = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = Conv2d(channels, channels, 3, padding=1)
+        self.last = Conv2d(channels, channels, 3, padding=1)
         nn.init.kaiming_normal_(self.first.weight, 0.2)
         nn.init.normal_(self.last.weight, 0, 0.1 / math.sqrt(9 * channels))
         nn.init.zeros_(self.first.bias)  # type: ignore[arg-type]
@@ -117,7 +118,7 @@ def convolution(
     a: int, b: int, kernel: Literal[1, 3, 4], *, stride: int = 1, gain: float = 1.0, grown: Size | None = None
 ) -> nn.Module:
     """A convolution that keeps the size of what it sees, times `gain`; an odd side of `grown` is padded by one more."""
-    layer = nn.Conv2d(a, b, kernel, stride, padding=(kernel - 1) // 2)
+    layer = Conv2d(a, b, kernel, stride, padding=(kernel - 1) // 2)
     nn.init.normal_(layer.weight, 0, gain / math.sqrt(a * kernel * kernel))
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     odd = [side % 2 for side in grown or (0, 0)]

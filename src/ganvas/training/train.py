@@ -266,7 +266,8 @@ def _game(run: Run, where: torch.device, accelerator: Accelerator, epochs: int |
     if epochs is not None:
         recipe = dataclasses.replace(recipe, training=changed(recipe.training, {"epochs": epochs, "steps": None}))
     # Sums over other numbers of threads differ in their last digits; more threads than cores only slow each other.
-    if began_with := run.data.get("machine", {}).get("threads"):
+    began_with = run.data.get("machine", {}).get("threads")
+    if began_with and threads.chosen is None:
         torch.set_num_threads(min(began_with, threads.granted()))
     dataset = run.dataset()
     if dataset.fingerprint != run.data["fingerprint"]:
