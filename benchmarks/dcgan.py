@@ -9,24 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import CACHE, OURS, PEERS, Row, child, interleave, serve
+from common import CACHE, OURS, PEERS, Row, child, earlier, interleave, serve
 
 WARM = 5  # moves of the discriminator before the clock starts; a row of metrics each time
 NETS = {
-    "DCGAN 64 x 64, 64 filters, kernel 4": {
-        "recipe": "dcgan",
-        "loss": "non-saturating",
-        "filters": 64,
-        "kernel": 4,
-        "moves": 1,
-    },
-    "DCGAN 64 x 64, the published net": {
-        "recipe": "dcgan",
-        "loss": "non-saturating",
-        "filters": 128,
-        "kernel": 5,
-        "moves": 1,
-    },
+    "DCGAN 64 x 64, 64 filters, kernel 4": {"recipe": "dcgan", "filters": 64, "kernel": 4, "moves": 1},
+    "DCGAN 64 x 64, the published net": {"recipe": "dcgan", "filters": 128, "kernel": 5, "moves": 1},
     "WGAN 64 x 64, 64 filters, kernel 4, n_critic 5": {"recipe": "wgan", "filters": 64, "kernel": 4, "moves": 5},
 }
 
@@ -48,10 +36,10 @@ def flops(filters: int, kernel: int, moves: int) -> float:
 
 def compare(quick: bool) -> list[Row]:
     """Both sides on the same random images in memory: content does not change the time."""
-    return [_row(name, **net, quick=quick) for name, net in NETS.items()]
+    return [row for name, net in NETS.items() for row in _rows(name, **net, quick=quick)]
 
 
-def _row(name: str, recipe: str, filters: int, kernel: int, moves: int, quick: bool) -> Row:
+def _rows(name: str, recipe: str, filters: int, kernel: int, moves: int, quick: bool) -> list[Row]:
     import numpy as np
 
     what = {"filters": 8 if quick else filters, "batch_size": 16 if quick else 64, "kernel": kernel, "moves": moves}
@@ -61,14 +49,17 @@ def _row(name: str, recipe: str, filters: int, kernel: int, moves: int, quick: b
         n = what["batch_size"] * batches * 5 // 4  # four fifths of them are the training split
         np.save(path, np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), dtype=np.uint8))
     what |= {"data": str(path), "batches": batches}
-    ours, theirs = interleave(
-        1 if quick else 4,
-        lambda seed: child(OURS, "dcgan.speed", recipe=recipe, seed=seed, **what),
-        lambda seed: child(PEERS, "peer_dcgan.speed", warm=WARM, seed=seed, **what),
-    )
+
+    def side(seed: int) -> dict[str, Any]:
+        return child(OURS, "dcgan.speed", recipe=recipe, seed=seed, **what)
+
+    def peer(seed: int) -> dict[str, Any]:
+        return child(PEERS, "peer_dcgan.speed", warm=WARM, seed=seed, **what)
+
+    ours, theirs, *before = interleave(1 if quick else 4, side, peer, *earlier(side))
     if ours[0]["parameters"] != theirs[0]["parameters"]:
         raise SystemExit(f"not the same nets: {ours[0]['parameters']:,} and {theirs[0]['parameters']:,} parameters")
-    return Row(
+    steps = Row(
         f"{name}, batch {what['batch_size']}: D and G steps",
         "images/s",
         [run["images_per_second"] for run in ours],
@@ -78,6 +69,7 @@ def _row(name: str, recipe: str, filters: int, kernel: int, moves: int, quick: b
         aim="3 x with matrix units, else 1.3 x",
         note=f"{batches - WARM} moves of the discriminator after {WARM} to warm up; ours at --precision auto",
     )
+    return steps.and_earlier(*[[run["images_per_second"] for run in runs] for runs in before])
 
 
 def speed(
@@ -85,10 +77,10 @@ def speed(
 ) -> dict[str, Any]:
     """Images per second from the first row of metrics to the last, a row every WARM moves of the discriminator."""
     from ganvas import train
-    from ganvas.recipes import RECIPES, Recipe, dcgan, wgan
+    from ganvas.recipes import RECIPES, dcgan, wgan
 
     @RECIPES.register
-    def timed(filters: int, kernel: Any) -> Recipe:
+    def timed(filters: int, kernel: Any) -> Any:
         made = dcgan(loss="non-saturating", filters=filters, kernel=kernel)
         if recipe == "wgan":
             made = wgan(filters=filters, kernel=kernel, n_critic=moves, warm_up=False)
