@@ -4,6 +4,7 @@
     python benchmarks/watch.py --tune     # the runs on which the thresholds were chosen: other seeds, other sizes
     python benchmarks/watch.py --remedies # the first remedy of each broken run: does it help? into the same files
     python benchmarks/watch.py --foreign  # those of sets that nobody here made: results/watch-foreign.md
+    python benchmarks/watch.py --conditional  # models that are told labels: results/watch-conditional.md
     python benchmarks/watch.py vae ring   # runs whose command has one of these words, without a table
 
 Runs are kept in benchmarks/.cache/watch and used again: after a change of thresholds only the findings are made anew.
@@ -41,6 +42,7 @@ LIKELIHOOD = ("wrong likelihood",)
 UNDERFIT = ("underfit",)
 BLURRED = ("blurred",)
 SHORT = ("trained too shortly",)
+UNHEARD, CLASS = ("condition unheard",), ("collapse of a class",)
 
 # Points need nets of their own; without its long first turns a short run of a WGAN has enough generator steps.
 POINTS = "--generator mlp --critic mlp --no-warm-up"
@@ -145,6 +147,29 @@ FOREIGN: list[tuple[tuple[str, ...], str]] = [
     ((), f"gan {FACES} --r1 1 --ema 0.999 --epochs 800"),
 ]
 
+WEAK = "--beta 0.01 --fit 0 --condition class"  # z holds the class, which the prior's z does not know
+# The same of models that are told labels
+CONDITIONAL: list[tuple[tuple[str, ...], str]] = [
+    (UNHEARD, f"vae --data mnist {WEAK} --epochs 3"),
+    (UNHEARD, f"vae --data fashion-mnist {WEAK} --epochs 3"),
+    (UNHEARD, f"vae --data digits {WEAK} --epochs 100"),
+    (UNHEARD, f"vae --data mnist --net dcgan --filters 16 {WEAK} --epochs 2"),
+    (CLASS, "vae --data mnist --condition class --beta 100 --epochs 2"),
+    (CLASS, "vae --data fashion-mnist --condition class --beta 100 --epochs 2"),
+    (CLASS, "dcgan --data mnist --condition class --filters 8 --generator mlp --loss minimax --epochs 2"),
+    (CLASS, "dcgan --data digits --condition class --filters 16 --generator mlp --loss minimax --epochs 150"),
+    ((), "vae --data mnist --condition class --epochs 4"),
+    ((), "vae --data mnist --condition class --latent-dim 2 --epochs 4"),
+    ((), "vae --data fashion-mnist --condition class --epochs 4"),
+    ((), "vae --data digits --condition class --epochs 150"),
+    ((), "vae --data avatars --size 16 --condition glasses beard --epochs 10"),
+    ((), "autoencoder --data mnist --condition class --epochs 3"),
+    ((), "gan --data digits --condition class --epochs 150"),
+    ((), "dcgan --data mnist --condition class --filters 16 --epochs 3"),
+]
+# Seeds count through all of them: a new case comes at the end.
+GROUPS = {"": TABLE, "--foreign": FOREIGN, "--conditional": CONDITIONAL}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -180,7 +205,8 @@ class Outcome:
 
 def main() -> None:
     flags, words = ({word for word in sys.argv[1:] if word.startswith("--") == flag} for flag in (True, False))
-    outcomes = [told(one) for one in run_all("--tune" in flags, words, "--foreign" in flags)]
+    group = next((flag for flag in GROUPS if flag in flags), "")
+    outcomes = [told(one) for one in run_all("--tune" in flags, words, group)]
     print(totals(outcomes))
     if words or "--tune" in flags:
         return
@@ -189,7 +215,7 @@ def main() -> None:
     about = machine()
     runs = {"runs": [asdict(one) for one in outcomes], "remedies": [asdict(one) for one in cures]}
     text = json.dumps({"machine": about, **runs}, indent=1) + "\n"
-    name = "watch-foreign" if "--foreign" in flags else "watch"
+    name = f"watch{group[1:]}"
     for file, said in ((f"{name}.json", text), (f"{name}.md", report(outcomes, cures, about))):
         # this machine's folders are nobody else's
         (RESULTS / file).write_text(said.replace(f"{ROOT}/", "").replace(f"{CACHE / 'own-images' / 'sets'}/", ""))
@@ -205,10 +231,11 @@ def told(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def run_all(tune: bool, words: set[str], foreign: bool) -> Iterator[Outcome]:
-    for number, (faults, command) in enumerate(TABLE + FOREIGN):
+def run_all(tune: bool, words: set[str], group: str) -> Iterator[Outcome]:
+    cases = [(of, *case) for of, table in GROUPS.items() for case in table]
+    for number, (of, faults, command) in enumerate(cases):
         seed = number + (1000 if tune else 0)
-        if (number >= len(TABLE)) == foreign and (not words or any(word in command for word in words)):
+        if of == group and (not words or any(word in command for word in words)):
             yield outcome(faults, f"ganvas train {command} --seed {seed} --device cpu")
 
 
@@ -302,6 +329,8 @@ saturated discriminator does a mode collapse. The thresholds were chosen on the 
 mnist-64.npy is a file of 64 training images; emoji, patches, faces, brain and digits.npz are those of
 [docs/own-images.md](../docs/own-images.md)."""
 
+TITLES = {"--foreign": "on sets that nobody here made", "--conditional": "on models that are told labels"}
+
 
 def report(outcomes: list[Outcome], cures: list[Outcome], about: dict[str, Any]) -> str:
     rows = [
@@ -310,7 +339,7 @@ def report(outcomes: list[Outcome], cures: list[Outcome], about: dict[str, Any])
         for one in outcomes
     ]
     lines = [
-        "# The watch " + ("on sets that nobody here made" if "--foreign" in about["command"] else "as a classifier"),
+        "# The watch " + next((said for flag, said in TITLES.items() if flag in about["command"]), "as a classifier"),
         "",
         totals(outcomes),
         "",

@@ -253,6 +253,9 @@ def test_sample_where(told: Path, said: Said, opened: Opened) -> None:
     model: Any = ganvas.load(told)
     expected = plots.grid(model.given({"class": "7"}).sample(4))
     assert_pictured(opened(picture), expected)
+    for words in (["--class", "7", "-n", 4], ["-n", 4, "--class=7"]):
+        assert Path(said("sample", told, *words).strip()) == picture
+        assert_pictured(opened(picture), expected)
     picture = Path(said("sample", told, "--each", "class", "-n", 30).strip())
     assert picture == told / "samples-each-class-seed0.png"
     expected = plots.grid(torch.cat([model.given({"class": str(c)}).sample(3) for c in range(10)]), 3)
@@ -275,6 +278,9 @@ def test_each_image_is_reconstructed_by_its_own_label_or_by_another(told: Path, 
         (("sample", "--where", "7"), "--where 7: it takes NAME=VALUE, each name once"),
         (("sample", "--where", "class=x"), "unknown value of class 'x'"),
         (("sample", "--where", "class=1,class=2"), "each name once"),
+        (("sample", "--where", "class=1", "--class", "2"), "each name once"),
+        (("sample", "--class", "x"), "unknown value of class 'x'"),
+        (("sample", "-n", "2", "--class"), "unknown value of class ''"),
         (("sample", "--each", "clas"), "unknown label 'clas'. Did you mean 'class'?"),
         (("manifold", "--where", "glass=1"), "unknown label 'glass'. Did you mean 'class'?"),
     ],

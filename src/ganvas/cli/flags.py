@@ -140,6 +140,8 @@ class Command:
         Raises:
             UsageError: in a line or two, the word that can't be, and what is near it.
         """
+        if "--where" in self.words:
+            words = _with_class(words)
         for word in words:
             if _FLAG.match(word) and _name(word) not in self.words:
                 raise self._refusal(f"unknown flag {_name(word)!r}", _name(word), self.words)
@@ -204,6 +206,22 @@ def of_recipe(
 
 def _name(word: str) -> str:
     return word.split("=")[0].replace("_", "-")
+
+
+def _with_class(words: Sequence[str]) -> list[str]:
+    """`--class 7` as `--where class=7`, among what else --where has."""
+    others: list[str] = []
+    told: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == "--class" or word.startswith("--class="):
+            told.append(f"class={word.partition('=')[2] or next(left, '')}")
+        else:
+            others.append(word)
+    if told and "--where" not in others:
+        others.append("--where")
+    place = others.index("--where") + 1 if told else 0
+    return [*others[:place], *told, *others[place:]]
 
 
 def _read(flags: Sequence[Flag], words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

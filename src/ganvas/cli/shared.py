@@ -14,7 +14,7 @@ Channels = Annotated[Literal[1, 3, 4] | None, "1|3|4", "1 makes images grey, 3 c
 Range = Annotated[tuple[float, float] | None, "LOW HIGH", "values that are black and white (default: the data's)"]
 Strict = Annotated[bool, "", "stop at a file that can't be read"]
 Device = Annotated[str, "NAME", "auto, cpu, cuda, cuda:1 or mps"]
-Where = Annotated[tuple[str, ...], "NAME=VALUE...", "what a conditional model is told, as class=7"]
+Where = Annotated[tuple[str, ...], "NAME=VALUE...", "what a conditional model is told: class=7, or --class 7"]
 ModelData = Annotated[str | None, "DATA", f"{DATA} (default: the run's)"]
 
 
