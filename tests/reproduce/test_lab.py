@@ -98,6 +98,28 @@ def test_results_are_computed_once(lab: Lab) -> None:
     assert kept["settings"] == {"a": 1} and kept["seconds"] >= 0
 
 
+def test_what_is_kept_of_a_run_stands_for_it(lab: Lab, tmp_path: Path) -> None:
+    settings = {"data": "digits", "latent_dim": 2, "epochs": 1, "batch_size": 64, "device": "cpu"}
+    asked: list[Path] = []
+
+    def loss(run: Run) -> float:
+        asked.append(run.path)
+        return run.state["test"]["loss"]
+
+    first = Lab(runs=lab.runs, kept=tmp_path / "kept")
+    told = [first.summary(loss, "autoencoder", seed=0, **settings) for _ in range(2)]
+    assert told[0] == told[1] > 0 and len(asked) == 1 and first.reused == 0
+    (kept,) = (tmp_path / "kept").iterdir()
+    elsewhere = Lab(runs=tmp_path / "other", kept=tmp_path / "kept")
+    assert elsewhere.summary(loss, "autoencoder", seed=0, **settings) == told[0]
+    about = json.loads(kept.read_text())
+    assert len(asked) == 1 and elsewhere.reused == about["seconds"] > 0 and not elsewhere.used
+    assert elsewhere.summaries == [{name: value for name, value in about.items() if name != "value"}]
+    assert about["run"] == kept.stem and about["machine"]["cores"] and about["date"]
+    elsewhere.summary(loss, "autoencoder", seed=1, **settings)
+    assert len(asked) == 2 and len(list((tmp_path / "kept").iterdir())) == 2
+
+
 def test_pick_goes_by_the_size() -> None:
     assert Lab(quick=True).pick(quick=1, full=2) == 1 and Lab(quick=False).pick(quick=1, full=2) == 2
 

@@ -1,4 +1,4 @@
-from pathlib import Path
+import shutil
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganvas.recipes import RECIPES
-from ganvas.reproduce import wasserstein
+from ganvas.reproduce import drawing, wasserstein
 from ganvas.reproduce.lab import Lab, Outcome, row
 
 
@@ -87,24 +87,20 @@ def test_window_means() -> None:
     assert wasserstein.window_means(run, "loss", (100, 200)) == [75.0, 175.0]
 
 
-class Fake:
-    """A run of a model that samples black images."""
-
-    def __init__(self, name: str, steps: int = 0) -> None:
-        self.path = Path(name)
-        self.model = SimpleNamespace(sample=lambda n: torch.zeros(n, 1, 16, 16))
-        self.state = {"steps": steps}
+BLACK = drawing.packed(torch.zeros(64, 1, 16, 16))
 
 
 def figure_of(name: str, coverage: dict[str, float], recall: dict[str, float], lab: Lab, patch: Any) -> Outcome:
     """The outcome of a row whose runs have these coverages, by "gan-mlp" and the like."""
 
-    def quality(lab: Lab, model: Path | None, n: int = 2000) -> dict[str, float]:
-        key = model.parent.name if model else "real"
+    def quality(key: str) -> dict[str, float]:
         return {"precision": 0.5, "recall": recall.get(key, 0.5), "coverage": coverage[key]}
 
-    patch.setattr(wasserstein, "trained", lambda lab, recipe, generator, seed: Fake(f"{recipe}-{generator}"))
-    patch.setattr(wasserstein, "quality", quality)
+    def trained(lab: Lab, recipe: str, generator: str, seed: int) -> dict[str, Any]:
+        return {"steps": 100, "quality": quality(f"{recipe}-{generator}"), "samples": BLACK}
+
+    patch.setattr(wasserstein, "trained", trained)
+    patch.setattr(wasserstein, "real_quality", lambda lab: quality("real"))
     return row(name).make(lab)
 
 
@@ -138,26 +134,21 @@ def test_what_decides_of_the_three_generators(
 )
 def test_what_decides_of_the_estimate(falls: bool, gan_falls: bool, holds: bool, lab: Lab, monkeypatch: Any) -> None:
     """The Frechet distance falls in both; the estimate does, or rises."""
-    import ganvas
-
     steps = range(100, 1100, 100)
 
-    def trained(lab: Lab, recipe: str, generator: str, seed: int) -> Any:
-        run: Any = Fake(recipe, 1000)
-        run.snapshots = {step: Path(f"{recipe}/step-{step}") for step in steps}
+    def trained(lab: Lab, recipe: str, generator: str, seed: int) -> dict[str, Any]:
         down = falls if recipe == "wgan" else gan_falls
         values = [(1100 - step if down else step) / 1e3 for step in steps]
         # -Loss_D / 2 is what the Jensen-Shannon estimate falls with
-        losses = {"discriminator/wasserstein": 1, "discriminator/loss": -1, "generator/loss": 1}
-        run.metrics = [
-            {"step": step, **{name: sign * value for name, sign in losses.items()}}
-            for step, value in zip(steps, values, strict=True)
-        ]
-        return run
+        signs = {"discriminator/wasserstein": 1, "discriminator/loss": -1, "generator/loss": 1}
+        twelve = drawing.packed(torch.zeros(12, 1, 16, 16))
+        return {
+            "steps": 1000,
+            "snapshots": [{"step": step, "quality": {"frechet": 2e3 - step}, "samples": twelve} for step in steps],
+            "windows": {column: [sign * value for value in values] for column, sign in signs.items()},
+        }
 
     monkeypatch.setattr(wasserstein, "trained", trained)
-    monkeypatch.setattr(wasserstein, "quality", lambda lab, model, n: {"frechet": 2e3 - int(model.name[5:])})
-    monkeypatch.setattr(ganvas, "load", lambda folder: Fake("").model, raising=False)
     outcome = row("wasserstein-estimate").make(lab)
     assert outcome.holds is holds and abs(outcome.measures[0].mean) == pytest.approx(1)
 
@@ -172,9 +163,31 @@ def test_quality_of_real_images_is_that_of_another_split(
         features, "features", lambda name, dataset: lambda images: images.mean(3).squeeze(1).numpy()[:, ::4]
     )
     wasserstein.reference.cache_clear()
-    found = wasserstein.quality(lab, None, 40)
+    lab.pick = lambda *, quick, full: min(quick, 40) if isinstance(quick, int) else quick  # type: ignore[method-assign]
+    found = wasserstein.real_quality(lab)
     wasserstein.reference.cache_clear()
     assert set(found) == {"precision", "recall", "density", "coverage", "frechet"}
     assert found["coverage"] > 0.5 and found["frechet"] > 0
     monkeypatch.setattr(data, "load", None)
-    assert wasserstein.quality(lab, None, 40) == found, "kept"
+    assert wasserstein.real_quality(lab) == found, "kept"
+
+
+def test_what_is_told_of_a_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A WGAN of 8 x 8 digits, with its snapshots; once told, the run is needed no more."""
+    monkeypatch.setattr(wasserstein, "images", lambda lab: ("digits", 8))
+    monkeypatch.setattr(
+        wasserstein, "quality", lambda source, size, n, model: {"frechet": model.sample(n).mean().item()}
+    )
+    lab.pick = lambda *, quick, full: 3 if quick == 10 else quick  # type: ignore[method-assign]
+    told = wasserstein.trained(lab, "wgan", "dcgan", 0)
+    assert told["steps"] == told["snapshots"][-1]["step"] and len(told["snapshots"]) == 3
+    assert drawing.unpacked(told["samples"], 64).shape == (64, 3, 8, 8)
+    assert drawing.unpacked(told["snapshots"][0]["samples"], 12).shape == (12, 3, 8, 8)
+    assert len(told["windows"]["discriminator/wasserstein"]) == 3
+    assert told["quality"] == told["snapshots"][-1]["quality"]
+    (run,) = lab.used
+    shutil.rmtree(run)
+    again = Lab(quick=True, seeds=(0,), runs=lab.runs)
+    again.pick = lab.pick  # type: ignore[method-assign]
+    assert wasserstein.trained(again, "wgan", "dcgan", 0) == told
+    assert not run.exists() and not again.used and again.summaries[0]["run"] == run.name

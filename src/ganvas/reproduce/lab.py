@@ -13,6 +13,7 @@ It imports torch, matplotlib and the like inside itself: listing the rows import
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import inspect
 import json
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ganvas.errors import UserError, unknown
 from ganvas.files import read_json, write_text
+from ganvas.provenance import commit
 from ganvas.registry import Registry
 from ganvas.training import progress
 
@@ -158,14 +160,18 @@ class Lab:
         quick: a small version is asked for.
         seeds: to train with.
         runs: where runs and cached results are kept, for any row to use.
+        kept: where `summary` keeps what rows need of long trainings; by default beside the runs.
         used: the folders of the runs that were asked for.
+        summaries: what was looked up of runs in `kept`: {"run", "machine", "commit", "date", "seconds"} each.
         reused: seconds that went, at another time, into what was only looked up.
     """
 
     quick: bool = False
     seeds: tuple[int, ...] = (0, 1, 2)
     runs: Path = Path("runs/reproduce")
+    kept: Path | None = None
     used: list[Path] = field(default_factory=list, init=False)
+    summaries: list[dict[str, Any]] = field(default_factory=list, init=False)
     reused: float = field(default=0.0, init=False)
 
     def pick(self, *, quick: T, full: T) -> T:
@@ -208,6 +214,30 @@ class Lab:
                 raise KeyboardInterrupt
         self.used += [path] * (path not in self.used)
         return run
+
+    def summary(self, of: Callable[[Run], T], recipe: str, *, seed: int, data: Any = "mnist", **settings: Any) -> T:
+        """`of(run)`, a JSON value, of the run that `train` gives; once that is kept, the run is needed no more.
+
+        So a row of many long trainings is made a training at a time, on whatever machine is there, by the one command.
+
+        Args:
+            of: what is asked of the run, the same for all who ask for one of these settings.
+            recipe: and the others are those of `train`.
+        """
+        folder = self._folder(recipe, seed, data, settings)
+        path = (self.kept or self.runs / "kept") / f"{folder}.json"
+        if path.is_file():
+            found = read_json(path)
+            self.reused += found["seconds"] * (self.runs / folder not in self.used)
+        else:
+            run = self.train(recipe, seed=seed, data=data, **settings)
+            found = {"run": folder, "machine": run.data.get("machine"), "commit": commit(), "value": of(run)}
+            found |= {"date": f"{datetime.date.today()}", "seconds": run.state.get("seconds", 0.0)}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(found))
+        about = {name: value for name, value in found.items() if name != "value"}
+        self.summaries += [about] * (about not in self.summaries)
+        return found["value"]  # type: ignore[no-any-return]
 
     def model(self, run: Run, step: int | None = None) -> Any:
         """The model of a run, or of one of its snapshots, on the GPU where there is one."""

@@ -56,7 +56,8 @@ def reproduce(rows: Sequence[Row], *, quick: bool, seeds: Sequence[int], out: Pa
     for it in rows:
         print(f"{', '.join(it.lecture)} {it.name}: {it.title}\n\nClaim: {it.claim}\n", flush=True)
         try:
-            facts = make(it, Lab(quick=quick, seeds=tuple(seeds), runs=runs), out)
+            kept = None if quick else out / "kept"
+            facts = make(it, Lab(quick=quick, seeds=tuple(seeds), runs=runs, kept=kept), out)
         except Exception as error:
             failed[it.name] = str(error) or type(error).__name__
             if not isinstance(error, UserError):
@@ -101,6 +102,7 @@ def record(it: Row, lab: Lab, outcome: Outcome, seconds: float, out: Path = OUT)
         "seconds": round(seconds + lab.reused, 1),
         "seconds_reused": round(lab.reused, 1),
         "runs": [str(path) for path in lab.used],
+        "summaries": lab.summaries,
     }
 
 
@@ -108,7 +110,7 @@ def _machines(lab: Lab) -> list[dict[str, Any]]:
     """Those that the runs were begun on, each once."""
     from ganvas.training.run import Run
 
-    found = [Run(path).data.get("machine") for path in lab.used]
+    found = [*(Run(path).data.get("machine") for path in lab.used), *(it["machine"] for it in lab.summaries)]
     return [it for place, it in enumerate(found) if it and it not in found[:place]]
 
 

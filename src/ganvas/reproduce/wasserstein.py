@@ -8,7 +8,6 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 REAL, FAKE = -5.0, 5.0
 HIDDEN = (512, 512, 512, 512)
 FLOOR = 1e-12  # of gradients, where they are drawn on a logarithmic axis
-SIZE = 16
+EPOCHS = 48  # of a GAN: 12,000 moves of its generator
 MODELS = {"GAN": "dcgan", "WGAN": "wgan"}
 
 
@@ -183,63 +182,111 @@ def vanishing_gradients(lab: Lab) -> Outcome:
     return Outcome(measures, holds, reason, drawn)
 
 
-def trained(lab: Lab, recipe: str, generator: str, seed: int) -> Run:
-    """The "dcgan" (a GAN) or "wgan" with one of the three generators that these figures share.
+def trained(lab: Lab, recipe: str, generator: str, seed: int) -> dict[str, Any]:
+    """What is told of the "dcgan" (a GAN) or "wgan" with one of the three generators that these figures share.
 
-    MNIST at 16 x 16: there the nets begin at 4 x 4 as the paper's do, and a WGAN's generator moves ten times a second.
-    Both make as many moves of the generator, on batches of 64, by the published settings; a WGAN sees five times as
-    many images meanwhile, as its critic moves five times.
+    Drawn faces of 64 x 64 in colour, as the paper's bedrooms are, and a quarter of its filters; a quick version has
+    digits of 16 x 16. Both make as many moves of the generator, on batches of 64, by the published settings; a WGAN
+    sees five times as many images meanwhile, as its critic moves five times.
     """
-    epochs = lab.pick(quick=1, full=5) * (5 if recipe == "wgan" else 1)
-    size = {"size": SIZE, "filters": lab.pick(quick=16, full=32), "batch_size": 64, "epochs": epochs}
-    snapshots = lab.pick(quick=10, full=20) if generator == "dcgan" else None
-    quick: dict[str, Any] = {"warm_up": False} if lab.quick and recipe == "wgan" else {}
-    quick |= {"loss": "non-saturating"} if recipe == "dcgan" else {}
-    return lab.train(recipe, data="mnist", generator=generator, snapshots=snapshots, seed=seed, **size, **quick)
+    source, size = images(lab)
+    epochs = lab.pick(quick=1, full=EPOCHS) * (5 if recipe == "wgan" else 1)
+    settings: dict[str, Any] = {"data": source, "size": size, "filters": 16, "batch_size": 64, "epochs": epochs}
+    if generator == "dcgan":
+        settings["snapshots"] = lab.pick(quick=10, full=20)
+    if recipe == "dcgan":
+        settings["loss"] = "non-saturating"
+    elif lab.quick:
+        settings["warm_up"] = False
+    told = functools.partial(summary, n=lab.pick(quick=500, full=2000))
+    return lab.summary(told, recipe, generator=generator, seed=seed, **settings)
+
+
+def images(lab: Lab) -> tuple[str, int]:
+    """The data set, and its side."""
+    return lab.pick(quick=("mnist", 16), full=("avatars", 64))
+
+
+def summary(run: Run, n: int) -> dict[str, Any]:
+    """What the figures need of a run.
+
+    Returns:
+        steps: of the generator.
+        quality: of its samples, see `quality`.
+        samples: 64, packed.
+        snapshots: of each moment {"step", "quality", "samples": 12 of them, packed}.
+        windows: of each column in `ESTIMATES` the mean between each snapshot and the one before.
+    """
+    import ganvas
+    from ganvas.reproduce import drawing
+
+    source = run.recipe.data
+
+    def told(model: Any, count: int) -> dict[str, Any]:
+        found = quality(str(source.source), int(source.size), n, model)
+        return {"quality": found, "samples": drawing.packed(model.sample(count))}
+
+    moments = [{"step": step, **told(ganvas.load(folder), 12)} for step, folder in run.snapshots.items()]
+    marks = [moment["step"] for moment in moments]
+    windows = {
+        column: window_means(run, column, marks)
+        for _, column, _ in ESTIMATES.values()
+        if marks and any(column in row for row in run.metrics)
+    }
+    return {"steps": run.state["steps"], **told(run.model, 64), "snapshots": moments, "windows": windows}
 
 
 @functools.cache
-def reference(n: int) -> tuple[Any, Any]:
-    """The features of a classifier of MNIST's digits, as a function of images; and those of n test images."""
+def reference(source: str, size: int, n: int) -> tuple[Any, Any]:
+    """The features of a classifier of a data set's labels, as a function of images; and those of n test images."""
     from ganvas.data import load
     from ganvas.data.loader import to_tensor
     from ganvas.evaluate.features import features
 
-    judge = features("classifier", load("mnist", size=SIZE))
-    return judge, judge(to_tensor(load("mnist", size=SIZE).splits["test"].images[:n]))
+    judge = features("classifier", load(source, size=size))
+    return judge, judge(to_tensor(load(source, size=size).splits["test"].images[:n]))
 
 
-def quality(lab: Lab, model: Path | None, n: int = 2000) -> dict[str, float]:
+def quality(source: str, size: int, n: int, model: Any = None) -> dict[str, float]:
     """Precision, recall, density, coverage and Frechet distance of n samples against n test images.
 
     Args:
-        lab: keeps the numbers.
-        model: a folder; None: n validation images stand for the samples.
+        source: the data set.
+        size: its side.
         n: how many.
+        model: that makes the samples; None: n validation images stand for them.
     """
+    from ganvas.data import load
+    from ganvas.data.loader import to_tensor
+    from ganvas.evaluate.coverage import density_coverage, precision_recall
+    from ganvas.evaluate.frechet import frechet_distance
 
-    def measure() -> dict[str, float]:
-        import ganvas
-        from ganvas.data import load
-        from ganvas.data.loader import to_tensor
-        from ganvas.evaluate.coverage import density_coverage, precision_recall
-        from ganvas.evaluate.frechet import frechet_distance
+    judge, real = reference(source, size, n)
+    fake = judge(
+        to_tensor(load(source, size=size).splits["validation"].images[:n]) if model is None else model.sample(n)
+    )
+    distance = {"frechet": frechet_distance(real, fake)}
+    return {**precision_recall(real, fake), **density_coverage(real, fake), **distance}
 
-        judge, real = reference(n)
-        fake = judge(
-            ganvas.load(model).sample(n)
-            if model
-            else to_tensor(load("mnist", size=SIZE).splits["validation"].images[:n])
-        )
-        distance = {"frechet": frechet_distance(real, fake)}
-        return {**precision_recall(real, fake), **density_coverage(real, fake), **distance}
 
-    return lab.cache("quality", {"model": str(model), "n": n}, measure)
+def real_quality(lab: Lab) -> dict[str, float]:
+    """Of other real images, in the place of samples."""
+    source, size = images(lab)
+    n = lab.pick(quick=500, full=2000)
+    return lab.cache("quality", {"source": source, "size": size, "n": n}, lambda: quality(source, size, n))
 
 
 def js_estimate(discriminator_loss: float) -> float:
     """The Jensen-Shannon divergence that a discriminator's cost bounds from below, in nats (Arjovsky et al. 2017)."""
     return math.log(2) - discriminator_loss / 2
+
+
+# (the recipe, the column of its metrics, what is made of it)
+ESTIMATES: dict[str, tuple[str, str, Callable[[float], float]]] = {
+    "WGAN: Wasserstein estimate": ("wgan", "discriminator/wasserstein", float),
+    "GAN: Jensen-Shannon estimate": ("dcgan", "discriminator/loss", js_estimate),
+    "GAN: generator's loss": ("dcgan", "generator/loss", float),
+}
 
 
 def window_means(run: Run, column: str, marks: Sequence[int]) -> list[float]:
@@ -262,39 +309,33 @@ def wasserstein_estimate(lab: Lab) -> Outcome:
     import torch
     from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
-    import ganvas
     from ganvas.reproduce import drawing
 
-    n = lab.pick(quick=500, full=2000)
     runs = {recipe: [trained(lab, recipe, "dcgan", seed) for seed in lab.seeds] for recipe in ("wgan", "dcgan")}
     distances = {
-        recipe: [[quality(lab, model, n)["frechet"] for model in run.snapshots.values()] for run in several]
+        recipe: [[moment["quality"]["frechet"] for moment in run["snapshots"]] for run in several]
         for recipe, several in runs.items()
-    }
-    estimates: dict[str, tuple[str, str, Callable[[float], float]]] = {
-        "WGAN: Wasserstein estimate": ("wgan", "discriminator/wasserstein", float),
-        "GAN: Jensen-Shannon estimate": ("dcgan", "discriminator/loss", js_estimate),
-        "GAN: generator's loss": ("dcgan", "generator/loss", float),
     }
     found: dict[str, list[float]] = {}
     drawn = drawing.figure(11, 6.5)
     top, bottom = drawn.subfigures(2, 1, height_ratios=(1.1, 1), squeeze=False)[:, 0]
-    for axes, (name, (recipe, column, transform)) in zip(top.subplots(1, 3).flat, estimates.items(), strict=True):
+    for axes, (name, (recipe, column, transform)) in zip(top.subplots(1, 3).flat, ESTIMATES.items(), strict=True):
         right = axes.twinx()
         right.grid(False)
         for run, qualities in zip(runs[recipe], distances[recipe], strict=True):
-            steps = list(run.snapshots)
-            values = [transform(value) for value in window_means(run, column, steps)]
+            steps = [moment["step"] for moment in run["snapshots"]]
+            values = [transform(value) for value in run["windows"][column]]
             found.setdefault(name, []).append(float(spearmanr(values, qualities).statistic))
             (line,) = axes.plot(steps, values, color=drawing.COLOURS[0])
             (dashes,) = right.plot(steps, qualities, "--", color=drawing.COLOURS[1])
         axes.set(title=name, xlabel="moves of the generator")
         axes.legend([line, dashes], ["estimate", "Frechet distance (right)"])
     for axes, (recipe, several) in zip(bottom.subplots(1, 2).flat, runs.items(), strict=True):
-        models = list(several[0].snapshots.items())[:: len(several[0].snapshots) // 5]
-        images = torch.cat([ganvas.load(folder).sample(12) for _, folder in models])
-        moves = ", ".join(f"{step:,}" for step, _ in models)
-        drawing.show(axes, images, f"{'WGAN' if recipe == 'wgan' else 'GAN'} after {moves} moves", columns=12)
+        moments = several[0]["snapshots"]
+        shown = moments[:: max(1, len(moments) // 5)]
+        made = torch.cat([drawing.unpacked(moment["samples"], 12) for moment in shown])
+        moves = ", ".join(f"{moment['step']:,}" for moment in shown)
+        drawing.show(axes, made, f"{'WGAN' if recipe == 'wgan' else 'GAN'} after {moves} moves", columns=12)
     measures = [
         Measure(f"{name}, rank correlation with the Frechet distance", values) for name, values in found.items()
     ]
@@ -321,15 +362,15 @@ def side_by_side(lab: Lab, generator: str, title: str) -> tuple[dict[str, list[f
     coverage, measures = {}, []
     for place, (axes, (model, recipe)) in enumerate(zip(pictures, MODELS.items(), strict=True)):
         runs = [trained(lab, recipe, generator, seed) for seed in lab.seeds]
-        found = [quality(lab, run.path / "model") for run in runs]
+        found = [run["quality"] for run in runs]
         coverage[model] = [one["coverage"] for one in found]
         measures += [Measure(f"{model}: {name}", [one[name] for one in found]) for name in names]
-        drawing.show(axes, runs[0].model.sample(64), f"{model}, {title}", columns=8)
+        drawing.show(axes, drawing.unpacked(runs[0]["samples"], 64), f"{model}, {title}", columns=8)
         at = [column + 0.4 * place - 0.2 for column in range(3)]
         bars.bar(at, [measure.mean for measure in measures[-3:]], 0.36, color=drawing.COLOURS[1 - place], label=model)
         for one in found:
             bars.plot(at, [one[name] for name in names], "o", color=drawing.INK, markersize=3)
-    real = quality(lab, None)
+    real = real_quality(lab)
     for column, name in enumerate(names):
         bars.plot(
             [column - 0.4, column + 0.4], [real[name]] * 2, color=drawing.GREY, label="real images" * (not column)
@@ -341,7 +382,7 @@ def side_by_side(lab: Lab, generator: str, title: str) -> tuple[dict[str, list[f
 
 def _length(lab: Lab) -> str:
     """How long they were trained, for the reader of a verdict."""
-    moves = [trained(lab, recipe, "dcgan", lab.seeds[0]).state["steps"] for recipe in MODELS.values()]
+    moves = [trained(lab, recipe, "dcgan", lab.seeds[0])["steps"] for recipe in MODELS.values()]
     return f"after {moves[0]:,} (GAN) and {moves[1]:,} (WGAN) moves of the generator on batches of 64."
 
 
@@ -354,7 +395,7 @@ def judged(lab: Lab, asked: dict[str, bool]) -> tuple[bool, str]:
 def against(lab: Lab, coverage: dict[str, list[float]]) -> dict[str, list[float]]:
     """Coverage over that of the same model with the DCGAN generator and the same seed."""
     usual = {
-        model: [quality(lab, trained(lab, recipe, "dcgan", seed).path / "model")["coverage"] for seed in lab.seeds]
+        model: [trained(lab, recipe, "dcgan", seed)["quality"]["coverage"] for seed in lab.seeds]
         for model, recipe in MODELS.items()
     }
     return {model: [a / b for a, b in zip(coverage[model], usual[model], strict=True)] for model in MODELS}
@@ -369,7 +410,7 @@ def wgan_and_gan(lab: Lab) -> Outcome:
     neighbours' distance, in a classifier's features.
     """
     coverage, measures, drawn = side_by_side(lab, "dcgan", "DCGAN generator")
-    real = quality(lab, None)["coverage"]
+    real = real_quality(lab)["coverage"]
     shares = {model: [value / real for value in values] for model, values in coverage.items()}
     measures += [
         Measure(f"{model}: coverage over that of real images", values, "", "at least 0.5")
@@ -399,7 +440,6 @@ def without_batch_norm(lab: Lab) -> Outcome:
         "the WGAN's coverage stays at least half of its own": min(shares["WGAN"]) >= 0.5,
     }
     holds, reason = judged(lab, asked)
-    reason += " At 16 x 16 the generator doubles its side twice, the paper's four times."
     return Outcome(measures, holds, reason, drawn)
 
 
