@@ -13,6 +13,7 @@ from ganvas.data.loader import Batch
 from ganvas.errors import UserError
 from ganvas.likelihoods import Gaussian
 from ganvas.losses import GAN_LOSSES
+from ganvas.models.conditions import Attribute
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.models.vae_gan import VAEGAN, VAEGANModel
 from ganvas.nets.mlp import MLP
@@ -54,6 +55,29 @@ def test_the_judge_sees_the_reconstructions_of_the_batch() -> None:
         real, fake = made.discriminator.logits(batch.images), made.discriminator.logits(made.decoded(z))
     assert torch.allclose(parts["loss"], GAN_LOSSES["non-saturating"](real, fake)[0])
     assert torch.allclose(parts["fake"], fake.sigmoid().mean())
+
+
+@pytest.mark.parametrize(("share", "samples"), [(0.2, 1), (0.5, 2), (0.9, 4)])
+def test_samples_of_p_z_take_the_place_of_some(share: float, samples: int) -> None:
+    made, batch, draw = model(from_prior=share), Batch(torch.rand(5, 1, 4, 4)), Draw(3)
+    with torch.no_grad():
+        terms = made.terms(batch.images, draw)
+        drawn = made.prior.sample(draw, (samples, 2), made.device)
+        expected = made.decoded(torch.cat([terms.z[:-samples, 0], drawn]))
+        assert torch.allclose(made.fakes(batch.images, draw), expected)
+    assert gradients(made, batch), "the decoder learns from both"
+
+
+def test_samples_are_told_what_the_images_they_stand_for_are() -> None:
+    attribute = Attribute(name="class", column=0, values=("a", "b"))
+    made = model(from_prior=0.5, condition=(attribute,), untold=0.0)
+    batch = Batch(torch.rand(4, 1, 4, 4), torch.tensor([0, 0, 0, 1]))
+    told = made.of_batch(batch, Draw(1))
+    with torch.no_grad():
+        fakes = told.fakes(batch.images, Draw(1))
+        z = made.prior.sample(Draw(1), (2, 2), made.device)
+        apart = [made.given({"class": value}).decoded(z[i : i + 1]) for i, value in enumerate("ab")]
+    assert torch.allclose(fakes[2:], torch.cat(apart))
 
 
 @pytest.mark.parametrize("adversary", [0.25, 0.5, 0.9])
@@ -106,7 +130,9 @@ def test_what_is_of_a_generator_is_refused(technique: Any) -> None:
         build(VAEGAN, {**SMALL, "techniques": (technique,)})
 
 
-@pytest.mark.parametrize("settings", [{"bound": "iwae"}, {"samples": 2}, {"adversary": 0.0}, {"adversary": 1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"bound": "iwae"}, {"samples": 2}, {"adversary": 0.0}, {"adversary": 1.0}, {"from_prior": 1.0}]
+)
 def test_what_it_can_t_be_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         build(VAEGAN, {**SMALL, **settings})

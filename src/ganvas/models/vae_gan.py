@@ -1,7 +1,7 @@
 """VAE with an adversary (Larsen et al. 2016, *Autoencoding beyond pixels*).
 
 The VAE learns by its ELBO, and by what a discriminator says of its reconstructions. These come of codes of all the
-data, which keeps its modes; and they have to pass for real, which keeps them sharp.
+data, which keeps its modes; and they have to pass for real, which keeps them sharp. Samples may have to, as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ganvas.data.loader import Batch
 from ganvas.errors import UserError
 from ganvas.models.base import MODELS
 from ganvas.models.gan import Adversarial, Discriminator, known_loss
-from ganvas.models.vae import VAE, VAEModel
+from ganvas.models.vae import VAE, Terms, VAEModel
 from ganvas.nets.mlp import MLP
 from ganvas.nets.registry import Net
 from ganvas.randomness import Draw
@@ -35,6 +35,8 @@ class VAEGAN(VAE):
         adversary: how long its gradient is at the decoder's output, in lengths of that of the reconstruction; so it
             depends neither on the likelihood nor on the scale of the data (nearly as Esser et al. 2021, equation 7).
             From 1 on it could undo what the data say.
+        from_prior: share of the images that it judges that are decoded from P(z), where the data have no codes, too;
+            the rest are reconstructions (the paper has as many of both).
         techniques: of the discriminator.
     """
 
@@ -42,6 +44,7 @@ class VAEGAN(VAE):
     discriminator: Net = MLP(hidden=(512, 256), activation="leaky-relu")
     loss: Annotated[str, AfterValidator(known_loss)] = "non-saturating"
     adversary: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    from_prior: Annotated[float, Field(ge=0, lt=1)] = 0.0
     techniques: Techniques = ()
 
     def __post_init__(self) -> None:
@@ -67,7 +70,7 @@ class Player(nn.Module):
         model = model.of_batch(batch, draw)
         parts, terms = model.bounds(batch, draw)
         (slope,) = torch.autograd.grad(terms.reconstruction.mean(), terms.output, retain_graph=True)
-        output = _rescaled(terms.output[:, 0], model.config.adversary, slope)
+        output = _rescaled(model.judged(terms, draw), model.config.adversary, slope)
         cost = model.fooling(images, model.likelihood.mean(output), draw)["loss"]
         return {**parts, "loss": parts["loss"] + cost, "adversary": cost.detach()}
 
@@ -90,8 +93,17 @@ class VAEGANModel(Adversarial, VAEModel):
         self.adversarial(config)
 
     def fakes(self, images: Tensor, draw: Draw) -> Tensor:
-        """Reconstructions."""
-        return self.likelihood.mean(self.terms(images, draw).output[:, 0])
+        """Reconstructions, and samples."""
+        return self.likelihood.mean(self.judged(self.terms(images, draw), draw))
+
+    def judged(self, terms: Terms, draw: Draw) -> Tensor:
+        """The decoder's outputs (N, ...) for the codes of a batch, the last of which give way to codes from P(z)."""
+        output = terms.output[:, 0]
+        k = round(self.config.from_prior * len(output))
+        if not k:
+            return output
+        told = self.being_told(self.told[-k:]) if self.told is not None and len(self.told) > 1 else self
+        return torch.cat([output[:-k], told.output(told.prior.sample(draw, (k, self.latent_dim), output.device))])
 
     def players(self) -> dict[str, nn.Module]:
         """The discriminator moves first."""

@@ -19,6 +19,7 @@ def vae_gan(
     net: Literal["mlp", "dcgan", "residual"] | None = None,
     filters: int = 32,
     adversary: float = 0.25,
+    from_prior: float = 0.0,
     fit: int | None = None,
     loss: str | None = None,
     facts: Facts | None = None,
@@ -32,6 +33,7 @@ def vae_gan(
         net: of the encoder and the decoder (default: residual; of rows of numbers mlp)
         filters: of the discriminator's layer beside the image
         adversary: length of its gradient, in lengths of that of the reconstruction; under 1
+        from_prior: share of what is judged that is decoded from P(z), and not from an image's code
         fit: normals of a mixture that becomes P(z) after training, fitted to the codes (default: one for 5 training
             images, at most 100)
         loss: minimax, non-saturating, wasserstein, hinge, ... (default: relativistic, with R1)
@@ -57,6 +59,7 @@ def vae_gan(
         discriminator=DCGAN(filters=filters, norm="none") if convolves else judge,
         loss=loss or LOSS,
         adversary=adversary,
+        from_prior=from_prior,
         techniques=chosen(techniques, **taken),
     )
     how = training(facts, "vae", made, None)
