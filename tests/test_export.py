@@ -369,6 +369,9 @@ def test_an_export_takes_the_place_of_an_earlier_one_alone(exported: Exported, t
     shutil.copytree(exported("vae")[1], out)
     export.write_onnx(model, out)
     assert sorted(path.name for path in out.iterdir()) == ["decoder.onnx", "example.py", "sampler.onnx"]
+    for name in ("denoiser", "denoiser", "vae"):
+        export.write_onnx(exported(name)[0], out)
+    assert "denoiser.onnx" not in {path.name for path in out.iterdir()}
     (out / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds something else than an export"):
         export.write_onnx(model, out)

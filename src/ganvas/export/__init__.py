@@ -52,6 +52,7 @@ INPUTS = ("images", "codes", "noise", "guidance")  # that a file has beside labe
 LARGEST = 32 * 2**20  # bytes of ONNX in a page that is one file
 BUILT = Path(__file__).parents[1] / "studio" / "page" / "exported"
 # What a folder of an export may hold beside *.onnx.
+ALWAYS = {"decoder.onnx", "denoiser.onnx"}  # one of them is in every export
 OWN = {"index.html", "assets", "onnxruntime-license.txt", "example.py", "space.json", "atlas.json", "atlas.png"}
 
 
@@ -579,4 +580,4 @@ def _replaceable(out: Path) -> bool:
     if not out.is_dir():
         return False
     names = {path.name for path in out.iterdir()}
-    return not names or ("decoder.onnx" in names and all(name in OWN or name.endswith(".onnx") for name in names))
+    return not names or (bool(names & ALWAYS) and all(name in OWN or name.endswith(".onnx") for name in names))

@@ -82,7 +82,8 @@ def gan(
         made = chosen(techniques)
         if paper:
             optimizer = optimizer or "sgd"
-            sgd, adam = dataclasses.replace(sgd, decay=1.000004, last_momentum=0.7), Adam(lr=0.1, decay=1.000004)
+            sgd = dataclasses.replace(sgd, decay=1.000004, last_momentum=0.7)
+            adam = Adam(lr=2e-4, betas=(0.5, 0.999), decay=1.000004)
             model = GAN(
                 latent_dim=latent_dim,
                 prior=Uniform(bound=3**0.5),
