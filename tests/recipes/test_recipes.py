@@ -123,6 +123,11 @@ def test_the_published_gan_is_the_released_codes() -> None:
         assert training.turns[name].optimizer == expected
 
 
+def test_adam_in_the_place_of_the_paper_s_sgd_has_a_rate_of_its_own() -> None:
+    turns = RECIPES["gan"](paper=True, optimizer="adam").training.turns
+    assert {(turn.optimizer.kind, turn.optimizer.lr) for turn in turns.values()} == {("adam", 2e-4)}
+
+
 def test_the_dcgan_is_the_published_one() -> None:
     """Radford et al. 2015, section 4: Adam with 2e-4 and beta1 0.5, batches of 128, tanh, 100 uniform numbers."""
     common, recipe = RECIPES["dcgan"](loss="non-saturating"), RECIPES["dcgan"](paper=True)
