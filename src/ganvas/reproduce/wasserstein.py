@@ -198,7 +198,7 @@ def trained(lab: Lab, recipe: str, generator: str, seed: int) -> dict[str, Any]:
         settings["loss"] = "non-saturating"
     elif lab.quick:
         settings["warm_up"] = False
-    told = functools.partial(summary, n=lab.pick(quick=500, full=2000))
+    told = functools.partial(summary, source=source, size=size, n=lab.pick(quick=500, full=2000))
     return lab.summary(told, recipe, generator=generator, seed=seed, **settings)
 
 
@@ -207,8 +207,8 @@ def images(lab: Lab) -> tuple[str, int]:
     return lab.pick(quick=("mnist", 16), full=("avatars", 64))
 
 
-def summary(run: Run, n: int) -> dict[str, Any]:
-    """What the figures need of a run.
+def summary(run: Run, source: str, size: int, n: int) -> dict[str, Any]:
+    """What the figures need of a run, by n samples beside images of `source`.
 
     Returns:
         steps: of the generator.
@@ -220,11 +220,8 @@ def summary(run: Run, n: int) -> dict[str, Any]:
     import ganvas
     from ganvas.reproduce import drawing
 
-    source = run.recipe.data
-
     def told(model: Any, count: int) -> dict[str, Any]:
-        found = quality(str(source.source), int(source.size), n, model)
-        return {"quality": found, "samples": drawing.packed(model.sample(count))}
+        return {"quality": quality(source, size, n, model), "samples": drawing.packed(model.sample(count))}
 
     moments = [{"step": step, **told(ganvas.load(folder), 12)} for step, folder in run.snapshots.items()]
     marks = [moment["step"] for moment in moments]
