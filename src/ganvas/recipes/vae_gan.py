@@ -32,8 +32,8 @@ def vae_gan(
         likelihood: p(x given z) (default: bernoulli of black and white, else gaussian)
         net: of the encoder and the decoder (default: residual; of rows of numbers mlp)
         filters: of the discriminator's layer beside the image
-        adversary: length of its gradient, in lengths of that of the reconstruction; under 1
-        from_prior: share of what is judged that is decoded from P(z), and not from an image's code
+        adversary: its gradient over the reconstruction's
+        from_prior: share of samples among what is judged
         fit: normals of a mixture that becomes P(z) after training, fitted to the codes (default: one for 5 training
             images, at most 100)
         loss: minimax, non-saturating, wasserstein, hinge, ... (default: relativistic, with R1)

@@ -94,7 +94,7 @@ def unpacked(text: str, n: int) -> Tensor:
 
     with Image.open(io.BytesIO(base64.b64decode(text))) as image:
         rows = torch.from_numpy(np.array(image.convert("RGB")))
-    return rows.unflatten(0, (n, -1)).permute(0, 3, 1, 2) / 255
+    return torch.unflatten(rows, 0, (n, -1)).permute(0, 3, 1, 2).float() / 255
 
 
 def save(drawn: Any, path: Path) -> Path:
