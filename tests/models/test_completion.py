@@ -132,7 +132,8 @@ COMPLETING = [kind for kind, config in MODELS.items() if hasattr(FAMILIES[config
 def test_what_every_family_keeps(kind: str) -> None:
     """Visible pixels, whatever the missing ones hold; the same for the same seed, and for images in company."""
     model = made(kind)
-    x = Draw(0).uniform("x", (3, 1, 4, 4))
+    # Samples: the codes nearest to an image that a GAN can't make all lie in one corner of a bounded P(z).
+    x = model.sample(3, seed=1)
     found = model.completed(x, "left", n=2, seed=5)
     assert found.images.shape == (3, 2, 1, 4, 4) and found.codes.shape == (3, 2, 3)
     assert torch.equal(found.images[..., 2:], x[:, None, :, :, 2:].expand(-1, 2, -1, -1, -1))
