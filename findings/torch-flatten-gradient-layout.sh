@@ -2,7 +2,7 @@
 # A net in channels_last keeps that layout from layer to layer, forward and backward: so one expects each elementwise backward to be a
 # plain pass over memory. After `nn.Flatten` before a linear head it is not. Flatten copies to rows, so the gradient that it hands
 # back is a view in the default layout, while the activation that was saved is in channels_last. The kernel of the activation's
-# backward then walks over two layouts at once, element by element: for LeakyReLU in bfloat16 it takes 5 to 20 times as long as with a
+# backward then walks over two layouts at once, element by element: for LeakyReLU in bfloat16 it takes 4 to 20 times as long as with a
 # gradient that was first copied into the activation's layout, the copy included. Nothing warns, and the result is the same.
 # torch 2.13.0, CPU. In ganvas this is 3 % of a DCGAN's step, and was left. Exits with 1 if the copy no longer pays twice.
 set -eu
