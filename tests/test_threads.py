@@ -94,10 +94,14 @@ def test_a_verb_that_computes_settles_before_torch_is_imported():
 
 def test_threads_are_chosen_by_a_flag_of_any_verb():
     code = "import sys; from ganvas import cli; cli.main(sys.argv[1:]); import torch; print(torch.get_num_threads())"
-    for words in (["--threads", "1", "data", "list"], ["data", "list", "--threads=1"]):
-        environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    for words, expected in (
+        (["--threads", "1", "data", "list"], 1),
+        (["data", "list", "--threads=1"], 1),
+        (["data", "list", "--threads", "9" * 20], os.cpu_count()),
+    ):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1" if expected != 1 else "2"}
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment)
-        assert done.stdout.endswith("\n1\n"), done.stderr
+        assert done.stdout.endswith(f"\n{expected}\n"), done.stderr
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "two", "1.5", "", "٣"])

@@ -84,12 +84,15 @@ def busy_ticks(allowed: set[int], stat: Path = Path("/proc/stat")) -> int:
 
 
 def choose(count: int) -> None:
-    """So many threads compute in this process, whatever is free, and whatever a run that is resumed began with."""
+    """So many threads compute in this process, whatever is free, and whatever a run that is resumed began with.
+
+    There are no more of them than the machine has cores.
+    """
     global chosen
-    chosen = count
-    os.environ.update(dict.fromkeys(SETTINGS, str(count)))
+    chosen = min(count, os.cpu_count() or 1)
+    os.environ.update(dict.fromkeys(SETTINGS, str(chosen)))
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)
+        sys.modules["torch"].set_num_threads(chosen)
 
 
 def settle() -> str | None:

@@ -29,6 +29,7 @@ from ganvas.cli import (
     training,
     tune,
 )
+from ganvas.cli.shared import taken_out
 from ganvas.errors import UserError, unknown
 from ganvas.version import __version__
 
@@ -83,19 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _with_threads(words: list[str]) -> list[str]:
     """Takes `--threads N` out of the words, and has its effect."""
-    kept = []
-    left = iter(words)
-    for word in left:
-        if word != "--threads" and not word.startswith("--threads="):
-            kept.append(word)
-            continue
-        count = word.partition("=")[2] or next(left, "")
+    counts, others = taken_out(words, "--threads")
+    for count in counts:
         if not (count.isascii() and count.isdigit() and int(count)):
             from ganvas.cli.flags import UsageError
 
             raise UsageError(f"--threads takes a whole number from 1 on, not {count!r}")
         threads.choose(int(count))
-    return kept
+    return others
 
 
 def _print_no_more() -> None:

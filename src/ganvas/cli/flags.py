@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from ganvas.cli.shared import taken_out
 from ganvas.errors import UserError
 from ganvas.recipes import base
 from ganvas.registry import parameters, takes
@@ -210,18 +211,11 @@ def _name(word: str) -> str:
 
 def _with_class(words: Sequence[str]) -> list[str]:
     """`--class 7` as `--where class=7`, among what else --where has."""
-    others: list[str] = []
-    told: list[str] = []
-    left = iter(words)
-    for word in left:
-        if word == "--class" or word.startswith("--class="):
-            told.append(f"class={word.partition('=')[2] or next(left, '')}")
-        else:
-            others.append(word)
-    if told and "--where" not in others:
+    values, others = taken_out(words, "--class")
+    if values and "--where" not in others:
         others.append("--where")
-    place = others.index("--where") + 1 if told else 0
-    return [*others[:place], *told, *others[place:]]
+    place = others.index("--where") + 1 if values else 0
+    return [*others[:place], *(f"class={value}" for value in values), *others[place:]]
 
 
 def _read(flags: Sequence[Flag], words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +16,17 @@ Strict = Annotated[bool, "", "stop at a file that can't be read"]
 Device = Annotated[str, "NAME", "auto, cpu, cuda, cuda:1 or mps"]
 Where = Annotated[tuple[str, ...], "NAME=VALUE...", "what a conditional model is told: class=7, or --class 7"]
 ModelData = Annotated[str | None, "DATA", f"{DATA} (default: the run's)"]
+
+
+def taken_out(words: Sequence[str], flag: str) -> tuple[list[str], list[str]]:
+    """The values of `--flag VALUE` or `--flag=VALUE`, "" where none follows; and the other words."""
+    values, others, left = [], [], iter(words)
+    for word in left:
+        if word == flag or word.startswith(f"{flag}="):
+            values.append(word.partition("=")[2] or next(left, ""))
+        else:
+            others.append(word)
+    return values, others
 
 
 def takes(*names: str) -> Callable[[F], F]:

@@ -51,8 +51,8 @@ PAGE = ("encoder", "decoder", "prior", "denoiser")  # the functions that the pag
 INPUTS = ("images", "codes", "noise", "guidance")  # that a file has beside labels
 LARGEST = 32 * 2**20  # bytes of ONNX in a page that is one file
 BUILT = Path(__file__).parents[1] / "studio" / "page" / "exported"
-# What a folder of an export may hold beside *.onnx.
 ALWAYS = {"decoder.onnx", "denoiser.onnx"}  # one of them is in every export
+# What a folder of an export may hold beside *.onnx.
 OWN = {"index.html", "assets", "onnxruntime-license.txt", "example.py", "space.json", "atlas.json", "atlas.png"}
 
 
