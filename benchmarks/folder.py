@@ -24,12 +24,12 @@ def compare(quick: bool) -> list[Row]:
         lambda _: child(OURS, "folder.measure", path=path),
         lambda _: child(PEERS, "peer_folder.measure", path=path, size=SIZE, batch_size=BATCH),
     )
-    rows = []
-    for key, epoch in (("first", "first pass"), ("second", "second epoch")):
-        for unit, compare in (("images/s", "higher"), ("MB", "lower")):
+    rows, against = [], "PIL and DataLoader, 2 workers"
+    for key, epoch, wanted in (("first", "first pass", "1.5 x"), ("second", "second epoch", "")):
+        for unit, compare, aim in (("images/s", "higher", wanted), ("MB", "lower", "")):
             figures = [[run[key][unit] for run in side] for side in (ours, theirs)]
             what = f"{n:,} JPEGs, {epoch}" + (", peak memory" if unit == "MB" else "")
-            rows.append(Row(what, unit, *figures, compare=compare, against="PIL and DataLoader, 2 workers"))
+            rows.append(Row(what, unit, *figures, compare=compare, against=against, aim=aim))
     second, copy = ([run[key]["images/s"] for run in ours] for key in ("second", "copy"))
     note = "the same bytes made floats batch by batch, in order, from memory to memory that is in use already"
     return [
@@ -40,7 +40,7 @@ def compare(quick: bool) -> list[Row]:
             second,
             copy,
             against="the bytes made floats in memory",
-            aim="1 x",
+            aim="0.5 x",
             note=note,
         ),
     ]
