@@ -1,4 +1,4 @@
-"""Lists that people read (README, guide, pages, help) name what the registries hold: no more, no less."""
+"""Lists that people read (guide, pages, help) name what the registries hold: no more, no less."""
 
 import inspect
 import re
@@ -28,7 +28,9 @@ from ganvas.training.watch import FAULTS
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ganvas"
-README, GUIDE, HOUSE = ((ROOT / name).read_text() for name in ("README.md", "docs/guide.md", "docs/architecture.md"))
+GUIDE, COMMANDS, LECTURE, HOUSE = (
+    (ROOT / "docs" / name).read_text() for name in ("guide.md", "commands.md", "lecture.md", "architecture.md")
+)
 METRIC_PAGES = {page.stem: page.read_text() for page in (ROOT / "docs" / "metrics").glob("*.md")}
 
 
@@ -60,19 +62,14 @@ def technique_flags() -> list[str]:
     return [it.word for it in flags(RECIPES["gan"]) if it.name.replace("_", "-") in TECHNIQUES]
 
 
-# ---- README and guide ----
+# ---- docs ----
 
 
 def test_losses() -> None:
-    assert words(between(README, "`--ema`, and the losses ", ".")) == list(GAN_LOSSES)
     assert quoted(between(GUIDE, "**A loss** is one of ", ".")) == list(GAN_LOSSES)
 
 
 def test_techniques() -> None:
-    lecture = ["feature-matching", "minibatch-discrimination", "historical-averaging", "label-smoothing"]
-    beside = quoted(between(README, "Beside the lecture's fixes every GAN takes ", ", and the losses"))
-    assert sorted([*beside, *(f"--{name}" for name in lecture)]) == sorted(technique_flags())
-    assert set(lecture) <= lab_names(), "the README shows the others by their rows"
     table = between(GUIDE, "refused before anything is trained.", "**On a GPU**")
     said = [name.split()[0] for name in re.findall(r"`(--[^`]+)`", table)]
     assert sorted(said) == sorted(technique_flags()) and len(said) == len(TECHNIQUES)
@@ -89,19 +86,19 @@ def lab_names() -> set[str]:
 
 def test_rows_of_the_lecture_and_of_papers() -> None:
     found: dict[str, set[str]] = {}
-    for rows, names in re.findall(r"^\| ([LP]\d[^|]*) \|(.*)\|$", README, re.M):
+    for rows, names in re.findall(r"^\| ([LP]\d[^|]*) \|(.*)\|$", LECTURE, re.M):
         first, *last = re.findall(r"\d+", rows)
         for number in range(int(first), int((last or [first])[0]) + 1):
             found[f"{rows[0]}{number}"] = set(re.findall(r"results/README\.md#([\w-]+)", names))
     for row in made():
         for place in row.lecture:
-            assert row.name in found[place], f"{row.name} is not in the README's row {place}"
+            assert row.name in found[place], f"{row.name} is not in the page's row {place}"
     assert set().union(*found.values()) == lab_names()
 
 
 def test_verbs() -> None:
-    """In the README's commands, in the guide's "Explore", and in the help."""
-    (commands,) = (part for part in re.findall(r"```sh\n(.*?)```", README, re.S) if "ganvas recipes" in part)
+    """In the page of commands, in the guide's "Explore", and in the help."""
+    (commands,) = re.findall(r"```sh\n(.*?)```", COMMANDS, re.S)
     assert set(re.findall(r"ganvas (data \w+|[\w-]+)", commands)) == {*OF_RECIPES, *VERBS} - {"data list"}
     assert set(quoted(between(GUIDE, "The verbs ", " draw the same"))) == set(exploring.VERBS)
     assert set(re.findall(r"^  (data \w+|[a-z][\w-]*)", HELP, re.M)) == {*OF_RECIPES, *VERBS}

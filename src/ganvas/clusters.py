@@ -111,8 +111,8 @@ def _axes(codes: Floats) -> Floats:
 
 def _mixture(fitted: Floats, held: Floats, seed: int, least: int) -> Any:
     """The mixture under which codes that it was not fitted to are likeliest; of `least` normals or more."""
-    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
-    from sklearn.mixture import GaussianMixture  # type: ignore[import-untyped]
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
 
     best, likeliest, d = None, -np.inf, fitted.shape[1]
     for normals in sorted({*NORMALS, least}):
@@ -210,7 +210,7 @@ def lines(found: Clusters, collection: Collection) -> list[tuple[str, str]]:
         ("normals", f"{sum(found.normals)}; one cluster more would have {last:.1%}" if last < 1 else "one each"),
         ("unsure", f"{unsure:.1%} of the images belong to theirs with less than {SURE:.0%}"),
     ]
-    from sklearn.metrics import adjusted_rand_score  # type: ignore[import-untyped]
+    from sklearn.metrics import adjusted_rand_score
 
     for name, labels, _ in _labels(collection):
         known = labels >= 0

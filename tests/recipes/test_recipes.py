@@ -361,3 +361,14 @@ def test_black_and_white_images_are_learned_by_large_batches_where_there_are_man
         made = RECIPES["vae"](likelihood=likelihood, facts=Facts((1, 28, 28), n, black_and_white=True)).training
         assert (made.batch_size, made.turns["vae"].optimizer) == expected
     assert RECIPES["vae"](facts=Facts((1, 28, 28), 50_000)).training.epochs == 15
+
+
+@pytest.mark.parametrize(("name", "settings"), [("vampprior", {}), ("iwae", {"prior": "vamp"})])
+def test_a_vampprior_has_no_more_pseudo_inputs_than_images(name: str, settings: dict[str, Any]) -> None:
+    """Each starts as one; a number that is given stays, and is refused when the model is prepared."""
+    few, many = Facts(n=80), Facts(n=600)
+    assert make(name, settings, few).model.prior == Vamp(components=80)
+    assert any(line.startswith("components: 80") for line in few.chosen)
+    assert make(name, settings, many).model.prior == Vamp(components=500)
+    assert not any(line.startswith("components") for line in many.chosen)
+    assert make(name, {**settings, "components": 300}, Facts(n=80)).model.prior == Vamp(components=300)

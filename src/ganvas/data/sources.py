@@ -128,7 +128,7 @@ def fashion_mnist(progress: bool) -> Source:
 def digits(progress: bool) -> Source:
     """Handwritten digits, 8 x 8 grey, in scikit-learn (the extra 'digits'): 1,297 / 250 / 250."""
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise UserError("the data set 'digits' needs scikit-learn: pip install 'ganvas[digits]'.") from error
     found = load_digits()

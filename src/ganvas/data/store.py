@@ -20,7 +20,8 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -41,13 +42,28 @@ Array = NDArray[Any]
 T = TypeVar("T")
 
 
+_ROOT: ContextVar[Path | None] = ContextVar("root", default=None)
+
+
 def root() -> Path:
-    """The cache's folder: `$GANVAS_CACHE`, or the user's cache folder."""
+    """The cache's folder: that of `rooted`, `$GANVAS_CACHE`, or the user's cache folder."""
+    if here := _ROOT.get():
+        return here
     if chosen := os.environ.get("GANVAS_CACHE"):
         return Path(chosen).expanduser().absolute()
     import pooch  # type: ignore[import-untyped]
 
     return Path(pooch.os_cache("ganvas"))
+
+
+@contextlib.contextmanager
+def rooted(folder: Path) -> Iterator[None]:
+    """While it lasts, the cache is a folder of its own, in this thread: for data that nobody will ask for again."""
+    token = _ROOT.set(folder)
+    try:
+        yield
+    finally:
+        _ROOT.reset(token)
 
 
 def digest(*parts: str | bytes | Array) -> str:

@@ -22,7 +22,7 @@ def iwae(
     share: float = 0.5,
     gradient: Literal["standard", "doubly"] = "standard",
     prior: Literal["normal", "mixture", "vamp"] = "normal",
-    components: int = 500,
+    components: int | None = None,
     warmup: int = 0,
     optimizer: Literal["adam", "muon"] = "adam",
     likelihood: Kind | None = None,
@@ -42,7 +42,7 @@ def iwae(
         share: of the ELBO in ciwae
         gradient: of the importance weighted bound; doubly reparametrised, the encoder's is less noisy
         prior: of the top layer: N(0, I), or learned
-        components: of a learned prior
+        components: of a learned prior (default: 500; of vamp at most one for each training image)
         warmup: moves over which the KL's weight rises to 1
         optimizer: muon needs a fraction of adam's epochs, each of which takes longer; with it --lr 2e-3
         likelihood: p(x given z) (default: bernoulli of black and white, as in the paper, else gaussian)
@@ -60,7 +60,7 @@ def iwae(
     from ganvas.nets.mlp import MLP
     from ganvas.priors import StochasticLayer
 
-    top = prior_for(prior, components)
+    top = prior_for(prior, components, facts)
     net = MLP(hidden=(200, 200), activation="tanh", glorot=True)
     above = StochasticLayer(
         latent_dim=latent_dim, net=MLP(hidden=(100, 100), activation="tanh", glorot=True), prior=top

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ganvas.recipes.facts import Facts
 
 MANY = 20_000  # images, of which an epoch of large batches still is some hundred steps
+COMPONENTS = 500  # of a learned prior
 Kind = Literal["bernoulli", "gaussian", "discretised-logistic"]
 
 
@@ -69,11 +70,15 @@ def likelihood_for(facts: Facts, name: Any, scale: float | Literal["shared"] | N
     return Gaussian(scale=scale) if name == "gaussian" else LIKELIHOODS.parse(name)
 
 
-def prior_for(name: Any, components: int) -> Any:
+def prior_for(name: Any, components: int | None, facts: Facts) -> Any:
     """The prior of that name, "mixture" and "vamp" with so many components; or that of settings of a prior."""
     from ganvas.priors import PRIORS
 
-    return PRIORS[name](components=components) if name in ("mixture", "vamp") else PRIORS.parse(name)
+    if name not in ("mixture", "vamp"):
+        return PRIORS.parse(name)
+    if name == "vamp" and facts.n < COMPONENTS:
+        components = facts.choose("components", components, facts.n, "each starts as a training image")
+    return PRIORS[name](components=components or COMPONENTS)
 
 
 def training(

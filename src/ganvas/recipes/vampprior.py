@@ -13,7 +13,7 @@ from ganvas.recipes.nets import Kind, likelihood_for, prior_for
 @RECIPES.register
 def vampprior(
     prior: Literal["vamp", "normal", "mixture"] = "vamp",
-    components: int = 500,
+    components: int | None = None,
     latent_dim: int = 40,
     warmup: int = 20_000,
     likelihood: Kind | None = None,
@@ -26,7 +26,7 @@ def vampprior(
 
     Args:
         prior: learned; or normal, to compare
-        components: pseudo-inputs
+        components: pseudo-inputs (default: 500, at most one for each training image)
         latent_dim: size of z
         warmup: moves over which the KL's weight rises to 1; without, the posterior collapses
         likelihood: p(x given z) (default: bernoulli of black and white, as in the paper, else gaussian)
@@ -37,12 +37,13 @@ def vampprior(
     from ganvas.models.vae import VAE
     from ganvas.nets.mlp import MLP
 
+    facts = facts or Facts()
     net = MLP(hidden=(300, 300), activation="gated", glorot=True)
     model = VAE(
         latent_dim=latent_dim,
         net=net,
-        likelihood=likelihood_for(facts or Facts(), likelihood),
-        prior=prior_for(prior, components),
+        likelihood=likelihood_for(facts, likelihood),
+        prior=prior_for(prior, components, facts),
         warmup=warmup,
     )
     turns = {"vae": Turn(optimizer=Adam(lr=5e-4))}

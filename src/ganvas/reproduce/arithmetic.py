@@ -227,7 +227,7 @@ def linearity(codes: Tensor, labels: Any) -> float:
         of the commonest value.
     """
     import numpy as np
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.linear_model import LogisticRegression
 
     gains = []
     for column in np.asarray(labels).T:

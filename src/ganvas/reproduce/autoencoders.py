@@ -33,7 +33,7 @@ def pca(train: Array, rows: Array, size: int) -> tuple[Array, Array]:
     Returns:
         (M, size), and (M, D) cut to [0, 1], as an autoencoder's sigmoid is.
     """
-    from sklearn.decomposition import PCA  # type: ignore[import-untyped]
+    from sklearn.decomposition import PCA
 
     model = PCA(size, svd_solver="covariance_eigh").fit(train)
     codes = model.transform(rows)
@@ -42,9 +42,9 @@ def pca(train: Array, rows: Array, size: int) -> tuple[Array, Array]:
 
 def accuracy(train: tuple[Array, Array], test: tuple[Array, Array]) -> float:
     """The test accuracy of a logistic regression on features (N, d) that are standardised first; labels (N,)."""
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     return float(make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(*train).score(*test))
 

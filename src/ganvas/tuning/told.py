@@ -84,9 +84,9 @@ def tell(axes: Sequence[Axis], rows: Sequence[Row], best: Mapping[str, Any], see
     """
     if len(rows) < LEAST:
         return []
-    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
-    from sklearn.gaussian_process import GaussianProcessRegressor  # type: ignore[import-untyped]
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel  # type: ignore[import-untyped]
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
     longest = max(row.minutes for row in rows)
     spans = max(1.0, math.log(longest / min(row.minutes for row in rows)))
