@@ -43,6 +43,11 @@ lint: .venv/ready
 demo: .venv/ready
 	$(BIN)/ganvas train vae --data mnist
 
+# The site, in build/docs; what would be a broken page is an error.
+.PHONY: docs
+docs: .venv/ready
+	$(BIN)/python -m sphinx -q -W -c docs . build/docs
+
 # The whole benchmark, beside its peers in an environment of their own; `make bench BENCH="dcgan --quick"` for a part.
 .PHONY: bench
 bench: .venv/ready benchmarks/.peers/ready

@@ -123,6 +123,7 @@ def table(results: dict[str, Any], quick: bool) -> str:
         runs.setdefault(_where(one["machine"]), []).append(name)
     return "\n".join(
         [
+            *("# Measured", ""),
             *(["**Quick: tiny sizes, the figures mean nothing.**", ""] if quick else []),
             *("| " + " | ".join(line) + " |" for line in lines),
             "",

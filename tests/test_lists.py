@@ -1,5 +1,6 @@
 """Lists that people read (guide, pages, help) name what the registries hold: no more, no less."""
 
+import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -125,7 +126,7 @@ def test_features() -> None:
     known = [name.split(":")[0] for name in column(METRIC_PAGES["features"])]
     assert {*known} - {"PATH"} == {*FEATURES}
     doc = inspect.getdoc(features.features) or ""
-    assert {name.split(":")[0] for name in re.findall(r'^ +(?:name: )?"([\w:]+)"', doc, re.M)} - {"PATH"} == {*FEATURES}
+    assert {name.split(":")[0] for name in re.findall(r'^ +- "([\w:]+)"', doc, re.M)} - {"PATH"} == {*FEATURES}
     assert {*words(flag("neighbours", "--features").help.split(", or an ONNX")[0])} == {*FEATURES}
 
 
@@ -191,3 +192,23 @@ def test_the_house_names_files_that_are_there() -> None:
     named = set(re.findall(r"\b(\w+)\.py\b", HOUSE))
     files = {path.stem for folder in (SOURCE, ROOT / "lock") for path in folder.rglob("*.py")}
     assert named <= files and len(named) > 80
+
+
+# ---- docs/reference ----
+
+
+@pytest.mark.parametrize("page", ["recipes", "verbs", "faults", "pieces"])
+def test_pages_that_are_written_from_the_code_are_current(page: str) -> None:
+    file = ROOT / "docs" / "make_reference.py"
+    spec = importlib.util.spec_from_file_location("make_reference", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert page in module.PAGES and len(module.PAGES) == 4
+    written = (ROOT / "docs" / "reference" / f"{page}.md").read_text()
+    assert written == module.text(page), "run: python docs/make_reference.py"
+
+
+def test_every_recipe_is_among_those_to_choose_from() -> None:
+    page = (ROOT / "docs" / "choosing.md").read_text()
+    headings = " ".join(re.findall(r"^## (.*)$", page, re.M))
+    assert not [name for name in RECIPES if name not in headings]

@@ -80,16 +80,18 @@ def features(name: str, dataset: Dataset, device: Device = "cpu") -> Features:
     """Features of images like those of a data set.
 
     Args:
-        name: "pixels": the pixels themselves, float32 (N, C H W); of rows of numbers the columns, standardised where
-                the data set has no name: one in large units would hide the others.
-            "pca": their 64 principal components.
-            "classifier": the last hidden layer of `train_classifier(dataset)`, 256; the data set needs labels.
-            "random": the same layer of the untrained net (as Naeem et al. 2020 do where no pretrained net fits), 256.
-            "inception": that of FID, 2,048, its weights from the cache or downloaded. "inception:PATH": from a file.
-            "PATH": an ONNX or TorchScript file. It gets float32 (N, C, H, W) in [0, 1], grey repeated and sizes changed
-            (bilinear, with averaging) to those that an ONNX file fixes; its first output is flattened to (N, d).
-            "dinov2:PATH": the same for DINOv2 (Oquab et al. 2023): 3 channels, 224 x 224 where it fixes nothing else,
-            normalised by ImageNet's mean and deviation; of tokens (N, T, d) the first, the class's, is taken.
+        name: one of these.
+
+            - "pixels": the pixels themselves, float32 (N, C H W); of rows of numbers the columns, standardised where
+              the data set has no name: one in large units would hide the others.
+            - "pca": their 64 principal components.
+            - "classifier": the last hidden layer of `train_classifier(dataset)`, 256; the data set needs labels.
+            - "random": the same layer of the untrained net (as Naeem et al. 2020 do where no pretrained net fits), 256.
+            - "inception": that of FID, 2,048, its weights from the cache or downloaded. "inception:PATH": from a file.
+            - "PATH": an ONNX or TorchScript file. It gets float32 (N, C, H, W) in [0, 1], grey repeated and sizes
+              changed (bilinear, with averaging) to those that an ONNX file fixes; its first output is flattened to (N, d).
+            - "dinov2:PATH": the same for DINOv2 (Oquab et al. 2023): 3 channels, 224 x 224 where it fixes nothing else,
+              normalised by ImageNet's mean and deviation; of tokens (N, T, d) the first, the class's, is taken.
         dataset: whose train split they are fitted to, where they are fitted.
         device: where Inception and TorchScript compute.
 
