@@ -28,8 +28,9 @@ def plain(app: Any, what: str, name: str, it: Any, options: Any, lines: list[str
     lines[:] = [re.sub(r"[*|](?=[^`]*(?:`[^`]*`[^`]*)*$)", r"\\\g<0>", line) for line in lines]
 
 
-def pictures(app: Any, error: Exception | None) -> None:
-    """Images that pages ask for by HTML, which Sphinx does not see."""
+def finish(app: Any, error: Exception | None) -> None:
+    """Images that pages ask for by HTML, which Sphinx does not see; and the way to the first page."""
+    Path(app.outdir, "index.html").write_text('<meta http-equiv="refresh" content="0; url=docs/index.html">\n')
     for folder in () if error else ("docs", "results"):
         for file in sorted((ROOT / folder).rglob("*.png")):
             to = Path(app.outdir, file.relative_to(ROOT))
@@ -39,4 +40,4 @@ def pictures(app: Any, error: Exception | None) -> None:
 
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", plain, priority=400)  # before napoleon makes markup of sections
-    app.connect("build-finished", pictures)
+    app.connect("build-finished", finish)

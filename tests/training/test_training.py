@@ -173,7 +173,7 @@ def test_one_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_tensorboard_and_patience_and_schedule(tmp_path: Path) -> None:
-    long: Any = {**FAST, "epochs": 400, "lr": 0.01, "patience": 1, "schedule": "constant", "tensorboard": True}
+    long: Any = {**FAST, "epochs": 400, "lr": 0.01, "patience": 1, "schedule": "constant", "track": ("tensorboard",)}
     run = ganvas.train("vae", out=tmp_path / "run", **long)
     validated = [row["loss"] for row in run.metrics if row["split"] == "validation"]
     assert len(validated) < 400 and validated[-1] >= min(validated) and run.recipe.training.schedule == "constant"
@@ -186,7 +186,7 @@ def test_tensorboard_has_the_pictures_of_each_epoch(tmp_path: Path) -> None:
     from PIL import Image
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = ganvas.train("vae", out=tmp_path / "run", tensorboard=True, fit=0, **FAST)
+    run = ganvas.train("vae", out=tmp_path / "run", track=("tensorboard",), fit=0, **FAST)
     seen = EventAccumulator(str(run.path / "tensorboard"), {"images": 0})
     seen.Reload()
     assert sorted(seen.Tags()["images"]) == ["reconstructions", "samples"]

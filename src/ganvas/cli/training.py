@@ -24,7 +24,7 @@ def _training(
     minutes: Annotated[float | None, "FLOAT", "how long it may take, instead of --epochs"] = None,
     condition: Annotated[tuple[str, ...], "NAME...", "labels that the model is told: class, or attributes"] = (),
     lr: Annotated[float | None, "FLOAT", "learning rate (default: the recipe's)"] = None,
-    tensorboard: Annotated[bool, "", "write TensorBoard's files into the run too"] = False,
+    track: Annotated[tuple[str, ...], "NAME...", "tell tensorboard, wandb or mlflow too"] = (),
     out: Annotated[Path | None, "RUN", "the run's folder (default: runs/DATE-RECIPE-...)"] = None,
     **settings: Any,
 ) -> None:

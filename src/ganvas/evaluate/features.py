@@ -89,7 +89,7 @@ def features(name: str, dataset: Dataset, device: Device = "cpu") -> Features:
             - "random": the same layer of the untrained net (as Naeem et al. 2020 do where no pretrained net fits), 256.
             - "inception": that of FID, 2,048, its weights from the cache or downloaded. "inception:PATH": from a file.
             - "PATH": an ONNX or TorchScript file. It gets float32 (N, C, H, W) in [0, 1], grey repeated and sizes
-              changed (bilinear, with averaging) to those that an ONNX file fixes; its first output is flattened to (N, d).
+              changed (bilinear, with averaging) to those that an ONNX file fixes; its first output is flattened.
             - "dinov2:PATH": the same for DINOv2 (Oquab et al. 2023): 3 channels, 224 x 224 where it fixes nothing else,
               normalised by ImageNet's mean and deviation; of tokens (N, T, d) the first, the class's, is taken.
         dataset: whose train split they are fitted to, where they are fitted.

@@ -1,31 +1,40 @@
-"""What a training writes down as it goes: metrics.jsonl, and TensorBoard's event files."""
+"""What a training writes down as it goes, in metrics.jsonl, and tells its callbacks."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganvas.files import writing
+from ganvas.training.callbacks import Callback
 from ganvas.training.run import Run
+
+if TYPE_CHECKING:
+    from ganvas.training.watch import Finding
 
 
 class Log:
-    """metrics.jsonl and, if asked, TensorBoard's event files; silent in all processes but the main one."""
+    """metrics.jsonl, and the callbacks; silent in all processes but the main one.
 
-    def __init__(self, run: Run, step: int, tensorboard: bool, main: bool) -> None:
+    Attributes:
+        state: that the run has when the log is closed.
+    """
+
+    state = "failed"
+
+    def __init__(self, run: Run, step: int, callbacks: Sequence[Callback], main: bool) -> None:
         self.path = run.path / "metrics.jsonl"
         # Without a buffer: what could not be written would be tried again at the end.
         self.file = self.path.open("ab", buffering=0) if main else None
-        self.board: Any = None
-        if tensorboard and main:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(run.path / "tensorboard"), purge_step=step)
+        self.callbacks = callbacks if main else ()
+        for callback in self.callbacks:
+            callback.on_begin(run, step)
 
     def __enter__(self) -> Log:
         return self
@@ -33,8 +42,8 @@ class Log:
     def __exit__(self, *_: object) -> None:
         if self.file:
             self.file.close()
-        if self.board:
-            self.board.close()
+        for callback in self.callbacks:
+            callback.on_end(self.state)
 
     def write(self, split: str, step: int, epoch: float, figures: dict[str, float]) -> None:
         """Add a row.
@@ -47,11 +56,15 @@ class Log:
             with writing(self.path):
                 if self.file.write(row) < len(row):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if self.board:
-            for name, value in figures.items():
-                self.board.add_scalar(f"{split}/{name}", value, step)
+        for callback in self.callbacks:
+            callback.on_row(split, step, epoch, figures)
+
+    def find(self, step: int, finding: Finding) -> None:
+        """Tell what is wrong."""
+        for callback in self.callbacks:
+            callback.on_finding(step, finding)
 
     def show(self, step: int, pictures: dict[str, NDArray[np.uint8]]) -> None:
-        """Give TensorBoard pictures, uint8 (H, W, C), by name."""
-        for name, picture in pictures.items() if self.board else ():
-            self.board.add_image(name, picture[..., :3], step, dataformats="HWC")
+        """Show pictures, uint8 (H, W, C), by name."""
+        for callback in self.callbacks if pictures else ():
+            callback.on_pictures(step, pictures)

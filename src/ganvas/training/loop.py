@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -17,6 +17,7 @@ from ganvas.errors import UserError
 from ganvas.models import Model
 from ganvas.randomness import Draw
 from ganvas.training import checkpoint, peers
+from ganvas.training.callbacks import Callback
 from ganvas.training.game import Game
 from ganvas.training.interrupts import stop_on_interrupt
 from ganvas.training.log import Log
@@ -27,14 +28,14 @@ CHECKPOINT_SECONDS = 30.0
 Report = Callable[[int, int, dict[str, float]], None]
 
 
-def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> str:
+def play(game: Game, run: Run, report: Report, callbacks: Sequence[Callback] = ()) -> str:
     """Play to the end.
 
     Args:
         game: new or restored.
         run: where it is written down.
         report: called in the main process with (step, steps, figures) at each row of metrics.
-        tensorboard: write event files too.
+        callbacks: are told, too.
 
     Returns:
         "finished" or "interrupted".
@@ -44,9 +45,9 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
     start = saved - game.seconds
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
-        log = stack.enter_context(Log(run, game.step, tensorboard, main))
+        log = stack.enter_context(Log(run, game.step, callbacks, main))
         asked = stack.enter_context(stop_on_interrupt())
-        rows, watch = Rows(game, run, log, report), Watch(game, run, log.write)
+        rows, watch = Rows(game, run, log, report), Watch(game, run, log.write, log.find)
         while game.step < game.steps and not game.stopped:
             rows.step()
             if main and snapshot_due(game):
@@ -67,9 +68,11 @@ def play(game: Game, run: Run, report: Report, *, tensorboard: bool = False) -> 
                 if main:
                     run.note(state="interrupted" if stop else "running", **game.progress())
             if stop:
-                return "interrupted"
-    save(game, run)
-    return "finished"
+                log.state = "interrupted"
+                return log.state
+        save(game, run)
+        log.state = "finished"
+    return log.state
 
 
 class Rows:

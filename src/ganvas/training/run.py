@@ -59,6 +59,7 @@ class _Data:
     chosen: list[str] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
     machine: dict[str, Any] = Field(default_factory=dict)
+    track: list[str] = Field(default_factory=list)
 
 
 class Run:

@@ -12,9 +12,8 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from ganvas.recipes.base import Data, Recipe, Training, make
 from ganvas.recipes.facts import Facts
 from ganvas.registry import Positive, changed, flagged, kind, takes
 from ganvas.training import checkpoint, engine, peers
+from ganvas.training.callbacks import Callback, trackers
 from ganvas.training.game import Game, make_model
 from ganvas.training.loop import Report, pictures, play
 from ganvas.training.run import Run, create, load
@@ -57,9 +57,10 @@ def train(
     minutes: Positive | None = None,
     condition: tuple[str, ...] = (),
     lr: Positive | None = None,
-    tensorboard: bool = False,
+    track: tuple[str, ...] = (),
     out: OutFolder | None = None,
     report: Report | None = None,
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Run:
     """Train a model and return its run.
@@ -72,10 +73,11 @@ def train(
             rate falls to 0 by their end. Few images take less: see `Training.longest`.
         condition: labels that the model is told: "class", or names of attributes; see `ganvas.models.conditions`.
         lr: learning rate of every player.
-        tensorboard: write TensorBoard's event files into the run, too.
+        track: programs that are told too: "tensorboard", "wandb", "mlflow"; also when the run goes on.
         out: the run's folder; by default runs/DATE-RECIPE-DATA-ID. One that a launcher of several processes began and
             starts anew after a death goes on, if it is the same training.
         report: called with (step, steps, figures) as it goes; in a notebook a bar by default, else nothing.
+        callbacks: of `ganvas.training.callbacks.Callback`, which are told of rows, pictures and findings.
         settings: how the data are prepared, as for `ganvas.data.load`: size, channels, labels, range, limit, binarise,
             stream; the flags of `ganvas.recipes.Training`, such as epochs, seed or device; the recipe's own arguments,
             and any other field of its model's settings. A net, likelihood, prior or technique may be an object of
@@ -94,8 +96,7 @@ def train(
     made = _made(recipe, settings)  # refuses what can't be before any data is read
     where = engine.choose_device(changes.get("device", made.training.device))
     accelerator = engine.make_accelerator(where)  # before the data, which may take long: a process that dies is missed
-    if tensorboard and find_spec("tensorboard") is None:
-        raise UserError("--tensorboard needs the extra: pip install 'ganvas[tensorboard]'.")
+    told = [*trackers(track), *callbacks]
     dataset = made.data.load(data, strict, **how)
     facts = Facts.of(dataset)
     if isinstance(recipe, str):
@@ -117,7 +118,7 @@ def train(
     asked = {**dataset.how, "source": dataset.source, "labels": file}
     made = dataclasses.replace(made, data=changed(made.data, asked), training=changed(made.training, changes))
     if begun := engine.on_main(accelerator, partial(_begun, made, dataset.name, out, timed=minutes is not None)):
-        return resume(begun, report)
+        return resume(begun, report, callbacks=callbacks)
     if minutes is not None:
         steps = plan(Game(make_model(made, dataset, where), made, dataset, accelerator), minutes)
         schedule = changes.get("schedule", "cosine")
@@ -146,13 +147,14 @@ def train(
             path, more = path.with_name(f"{stamp}-{name}-{more}"), more + 1
         about = {"fingerprint": dataset.fingerprint, "shape": dataset.shape, "preparation": dataset.preparation}
         own = {"chosen": facts.chosen, "versions": _versions(), "machine": machine(), "launch": launch or ""}
+        own |= {"track": track}
         claimed.append(create(path, made, {**about, **own}))
         return claimed[0].path
 
     path = engine.on_main(game.accelerator, start)
     run = claimed[0] if claimed else Run(path)
     try:
-        return _finish(game, run, report, tensorboard)
+        return _finish(game, run, report, told)
     finally:
         run.leave()
 
@@ -222,7 +224,12 @@ def plan(game: Game, minutes: float) -> dict[str, int]:
 
 @checked
 @peers.watched
-def resume(path: str | os.PathLike[str], report: Report | None = None, epochs: int | None = None) -> Run:
+def resume(
+    path: str | os.PathLike[str],
+    report: Report | None = None,
+    epochs: int | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
     """Continue a run from its newest checkpoint, as if it had never stopped; with `epochs` it may be trained longer.
 
     Training longer continues what is there, and the model that a finished run has stays until there is the new one.
@@ -234,6 +241,7 @@ def resume(path: str | os.PathLike[str], report: Report | None = None, epochs: i
         path: the run. One that is finished is returned as it is, if there are no `epochs`.
         report: called with (step, steps, figures) as it goes.
         epochs: passes over the data, those that are done among them; by default what was planned.
+        callbacks: as of `train`. What it was tracked by it is again.
 
     Raises:
         UserError: the run is being trained now, its data has changed, or it has done more epochs than that.
@@ -241,12 +249,13 @@ def resume(path: str | os.PathLike[str], report: Report | None = None, epochs: i
     run = Run(path)
     if epochs is None and run.state["state"] == "finished":
         return run
+    told = [*trackers(run.data.get("track", ())), *callbacks]
     where = engine.choose_device(run.recipe.training.device)
     accelerator = engine.make_accelerator(where)
     engine.on_main(accelerator, run.claim)
     try:
         game = _game(run, where, accelerator, epochs)
-        return _finish(game, run, report, (run.path / "tensorboard").is_dir(), prolong=epochs is not None)
+        return _finish(game, run, report, told, prolong=epochs is not None)
     finally:
         run.leave()
 
@@ -330,11 +339,11 @@ def _prolonged(game: Game, run: Run) -> Callable[[], None]:
     return write
 
 
-def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool, prolong: bool = False) -> Run:
+def _finish(game: Game, run: Run, report: Report | None, callbacks: Sequence[Callback], prolong: bool = False) -> Run:
     """Play a game of a claimed run to the end, then measure the best model and store it."""
     if report is None and notebook.running():
         with notebook.bar(run.data.get("chosen", ())) as shown:
-            return _finish(game, run, shown, tensorboard, prolong)
+            return _finish(game, run, shown, callbacks, prolong)
     main, on_main = game.accelerator.is_main_process, partial(engine.on_main, game.accelerator)
     write_length = _prolonged(game, run) if prolong else lambda: None
 
@@ -357,7 +366,7 @@ def _finish(game: Game, run: Run, report: Report | None, tensorboard: bool, prol
     game.accelerator.wait_for_everyone()  # nobody reads any more what the main process writes now
     on_main(begin)
     try:
-        if play(game, run, report or quiet, tensorboard=tensorboard) == "interrupted":
+        if play(game, run, report or quiet, callbacks) == "interrupted":
             return run
         kept = _kept(game, on_main(lambda: run.path) / "checkpoints" / "best")
         model = kept.finished(game.data, game.recipe.training.seed)

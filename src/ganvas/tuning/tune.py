@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0  # seconds for a process that was interrupted to end
 JUDGED = 2000  # validation images, and samples, that a model is measured by
-TRAINS = ("condition", "lr", "strict", "tensorboard")  # what `train` takes, and no recipe
+TRAINS = ("condition", "lr", "strict", "track")  # what `train` takes, and no recipe
 log = logging.getLogger("ganvas")
 
 

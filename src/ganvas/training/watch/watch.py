@@ -36,10 +36,17 @@ class Watch:
         game: that is played, new or restored.
         run: where it is written down; the rows there say where an interrupted watch was.
         write: adds a row to the metrics: (split, step, epoch, figures).
+        find: is told of what is found, the first time: (step, finding).
     """
 
-    def __init__(self, game: Game, run: Run, write: Callable[[str, int, float, dict[str, float]], None]) -> None:
-        self.game, self.run, self.write = game, run, write
+    def __init__(
+        self,
+        game: Game,
+        run: Run,
+        write: Callable[[str, int, float, dict[str, float]], None],
+        find: Callable[[int, Finding], None] = lambda _step, _finding: None,
+    ) -> None:
+        self.game, self.run, self.write, self.find = game, run, write, find
         looked = [int(row["step"]) for row in run.metrics if row["split"] == "watch"]
         self.next = self._after(looked[-1]) if looked else min(FIRST, -(-game.steps // MOST))
         self.said: set[str] = set()
@@ -84,6 +91,7 @@ class Watch:
         for finding in found:
             if finding.name not in self.said:
                 log.warning("%s", finding)
+                self.find(self.game.step, finding)
             self.said.add(finding.name)
 
 
