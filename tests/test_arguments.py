@@ -45,7 +45,7 @@ WRONG: dict[str, list[Any]] = {
     "proposal": ["", "prior", 5, [], {}, object(), True],
     "lr minutes decay peak std": [*NO_NUMBERS, *NOT_FINITE, 0, -1e-9],
     "strict progress binarise stream": NO_FLAGS,
-    "track": ["x", 5, 1.5, object(), ("x",), [3], True],
+    "track": ["x", 5, 1.5, object(), [3], True],
     "device": ["x", "", "cpu:banana", "cuda:99", "meta", "gpu", 5, -1, 2.5, [], {}, object()],
     "kind": ["", "spheric", 5, [], {}, object(), True, b"linear"],
     "model dataset split known": ["x", 5, 1.5, [], object(), np.ones(3), Path("x"), True],
