@@ -41,13 +41,11 @@ VERBS: dict[str, Callable[..., None]] = {
 OF_RECIPES: dict[str, Callable[[list[str]], int]] = {
     name: getattr(file, name) for name, file in completion.OF_RECIPES.items()
 }
-HELP = f"""usage: ganvas VERB [...]
+HELP = f"""usage: ganvas VERB [...], or ganvas --version
 
 {"".join(file.HELP for file in _FILES)}
   VERB --help                   a verb's flags; train RECIPE --help: a recipe's
-  --threads N                   with any verb: not one for each free core, but N
-  --debug                       with any verb: an error's traceback
-  --version                     ganvas's own
+  --threads N, --debug          with any verb: so many; an error's traceback
   --install-completion [SHELL]  Tab completes what is typed, in bash or zsh
 
 example: ganvas train vae --data mnist --latent-dim 2

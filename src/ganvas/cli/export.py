@@ -87,7 +87,59 @@ def _facts(folder: Path) -> dict[str, str]:
     return {"run": name, "recipe": recipe.name, "data": Path(recipe.data.source).stem}
 
 
+def push(
+    run: RunFolder,
+    name: Annotated[str, "USER/NAME", "on the Hub; it is made unless it is there"],
+    /,
+    *,
+    private: Annotated[bool, "", "others may not see it"] = False,
+    license: Annotated[str | None, "NAME", "of the model, by its name on the Hub: apache-2.0, cc-by-4.0, ..."] = None,
+    data_license: Annotated[str | None, "TEXT", "of the data that it was trained on, for the card"] = None,
+) -> None:
+    """A model to the Hugging Face Hub, with a card: what it is, figures, samples, how it was trained. You log in by
+    `hf auth login`, or HF_TOKEN. `ganvas.load("hf:USER/NAME")` reads it back.
+
+    Example:
+        ganvas push runs/first me/digits --license apache-2.0
+    """
+    from ganvas import hub
+
+    print(hub.push(run, name, private=private, license=license, data_license=data_license))
+
+
+def pull(
+    name: Annotated[str, "USER/NAME", "of a model that ganvas has pushed"],
+    /,
+    *,
+    out: Annotated[Path | None, "DIR", "a new folder (default: NAME)"] = None,
+) -> None:
+    """A model from the Hugging Face Hub into a folder, which every verb then takes.
+
+    Example:
+        ganvas pull me/digits
+    """
+    import shutil
+
+    from ganvas import hub
+    from ganvas.models import load
+
+    out = out or Path(name.split("/")[-1])
+    if out.exists():
+        raise UserError(f"{out} is there already: say where else, with --out DIR.")
+    found = hub.pull(name)
+    load(found)  # before anything is written
+    part = out.with_name(f"{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for file in hub.FILES:
+        shutil.copyfile(found / file, part / file)
+    part.rename(out)
+    print(out)
+
+
 HELP = """\
   export RUN --onnx             ONNX files; --html: a page that explores it
+  push RUN USER/NAME            to the Hugging Face Hub
+  pull USER/NAME                from it, into a folder
 """
-VERBS: dict[str, Callable[..., None]] = {"export": export}
+VERBS: dict[str, Callable[..., None]] = {"export": export, "push": push, "pull": pull}

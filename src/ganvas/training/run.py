@@ -261,13 +261,18 @@ class Run:
 
 
 def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Model:
-    """The model in a run's folder, or in one that `Model.save` wrote; nothing in it is unpickled.
+    """The model in a run's folder, in one that `Model.save` wrote, or on the Hub; nothing in it is unpickled.
 
-    Of a run that is not finished it is that of its best checkpoint, else of the newest one, see `stored.of_run`.
+    "hf:USER/NAME" is one of the Hugging Face Hub. Of a run that is not finished it is that of its best checkpoint, else
+    of the newest one, see `stored.of_run`.
 
     Raises:
         UserError: no such folder, no model or checkpoint in it, or one that does not fit its settings.
     """
+    if isinstance(folder, str) and folder.startswith("hf:"):
+        from ganvas.hub import pull
+
+        return load_model(pull(folder.removeprefix("hf:")), device)
     folder = existing(folder)
     if (folder / "recipe.json").is_file():
         return stored.of_run(Run(folder), device)
