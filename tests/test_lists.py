@@ -71,7 +71,7 @@ def test_losses() -> None:
 
 
 def test_techniques() -> None:
-    table = between(GUIDE, "refused before anything is trained.", "**On a GPU**")
+    table = between(GUIDE, "refused before anything is trained.", "### On a GPU")
     said = [name.split()[0] for name in re.findall(r"`(--[^`]+)`", table)]
     assert sorted(said) == sorted(technique_flags()) and len(said) == len(TECHNIQUES)
 
