@@ -28,6 +28,7 @@ WIDTH, HEIGHT = 360, 160  # of a curve, in CSS pixels
 COLOURS = {"train": "#8a8f98", "validation": "#d4380d"}
 SHOWN = 32  # samples of a model
 CHANNELS = (1, 3, 4)
+PICTURES = ("samples", "reconstructions")
 
 
 @checked
@@ -93,10 +94,33 @@ def of_run(run: Run) -> str:
         parts.append(_table({f"test {name}": f"{value:.4g}" for name, value in test.items()}))
     for finding in run.findings:
         parts.append(f"<p>{html.escape(str(finding))}</p>")
-    for kind in ("samples", "reconstructions"):
+    for kind in PICTURES:
         if files := sorted((run.path / kind).glob("*.png")):
             parts.append(f"<figure><figcaption>{kind}</figcaption>{_picture(Image.open(files[-1]))}</figure>")
     return "<div>" + "".join(parts) + "</div>"
+
+
+def page(run: Run, lines: Iterable[tuple[str, str]]) -> str:
+    """A run as one HTML file to look at and to mail: what it is, what the watch found, its newest pictures, all curves.
+
+    `lines`: names and values for its head.
+    """
+    from ganvas.sheet import figure, sheet
+
+    rows = run.metrics
+    pictures = [(kind, files[-1]) for kind in PICTURES if (files := sorted((run.path / kind).glob("*.png")))]
+    names = dict.fromkeys(name for row in rows if row["split"] in COLOURS for name in row)
+    curves = [_curve(rows, name) for name in names if name not in ("step", "epoch", "split")]
+    found = [str(finding) for finding in run.findings]
+    return sheet(
+        f"{run.recipe.name}: {run.path.name}",
+        [*lines, *(("finding", text) for text in found)],
+        "" if found else "The watch has found nothing wrong.",
+        [
+            *(figure(_picture(Image.open(file)), f"{kind}, {file.stem}", wide=True) for kind, file in pictures),
+            *(figure(curve, "") for curve in curves if curve),
+        ],
+    )
 
 
 def of_model(model: Model) -> str:

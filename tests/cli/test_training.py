@@ -68,6 +68,21 @@ def test_show(home: Path, said: Said) -> None:
     assert "validation " in shown and str(home / "vae" / "model") in shown
 
 
+def test_show_as_a_file_to_mail(home: Path, said: Said, tmp_path: Path) -> None:
+    """It holds its pictures and a curve of every figure, and asks for nothing from elsewhere."""
+    assert said("show", home / "vae", "--html") == f"{home / 'vae' / 'show.html'}\n"
+    text = (home / "vae" / "show.html").read_text()
+    assert text.count("data:image/png;base64,") == 2 and "<th>recipe</th><td>vae</td>" in text
+    assert "http" not in text.replace("http-equiv", "") and str(home) not in text
+    said("show", home / "vae", "--html", "--out", tmp_path / "it.html")
+    assert (tmp_path / "it.html").read_text() == text
+    (home / "vae" / "show.html").unlink()
+
+
+def test_show_s_out_is_of_html(home: Path, said: Said) -> None:
+    assert "--out x.html is of --html" in said("show", home / "vae", "--out", "x.html", status=1)
+
+
 def test_show_nets(home: Path, said: Said) -> None:
     shown = said("show", home / "vae", "--nets")
     assert shown.startswith(said("show", home / "vae")) and "\nvae\nlayer " in shown

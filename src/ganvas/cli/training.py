@@ -140,42 +140,60 @@ def show(
     /,
     *,
     nets: Annotated[bool, "", "its nets too, layer by layer, with shapes and parameters"] = False,
+    html: Annotated[bool, "", "as one file to look at and to mail, with pictures and curves"] = False,
+    out: Annotated[Path | None, "FILE", "of --html (default: RUN/show.html)"] = None,
 ) -> None:
     """What a run is, how far it came, its figures, pictures and model.
 
     Example:
         ganvas show runs/first --nets
     """
-    from ganvas.recipes.base import Data
-    from ganvas.registry import dump, flagged
     from ganvas.training.run import Run
 
+    if out and not html:
+        raise UserError(f"--out {out} is of --html: ganvas show {run} --html --out {out}")
     it = Run(run)
-    recipe, state = it.recipe, it.state
-    model, training, data = dump(recipe.model), dump(recipe.training), dump(recipe.data)
-    last = {row.pop("split"): row for row in it.metrics}
-    finished, asked = state["state"] == "finished", flagged(Data).keys() - {"size", "channels"}  # which its shape says
-    table(
-        [
-            ("run", it.path),
-            ("recipe", recipe.name),
-            ("state", f"{state['state']} at step {state['step']} of {state.get('steps', '?')}"),
-            *[("", state[word]) for word in ("message",) if word in state],
-            ("data", f"{data['source']}, {' x '.join(map(str, it.data['shape']))}"),
-            *[(f"  {name}", _words(value)) for name, value in data.items() if name in asked and value],
-            ("model", model.pop("kind")),
-            *[(f"  {name}", _words(value)) for name, value in model.items()],
-            ("training", _words({key: value for key, value in training.items() if key not in ("kind", "turns")})),
-            *[(f"  {player}", _words(turn)) for player, turn in training["turns"].items()],
-            *[(split, progress.words(last[split])) for split in ("train", "validation") if split in last],
-            *_test(it),
-            *_pictures(it),
-            *([("model folder", it.path / "model")] if finished else []),
-            *_next(it),
-        ]
-    )
+    if html:
+        from ganvas import notebook
+        from ganvas.files import write_text
+
+        out = out or it.path / "show.html"
+        write_text(out, notebook.page(it, _without_paths(_facts(it))))
+        print(out)
+        return
+    table([*_facts(it), *_pictures(it), *_next(it)])
     if nets:
         _show_nets(it)
+
+
+def _without_paths(facts: list[tuple[str, Any]]) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in facts if not isinstance(value, Path)]
+
+
+def _facts(run: Run) -> list[tuple[str, Any]]:
+    """What it is, how far it came, its figures."""
+    from ganvas.recipes.base import Data
+    from ganvas.registry import dump, flagged
+
+    recipe, state = run.recipe, run.state
+    model, training, data = dump(recipe.model), dump(recipe.training), dump(recipe.data)
+    last = {row.pop("split"): row for row in run.metrics}
+    asked = flagged(Data).keys() - {"size", "channels"}  # which its shape says
+    return [
+        ("run", run.path),
+        ("recipe", recipe.name),
+        ("state", f"{state['state']} at step {state['step']} of {state.get('steps', '?')}"),
+        *[("", state[word]) for word in ("message",) if word in state],
+        ("data", f"{data['source']}, {' x '.join(map(str, run.data['shape']))}"),
+        *[(f"  {name}", _words(value)) for name, value in data.items() if name in asked and value],
+        ("model", model.pop("kind")),
+        *[(f"  {name}", _words(value)) for name, value in model.items()],
+        ("training", _words({key: value for key, value in training.items() if key not in ("kind", "turns")})),
+        *[(f"  {player}", _words(turn)) for player, turn in training["turns"].items()],
+        *[(split, progress.words(last[split])) for split in ("train", "validation") if split in last],
+        *_test(run),
+        *([("model folder", run.path / "model")] if state["state"] == "finished" else []),
+    ]
 
 
 def _show_nets(run: Run) -> None:
