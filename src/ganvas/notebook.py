@@ -100,10 +100,10 @@ def of_run(run: Run) -> str:
     return "<div>" + "".join(parts) + "</div>"
 
 
-def page(run: Run, lines: Iterable[tuple[str, str]]) -> str:
+def page(run: Run, lines: Sequence[tuple[str, str]]) -> str:
     """A run as one HTML file to look at and to mail: what it is, what the watch found, its newest pictures, all curves.
 
-    `lines`: names and values for its head.
+    `lines`: names and values; settings, which stand folded at the end, begin with two spaces.
     """
     from ganvas.sheet import figure, sheet
 
@@ -112,13 +112,16 @@ def page(run: Run, lines: Iterable[tuple[str, str]]) -> str:
     names = dict.fromkeys(name for row in rows if row["split"] in COLOURS for name in row)
     curves = [_curve(rows, name) for name in names if name not in ("step", "epoch", "split")]
     found = [str(finding) for finding in run.findings]
+    settings = [(name.strip(), value) for name, value in lines if name.startswith("  ")]
+    folded = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in settings)
     return sheet(
         f"{run.recipe.name}: {run.path.name}",
-        [*lines, *(("finding", text) for text in found)],
+        [*(it for it in lines if not it[0].startswith("  ")), *(("finding", text) for text in found)],
         "" if found else "The watch has found nothing wrong.",
         [
             *(figure(_picture(Image.open(file)), f"{kind}, {file.stem}", wide=True) for kind, file in pictures),
-            *(figure(curve, "") for curve in curves if curve),
+            *curves,
+            f"<details><summary>settings</summary><table>{folded}</table></details>",
         ],
     )
 

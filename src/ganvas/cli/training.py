@@ -188,7 +188,7 @@ def _facts(run: Run) -> list[tuple[str, Any]]:
         *[(f"  {name}", _words(value)) for name, value in data.items() if name in asked and value],
         ("model", model.pop("kind")),
         *[(f"  {name}", _words(value)) for name, value in model.items()],
-        ("training", _words({key: value for key, value in training.items() if key not in ("kind", "turns")})),
+        ("  training", _words({key: value for key, value in training.items() if key not in ("kind", "turns")})),
         *[(f"  {player}", _words(turn)) for player, turn in training["turns"].items()],
         *[(split, progress.words(last[split])) for split in ("train", "validation") if split in last],
         *_test(run),
