@@ -299,8 +299,8 @@ def arithmetic(lab: Lab) -> Outcome:
     measures = [Measure(name, values, "", "at least 0.9" * (values is rates)) for name, values in found.items()]
     linear, sure = (statistics.fmean(found[name]) for name in list(found)[-2:])
     reason = "" if holds else (
-        f"the sum takes it that attributes are linear in z: a linear classifier of z gains {linear:.0%} of what "
-        f"guessing leaves. And of {sure:.0%} of the samples themselves is the judge sure in every attribute."
+        f"a sum of codes is right where attributes are linear in z, and a linear classifier of z makes only "
+        f"{linear:.0%} fewer errors than guessing. The judge is sure of every attribute in {sure:.0%} of the samples."
     )  # fmt: skip
 
     drawn = drawing.figure(10, 7)
