@@ -18,6 +18,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import ganvas
+from ganvas import hub
 from ganvas.cli import VERBS, main
 from ganvas.data import load
 from ganvas.errors import UserError
@@ -69,6 +70,7 @@ ASKED = {
     "train longer": "train --resume {} --epochs 2",
 }
 OTHER = {"recipes", "data list", "data show", "studio", "reproduce", "speedrun"}  # ask no model, or many
+OTHER |= {"push", "pull"}  # ask a server, see test_hub.py
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,6 +105,14 @@ def test_all_are_walked() -> None:
     kinds = {kind(type(RECIPES[family]().model)) for family in FAMILIES}
     assert kinds | FITTED == {*MODELS}
     assert {name for name in VERBS if any(line.split()[0] == name for line in ASKED.values())} == {*VERBS} - OTHER
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, MADE])
+def test_a_card_for_the_hub(family: str, trained: Callable[[str], ganvas.Run]) -> None:
+    run = trained(family)
+    text = hub.card(run.model, "me/it", run, False, None, None)
+    assert ("model.encode(images)" in text) == ("encode" in run.model.verbs())
+    assert "ganvas train" in text and str(run.path.parent) not in text
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, MADE])
