@@ -56,7 +56,6 @@ def main() -> None:
         if arguments.names and EARLIER and not any(row.against == EARLIER[0] for row in rows):
             parser.error(f"{name} has no side that could run earlier source: leave --against away")
         seconds = round(time.perf_counter() - began, 1)
-        print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
         results[name] = {
             "machine": machine(),
             "seconds": seconds,
@@ -64,6 +63,7 @@ def main() -> None:
             "rows": [dataclasses.asdict(row) for row in rows],
         }
         file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
     text = table(results, arguments.quick)
     (folder / "table.md").write_text(text, encoding="utf-8")
     print(text, end="")
