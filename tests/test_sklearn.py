@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -153,6 +154,11 @@ def test_parameters_are_the_flags_of_the_recipe() -> None:
 def test_what_can_t_work_is_refused(table: np.ndarray, values: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         small(**values).fit(table)
+
+
+def test_an_estimator_that_was_not_fitted_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(NotFittedError):
+        small().save(tmp_path / "kept")
 
 
 def test_a_random_state_object_is_not_saved(table: np.ndarray, tmp_path: Path) -> None:

@@ -138,6 +138,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         Raises:
             UserError: a parameter that JSON can't hold, such as a RandomState.
         """
+        model = self.recalled
         facts = {
             "estimator": type(self).__name__,
             "params": self.get_params(),
@@ -148,7 +149,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             text = json.dumps(facts, indent=2) + "\n"
         except TypeError as error:
             raise UserError(f"{error}: a saved estimator takes numbers, texts and None as parameters.") from error
-        folder = self.recalled.save(folder)
+        folder = model.save(folder)
         write_text(folder / FILE, text)
         return folder
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -88,8 +90,6 @@ def known_as(run: Run, tracker: str, value: str | None = None) -> str | None:
     file = run.path / "tracked.json"
     known: dict[str, str] = read_json(file) if file.is_file() else {}
     if value is not None:
-        import json
-
         write_text(file, json.dumps({**known, tracker: value}, indent=2) + "\n")
     return value or known.get(tracker)
 
@@ -194,8 +194,6 @@ class MLflow(Tracker):
 
     def on_row(self, split: str, step: int, epoch: float, figures: dict[str, float]) -> None:
         """A metric each."""
-        import time
-
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
