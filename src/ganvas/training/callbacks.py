@@ -144,7 +144,7 @@ class WandB(Tracker):
             id=own,
             resume="allow",
             dir=str(run.path),
-            mode=os.environ.get("WANDB_MODE", "offline"),
+            mode=None if "WANDB_MODE" in os.environ else "offline",
             config=read_json(run.path / "recipe.json"),
         )
 
