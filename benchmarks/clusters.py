@@ -33,8 +33,9 @@ def measured(data: str, seed: int) -> dict[str, list[float]]:
     from sklearn.mixture import GaussianMixture
 
     import ganvas
-    from ganvas import clusters, collection, plots
     from ganvas.data import load
+    from ganvas.ground import plots
+    from ganvas.latent import clusters, collection
     from ganvas.training.run import Run
 
     out = RUNS / f"{data}-plain-{seed}"

@@ -27,7 +27,7 @@ import ganvas
 from ganvas.data import load
 from ganvas.data.loader import to_tensor
 from ganvas.data.masks import read_mask
-from ganvas.randomness import Draw
+from ganvas.ground.randomness import Draw
 
 MASKS = ("left", "centre", "noise")
 COMPLETIONS = 50

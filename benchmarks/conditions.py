@@ -41,11 +41,11 @@ def _measure(data: str, told: bool, seed: int) -> dict[str, float]:
     import torch
 
     import ganvas
-    from ganvas import plots
     from ganvas.data import load
     from ganvas.data.loader import to_tensor
     from ganvas.evaluate import kernel_distance, train_classifier
-    from ganvas.evaluate.features import features
+    from ganvas.evaluate.networks.features import features
+    from ganvas.ground import plots
     from ganvas.training.run import Run
 
     out = RUNS / f"{data}-{'told' if told else 'plain'}-{seed}"

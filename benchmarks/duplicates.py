@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 import ganvas
-from ganvas import collection
 from ganvas.data import load
+from ganvas.latent import collection
 
 EACH, OF = 250, 4000
 THRESHOLDS = (0.97, 0.98, 0.985, 0.99)

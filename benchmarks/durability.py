@@ -34,8 +34,8 @@ def compare(quick: bool) -> list[Row]:
 
 def costs(repeats: int) -> dict[str, Any]:
     import ganvas
-    from ganvas import tensors
     from ganvas.data import load, store
+    from ganvas.ground import tensors
     from ganvas.recipes import RECIPES
     from ganvas.training import engine
     from ganvas.training.game import Game, make_model

@@ -53,7 +53,7 @@ SAMPLES: dict[str, Callable[[torch.Tensor, np.ndarray], torch.Tensor]] = {
 
 
 def main() -> None:
-    from ganvas.provenance import commit, machine
+    from ganvas.ground.provenance import commit, machine
 
     began = time.perf_counter()
     found = [row for name, size in SETS.items() for row in of(name, size)]
@@ -70,7 +70,7 @@ def of(name: str, size: int | None) -> list[dict[str, Any]]:
     from ganvas.data import load
     from ganvas.data.loader import to_tensor
     from ganvas.evaluate import frechet_distance, kernel_distance
-    from ganvas.evaluate.features import features
+    from ganvas.evaluate.networks.features import features
 
     dataset = load(name, size=size)
     represent, test = features("pca", dataset), dataset.splits["test"]

@@ -66,11 +66,11 @@ def measured(way: str, seed: int) -> None:
     import numpy as np
     import torch
 
-    from ganvas import plots
     from ganvas.data import load
     from ganvas.data.loader import to_tensor
     from ganvas.evaluate import kernel_distance
-    from ganvas.evaluate.features import features
+    from ganvas.evaluate.networks.features import features
+    from ganvas.ground import plots
 
     name = way.replace("-", "").replace(" ", "-").lower()
     result = RESULTS / f"{name}-{seed}.json"

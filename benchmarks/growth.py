@@ -361,7 +361,7 @@ def orders(quick: bool) -> Iterator[Point]:
 
 
 def permutation(n: int) -> dict[str, Any]:
-    from ganvas.randomness import order
+    from ganvas.ground.randomness import order
 
     order(0, "order", 0, n=1000)
     with measured() as found:
@@ -541,7 +541,7 @@ def figure(found: dict[str, Any], path: Path) -> None:
     """Small multiples: seconds above memory, for each axis; of the lines as many as there are colours."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     columns = 3
     blocks = -(-len(found) // columns)

@@ -42,7 +42,7 @@ def main() -> None:
 
 def measured(lab: Any, model: Any) -> dict[str, float]:
     """The figures of both rows."""
-    from ganvas.explore import sample_codes
+    from ganvas.latent.explore import sample_codes
     from ganvas.reproduce import arithmetic as rows
 
     asked = rows.sums([rows.classifier(0).values[name] for name in rows.ATTRIBUTES], 400, seed=SEED)
@@ -65,8 +65,8 @@ def measured(lab: Any, model: Any) -> dict[str, float]:
 def turned(rows: Any, model: Any, source: Any) -> dict[str, float]:
     """Of new samples that lean: how many lean the other way along the turn vector; of the other attributes, how many
     stay, over those that stay along a random direction of its length."""
-    from ganvas.explore import direction, sample_codes
-    from ganvas.randomness import Draw
+    from ganvas.ground.randomness import Draw
+    from ganvas.latent.explore import direction, sample_codes
 
     lean = rows.ATTRIBUTES.index("lean")
     others = [column for column in range(len(rows.ATTRIBUTES)) if column != lean]

@@ -264,9 +264,9 @@ from pathlib import Path
 from ganvas import plots
 from ganvas.data import load
 from ganvas.data.loader import to_tensor
-from ganvas.evaluate.coverage import density_coverage, precision_recall
-from ganvas.evaluate.features import features, principal, real_features
-from ganvas.evaluate.kernel import kernel_distance
+from ganvas.evaluate.measures.coverage import density_coverage, precision_recall
+from ganvas.evaluate.networks.features import features, principal, real_features
+from ganvas.evaluate.measures.kernel import kernel_distance
 dataset = load(values["data"])
 fake, again, images = (np.load(values[name]) for name in ("samples", "reconstructions", "images"))
 space = features(values["features"], dataset)

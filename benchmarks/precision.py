@@ -73,7 +73,7 @@ def frechet(what: dict[str, Any]) -> dict[str, Any]:
     """The Frechet distance of samples to test images over the features of a classifier, all in float32."""
     from ganvas.data import load
     from ganvas.evaluate import frechet_distance
-    from ganvas.evaluate.features import features
+    from ganvas.evaluate.networks.features import features
 
     represent, test = features("classifier", load("mnist")), load("mnist").splits["test"]
     with _trained(what) as run:

@@ -70,12 +70,12 @@ def trained(recipe: str, images: dict[str, Any], folder: Path, **how: Any) -> di
     import numpy as np
 
     import ganvas
-    from ganvas import plots
     from ganvas.data import Split
     from ganvas.evaluate import score
-    from ganvas.evaluate import scores as registered
-    from ganvas.evaluate.anomalies import heat
-    from ganvas.evaluate.scoresheet import coloured
+    from ganvas.evaluate.anomaly import scores as registered
+    from ganvas.evaluate.anomaly.anomalies import heat
+    from ganvas.evaluate.anomaly.scoresheet import coloured
+    from ganvas.ground import plots
 
     data = {"train": images["train"], "validation": images["validation"], "test": images["validation"]}
     with Clock() as training:

@@ -40,10 +40,10 @@ import numpy as np
 import torch
 
 import ganvas
-from ganvas import files, tensors
 from ganvas.cli import main
 from ganvas.data import load, store
-from ganvas.errors import UserError
+from ganvas.ground import files, tensors
+from ganvas.ground.errors import UserError
 from ganvas.training import checkpoint, loop
 from ganvas.training.run import Run
 from ganvas.training.run import load as load_model

@@ -10,16 +10,17 @@ from typing import Any
 
 from ganvas.cli import VERBS, training, tune
 from ganvas.cli.flags import Command, Flag, flags
+from ganvas.evaluate.anomaly.scores import SCORES
 from ganvas.evaluate.metrics import METRICS
-from ganvas.evaluate.scores import SCORES
-from ganvas.likelihoods import LIKELIHOODS
-from ganvas.losses import GAN_LOSSES
-from ganvas.nets import NETS
-from ganvas.priors import PRIORS
+from ganvas.ground.registry import parameters
+from ganvas.parts.likelihoods import LIKELIHOODS
+from ganvas.parts.losses import GAN_LOSSES
+from ganvas.parts.nets import NETS
+from ganvas.parts.priors import PRIORS
 from ganvas.recipes import RECIPES
 from ganvas.recipes.techniques import Techniques
-from ganvas.registry import parameters
-from ganvas.training.watch.faults import FAULTS, SHORT, VITALS, Fault, say
+from ganvas.training.finding import say
+from ganvas.training.watch.faults import FAULTS, SHORT, VITALS, Fault
 
 HERE = Path(__file__).resolve().parent / "reference"
 WRITTEN = "<!-- Written by `python docs/make_reference.py`. -->\n"

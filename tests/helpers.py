@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from ganvas import tensors
+from ganvas.ground import tensors
 from ganvas.models import MODELS
 from ganvas.training import checkpoint
 from ganvas.training.run import Run

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.data.loader import Batch
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import Count, settings
 from ganvas.models.base import MODELS, Encoder, Sampler
-from ganvas.nets.mlp import MLP
-from ganvas.nets.registry import Net
-from ganvas.optimizers import Adam
-from ganvas.randomness import Draw
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.nets.registry import Net
+from ganvas.parts.optimizers import Adam
 from ganvas.recipes import RECIPES, Recipe, Training, Turn
-from ganvas.registry import Count, settings
 
 
 @settings

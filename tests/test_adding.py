@@ -11,15 +11,15 @@ from helpers import examples
 from scipy import stats
 
 from ganvas.cli import main
-from ganvas.errors import UserError
 from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.subject import Subject
-from ganvas.likelihoods import LIKELIHOODS
-from ganvas.losses import GAN_LOSSES
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models.base import FAMILIES, MODELS
-from ganvas.nets import NETS
-from ganvas.optimizers import OPTIMIZERS
-from ganvas.randomness import Draw
+from ganvas.parts.likelihoods import LIKELIHOODS
+from ganvas.parts.losses import GAN_LOSSES
+from ganvas.parts.nets import NETS
+from ganvas.parts.optimizers import OPTIMIZERS
 
 PAGE = Path(__file__).parents[1] / "docs" / "adding.md"
 

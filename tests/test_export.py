@@ -19,11 +19,11 @@ from PIL import Image
 from scipy import stats
 
 import ganvas
-from ganvas import export, priors
+from ganvas import export
 from ganvas.data import Dataset, load, pixels
 from ganvas.data.loader import to_tensor
-from ganvas.errors import UserError
-from ganvas.likelihoods import DiscretisedLogistic, Gaussian
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models import Model
 from ganvas.models.autoencoder import Autoencoder, DenoisingAutoencoder, FittedAutoencoder
 from ganvas.models.base import FAMILIES
@@ -32,10 +32,11 @@ from ganvas.models.denoiser import Denoiser
 from ganvas.models.gan import GAN
 from ganvas.models.semisupervised import SemisupervisedGAN
 from ganvas.models.vae import VAE
-from ganvas.nets.dcgan import DCGAN
-from ganvas.nets.mlp import MLP
-from ganvas.randomness import Draw
-from ganvas.techniques import EMA, GradientPenalty, SpectralNorm, VirtualBatchNorm
+from ganvas.parts import priors
+from ganvas.parts.likelihoods import DiscretisedLogistic, Gaussian
+from ganvas.parts.nets.dcgan import DCGAN
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.techniques import EMA, GradientPenalty, SpectralNorm, VirtualBatchNorm
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

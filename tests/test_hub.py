@@ -19,7 +19,7 @@ import yaml
 
 import ganvas
 from ganvas import hub
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 COMMIT = "a" * 40
 

@@ -10,21 +10,21 @@ import pytest
 from ganvas.cli import HELP, OF_RECIPES, VERBS
 from ganvas.cli import explore as exploring
 from ganvas.cli.flags import Command, Flag, choices, flags
-from ganvas.evaluate import features
+from ganvas.evaluate.anomaly.scores import SCORES
 from ganvas.evaluate.compare import FORMATS
-from ganvas.evaluate.features import FEATURES
 from ganvas.evaluate.metrics import METRICS
+from ganvas.evaluate.networks import features
+from ganvas.evaluate.networks.features import FEATURES
 from ganvas.evaluate.record import ASKED
-from ganvas.evaluate.scores import SCORES
-from ganvas.likelihoods import LIKELIHOODS
-from ganvas.losses import GAN_LOSSES
-from ganvas.nets import NETS
-from ganvas.plots import FILMS
-from ganvas.priors import PRIORS
+from ganvas.ground.plots import FILMS
+from ganvas.ground.registry import parameters
+from ganvas.parts.likelihoods import LIKELIHOODS
+from ganvas.parts.losses import GAN_LOSSES
+from ganvas.parts.nets import NETS
+from ganvas.parts.priors import PRIORS
+from ganvas.parts.techniques import TECHNIQUES
 from ganvas.recipes import RECIPES
-from ganvas.registry import parameters
 from ganvas.reproduce import lab
-from ganvas.techniques import TECHNIQUES
 from ganvas.training.watch import FAULTS
 
 ROOT = Path(__file__).parents[1]
@@ -159,7 +159,7 @@ def test_every_net_prior_and_likelihood_can_be_had_by_a_flag() -> None:
         for it in flags(recipe):
             offered.get(it.name, set()).update(choices(it.kind))
     assert offered["net"] == {*NETS} and offered["likelihood"] == {*LIKELIHOODS}
-    assert offered["prior"] | {"flow", "bimodal", "uniform", "stochastic-layer"} == {*PRIORS}
+    assert offered["prior"] | {"flow", "bimodal", "uniform", "truncated-normal", "stochastic-layer"} == {*PRIORS}
 
 
 @pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if "loss" in parameters(recipe)])

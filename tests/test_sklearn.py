@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import ganvas
 from ganvas import sklearn as estimators
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.recipes import RECIPES
 
 ROUNDED = "float32: a row's last digits depend on how many others are computed with it"

@@ -21,15 +21,15 @@ import ganvas
 from ganvas import hub
 from ganvas.cli import VERBS, main
 from ganvas.data import load
-from ganvas.errors import UserError
-from ganvas.evaluate import classifier
 from ganvas.evaluate.metrics import METRICS
+from ganvas.evaluate.networks import classifier
 from ganvas.evaluate.subject import Subject
+from ganvas.ground.errors import UserError
+from ganvas.ground.registry import kind
 from ganvas.models import MODELS
 from ganvas.models import base as models
 from ganvas.recipes import RECIPES, Facts
 from ganvas.recipes.gan_encoder import encoder_of
-from ganvas.registry import kind
 from ganvas.studio.app import make_app
 from ganvas.studio.shelf import Shelf
 

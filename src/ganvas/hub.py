@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganvas.errors import UserError
-from ganvas.files import write_text
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import write_text
 
 if TYPE_CHECKING:
     from ganvas.models import Model
@@ -107,7 +107,7 @@ def _check(name: str) -> None:
 
 
 def _picture(model: Model, file: Path) -> bool:
-    from ganvas import plots
+    from ganvas.ground import plots
 
     if "sample" not in model.verbs() or len(model.shape) != 3:
         return False

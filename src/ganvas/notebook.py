@@ -1,26 +1,22 @@
-"""What a notebook shows of runs, models and images, and of a training that goes on."""
+"""What a notebook shows of runs, models and images."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ganvas.arguments import checked
-from ganvas.errors import UserError
-from ganvas.registry import Count
+from ganvas.ground.arguments import checked
+from ganvas.ground.errors import UserError
+from ganvas.ground.registry import Count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ganvas.evaluate.anomalies import Scored
+    from ganvas.evaluate.anomaly.anomalies import Scored
     from ganvas.models import Model
     from ganvas.training.run import Run
 
@@ -43,8 +39,8 @@ def show(images: Any, columns: Count | None = None) -> Image.Image:
     Raises:
         UserError: no images, or some that differ in size, or of another range.
     """
-    from ganvas import plots
     from ganvas.data.reading import read_rows
+    from ganvas.ground import plots
 
     rows = read_rows(images, _shape(images))
     if not len(rows):
@@ -105,7 +101,7 @@ def page(run: Run, lines: Sequence[tuple[str, str]]) -> str:
 
     `lines`: names and values; settings, which stand folded at the end, begin with two spaces.
     """
-    from ganvas.sheet import figure, sheet
+    from ganvas.ground.sheet import figure, sheet
 
     rows = run.metrics
     pictures = [(kind, files[-1]) for kind in PICTURES if (files := sorted((run.path / kind).glob("*.png")))]
@@ -136,7 +132,7 @@ def of_model(model: Model) -> str:
 
 def of_scored(found: Scored) -> str:
     """Scores as HTML: how many alarms, and the strangest images, below each what the model gives for it."""
-    from ganvas import plots
+    from ganvas.ground import plots
 
     parts = [_title(repr(found).strip("<>"))]
     if found.strangest.dim() == 4 and found.strangest.shape[1] in CHANNELS:
@@ -195,27 +191,3 @@ def _curve(rows: Iterable[Mapping[str, Any]], name: str) -> str:
     written = "".join(f'<text x="{x}" y="{y}">{html.escape(text)}</text>' for x, y, text in texts)
     style = 'style="font: 10px sans-serif; fill: #8a8f98"'
     return f'<svg width="{WIDTH}" height="{HEIGHT}" {style}>{"".join(lines)}{written}</svg>'
-
-
-def running() -> bool:
-    """Whether this program runs in a notebook."""
-    shell = sys.modules.get("IPython")
-    return bool(shell and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell")
-
-
-@contextmanager
-def bar(chosen: Sequence[str]) -> Iterator[Callable[[int, int, Mapping[str, float]], None]]:
-    """A report for `train` that moves a bar in the cell's output, below what was chosen."""
-    from IPython import display
-
-    from ganvas.training.progress import words
-
-    lines = "".join(f"<div>{html.escape(line)}</div>" for line in chosen)
-    page: Any = display.HTML
-    handle = display.display(page(f"{lines}<progress></progress>"), display_id=True)  # type: ignore[no-untyped-call]
-
-    def report(step: int, steps: int, figures: Mapping[str, float]) -> None:
-        end = html.escape(f"step {step:,} of {steps:,}  {words(figures)}")
-        handle.update(page(f'{lines}<progress value="{step}" max="{steps}"></progress> {end}'))
-
-    yield report

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 import ganvas
 from ganvas.data import store
-from ganvas.errors import UserError
-from ganvas.files import read_json, write_text
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import read_json, write_text
+from ganvas.ground.registry import parameters
 from ganvas.models.base import FAMILIES, Model
 from ganvas.models.base import load as load_model
 from ganvas.recipes import RECIPES
-from ganvas.registry import parameters
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import ganvas
-from ganvas import collection
 from ganvas.data import load
+from ganvas.latent import collection
 
 Said = Callable[..., str]
 Opened = Callable[[Path], np.ndarray]

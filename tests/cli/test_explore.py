@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 import ganvas
-from ganvas import explore, plots
 from ganvas.cli import main
 from ganvas.data import load, sources
 from ganvas.data.folder import read
 from ganvas.data.loader import to_tensor
-from ganvas.evaluate import classifier as judge
-from ganvas.evaluate.features import features
+from ganvas.evaluate.networks import classifier as judge
+from ganvas.evaluate.networks.features import features
+from ganvas.ground import plots
+from ganvas.latent import explore
 
 Said = Callable[..., str]
 Opened = Callable[[Path], np.ndarray]

@@ -88,7 +88,7 @@ def test_refusals(words: str, says: str, home: Path, said: Said, monkeypatch: py
 def points(folder: Path) -> None:
     """A model of points."""
     from ganvas.models.gan import GAN, GANModel
-    from ganvas.nets.mlp import MLP
+    from ganvas.parts.nets.mlp import MLP
 
     net = MLP(hidden=(4,))
     GANModel(GAN(latent_dim=2, generator=net, discriminator=net, output="linear"), (2,)).save(folder)

@@ -14,7 +14,7 @@ import pytest
 import ganvas
 from ganvas.cli import VERBS, main, training
 from ganvas.cli.flags import Command, flags
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.recipes import RECIPES
 
 Said = Callable[..., str]

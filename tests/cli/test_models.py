@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 import ganvas
-from ganvas import plots
 from ganvas.cli import main
 from ganvas.data import load
 from ganvas.data.loader import to_tensor
-from ganvas.priors import Mixture, Normal
+from ganvas.ground import plots
+from ganvas.parts.priors import Mixture, Normal
 
 Said = Callable[..., str]
 Opened = Callable[[Path], np.ndarray]
@@ -219,7 +219,7 @@ def test_fit_prior_refuses_what_has_no_fit(home: Path, said: Said) -> None:
 def test_other_data_are_read_in_the_range_of_the_training(tmp_path):
     from ganvas.cli.models import load_data
     from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
-    from ganvas.nets.mlp import MLP
+    from ganvas.parts.nets.mlp import MLP
 
     model = AutoencoderModel(Autoencoder(latent_dim=2, net=MLP(hidden=())), (1, 4, 4))
     deep = np.linspace(-900, 2500, 20 * 16).round().reshape(20, 4, 4)

@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from ganvas.cli import studio
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.studio import app
 
 Said = Callable[..., str]

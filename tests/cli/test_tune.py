@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.tuning import Search, search
 
 Said = Callable[..., str]

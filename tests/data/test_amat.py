@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ganvas.data import load, mnist, sources
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 DRAW = np.random.default_rng(0)
 

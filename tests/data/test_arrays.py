@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from ganvas.data import arrays, describe, load
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 grey = np.random.default_rng(0).integers(0, 256, (20, 6, 5), np.uint8)
 colour = np.random.default_rng(0).integers(0, 256, (20, 6, 5, 3), np.uint8)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import describe, folder, load, unpacking
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 
 def total(dataset) -> int:

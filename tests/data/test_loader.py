@@ -4,7 +4,7 @@ import torch
 
 from ganvas.data import Split
 from ganvas.data.loader import Batch, Batches, to_tensor
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 
 def numbered(n: int) -> Split:

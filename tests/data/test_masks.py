@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ganvas.data.masks import MASKS, read_mask
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 SHAPE = (3, 4, 6)
 DRAWN = {

@@ -12,7 +12,7 @@ import pytest
 
 from ganvas.data import load, medical, unpacking
 from ganvas.data.reading import read_rows
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 nibabel = pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ganvas.data import load, mnist, sources
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 
 def test_mnist_is_the_published_one(shared_cache):

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from ganvas.data import Dataset, load
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 ROUNDS = int(os.environ.get("GANVAS_TEST_MUTATIONS", "5"))  # of each kind
 SECONDS = 5

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ganvas import memory
 from ganvas.data import Split
 from ganvas.data.loader import Batches
 from ganvas.data.paged import Paged, paged
+from ganvas.ground import memory
 
 pytestmark = pytest.mark.skipif(not hasattr(mmap, "MADV_RANDOM"), reason="the system takes no advice")
 

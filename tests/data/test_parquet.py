@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import load
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ganvas.data import pixels, ranges
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 
 def encoded(image: Image.Image, kind: str = "png", **options: object) -> bytes:

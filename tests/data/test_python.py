@@ -6,7 +6,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 from ganvas.data import load
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 random = np.random.default_rng(0)
 images = random.integers(0, 256, (20, 6, 5, 3), np.uint8)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ganvas.data import load, ranges
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 random = np.random.default_rng(0)
 UNIT = random.random((20, 4, 4))

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from ganvas.data.reading import read_rows
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 colour = np.random.default_rng(0).integers(0, 256, (5, 6, 8, 3), np.uint8)
 wanted = torch.from_numpy(colour).permute(0, 3, 1, 2) / 255

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import load, shards
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 ROWS = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 3)).astype(np.uint8)
 

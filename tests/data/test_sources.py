@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ganvas.data import avatars, describe, load, names
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 
 def sizes(dataset) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ganvas.data import load, store
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 
 def write(writer: store.Writer, n: int = 20, content: str = "content", how: str = "as is") -> str:

@@ -20,8 +20,8 @@ from PIL import Image
 
 from ganvas.data import Dataset, Split, describe, folder, load, streamed
 from ganvas.data.loader import Batches, to_tensor
-from ganvas.errors import UserError
 from ganvas.evaluate import average
+from ganvas.ground.errors import UserError
 from ganvas.models import MODELS, Model
 from ganvas.models.base import FAMILIES
 

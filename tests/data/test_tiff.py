@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ganvas.data import load, pixels, ranges
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 tifffile = pytest.importorskip("tifffile")
 KINDS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import arrays, load, look, store, unpacking
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 PEAK = """if True:
     import resource, sys

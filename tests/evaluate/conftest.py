@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganvas.evaluate import inception
+from ganvas.evaluate.networks import inception
 
 
 @pytest.fixture(scope="session")

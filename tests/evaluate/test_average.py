@@ -7,7 +7,7 @@ from ganvas.evaluate import average
 from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
-from ganvas.nets.mlp import MLP
+from ganvas.parts.nets.mlp import MLP
 
 SHAPE = (1, 4, 4)
 NET = MLP(hidden=(8,))

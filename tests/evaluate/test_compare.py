@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from ganvas.errors import UserError
 from ganvas.evaluate.compare import best, compare, differ, markdown, notes, render, spread
 from ganvas.evaluate.figures import Figure, mean
 from ganvas.evaluate.record import Record
+from ganvas.ground.errors import UserError
 
 RANDOM = np.random.default_rng(0)
 EACH = 100 + 30 * RANDOM.standard_normal(500)

@@ -8,16 +8,16 @@ import torch
 from scipy import stats
 from torch import nn
 
-from ganvas.errors import UserError
 from ganvas.evaluate.decoders import Decoder, below, best_scale, both_bounds, decoder_of, weights
 from ganvas.evaluate.figures import NotApplicableError
-from ganvas.likelihoods import Bernoulli, Gaussian
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models.autoencoder import Autoencoder, AutoencoderModel, FittedAutoencoder, FittedAutoencoderModel
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
-from ganvas.nets.mlp import MLP
-from ganvas.priors import Mixture, StochasticLayer, Uniform
-from ganvas.randomness import Draw
+from ganvas.parts.likelihoods import Bernoulli, Gaussian
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.priors import Mixture, StochasticLayer, Uniform
 
 W, B = torch.tensor([[1.2, 0.3], [-0.8, 0.45]]), torch.tensor([0.5, -1.0])
 LINEAR, FEW = MLP(hidden=()), MLP(hidden=(4,))

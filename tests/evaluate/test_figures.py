@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ganvas.errors import UserError
 from ganvas.evaluate import frechet_distance, precision_recall
 from ganvas.evaluate.figures import Figure, mean, share, subset_errors
+from ganvas.ground.errors import UserError
 
 
 def test_the_mean_of_images_has_their_standard_error() -> None:

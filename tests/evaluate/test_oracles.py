@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas.evaluate import density_coverage, frechet_distance, inception, precision_recall
-from ganvas.evaluate.kernel import kernel_distance
+from ganvas.evaluate import density_coverage, frechet_distance, precision_recall
+from ganvas.evaluate.measures.kernel import kernel_distance
+from ganvas.evaluate.networks import inception
 
 TORCHVISION = ("torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.transforms.functional")
 SETS = [(200, 150, 3, 0.0), (300, 300, 10, 0.5)]  # real rows, samples, features, how far apart

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from ganvas.data import Dataset, load
-from ganvas.errors import UserError
 from ganvas.evaluate import record
 from ganvas.evaluate.figures import Figure, mean
 from ganvas.evaluate.record import Record, evaluate, read, write
 from ganvas.evaluate.subject import Subject
+from ganvas.ground.errors import UserError
 
 EACH = np.random.default_rng(0).standard_normal(20)
 

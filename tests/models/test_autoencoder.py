@@ -8,13 +8,13 @@ import torch
 from scipy import stats
 
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import build
 from ganvas.models import MODELS
 from ganvas.models.autoencoder import Autoencoder, AutoencoderModel, DenoisingAutoencoder, DenoisingAutoencoderModel
 from ganvas.models.autoencoder import corrupt as put_noise
-from ganvas.nets.mlp import MLP
-from ganvas.randomness import Draw
-from ganvas.registry import build
+from ganvas.parts.nets.mlp import MLP
 
 LINEAR = MLP(hidden=())
 GREY = torch.full((2000, 3, 3, 3), 0.5)

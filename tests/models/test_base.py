@@ -19,19 +19,19 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ganvas import tensors
 from ganvas.data import Dataset, Split
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError
-from ganvas.likelihoods import Gaussian
+from ganvas.ground import tensors
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models import MODELS, Model, load
 from ganvas.models.base import FAMILIES, VERBS, UnsupportedError, fast_products
-from ganvas.nets import NETS
-from ganvas.nets.dcgan import DCGAN
-from ganvas.nets.mlp import MLP
-from ganvas.nets.residual import Residual
-from ganvas.priors import Bimodal, Flow, Mixture, Normal, StochasticLayer, Uniform, Vamp
-from ganvas.randomness import Draw
+from ganvas.parts.likelihoods import Gaussian
+from ganvas.parts.nets import NETS
+from ganvas.parts.nets.dcgan import DCGAN
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.nets.residual import Residual
+from ganvas.parts.priors import Bimodal, Flow, Mixture, Normal, StochasticLayer, TruncatedNormal, Uniform, Vamp
 
 SMALL = {MLP: MLP(hidden=(16,)), DCGAN: DCGAN(filters=4), Residual: Residual(filters=4)}
 IMAGE, POINT = (1, 16, 16), (2,)
@@ -332,7 +332,9 @@ PRIORS = [
 ]
 
 
-@pytest.mark.parametrize("prior", [*PRIORS, Uniform(), Bimodal()], ids=lambda prior: type(prior).__name__)
+@pytest.mark.parametrize(
+    "prior", [*PRIORS, Uniform(), Bimodal(), TruncatedNormal()], ids=lambda prior: type(prior).__name__
+)
 def test_samples_are_the_decoded_draws_of_the_prior_however_many(prior: Any) -> None:
     torch.manual_seed(0)
     config = MODELS["vae" if prior in PRIORS else "gan"]
@@ -347,12 +349,29 @@ def test_samples_are_the_decoded_draws_of_the_prior_however_many(prior: Any) -> 
     assert [len(part) for part in model.samples(1203)] == [500, 500, 203]
 
 
+@pytest.mark.parametrize("name", ["vae", "gan"])
+def test_truncated_samples_are_of_codes_of_the_middle(name: str) -> None:
+    torch.manual_seed(0)
+    config = MODELS[name]
+    model = FAMILIES[config](config(latent_dim=3, prior=Normal()), IMAGE).eval()
+    before = model.sample(20)
+    narrow = model.truncated(0.5)
+    z = narrow.prior.sample(Draw(4), (20, 3))
+    assert float(z.abs().max()) <= 0.5
+    torch.testing.assert_close(narrow.sample(20, seed=4), model.decode(z), rtol=0, atol=1e-6)
+    assert torch.equal(model.sample(20), before), "the model itself stays as it is"
+    with pytest.raises(UserError, match="above 0"):
+        model.truncated(0)
+    with pytest.raises(UserError, match=r"autoencoder has no P\(z\)"):
+        FAMILIES[MODELS["autoencoder"]](MODELS["autoencoder"](), IMAGE).truncated(0.5)
+
+
 def test_a_result_is_held_once_while_it_is_made() -> None:
     code = """if True:
         import resource, torch
         from ganvas.models import MODELS
         from ganvas.models.base import FAMILIES
-        from ganvas.nets.mlp import MLP
+        from ganvas.parts.nets.mlp import MLP
 
         def peak():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -12,16 +12,16 @@ from helpers import settings_of
 from hypothesis import given, settings
 from scipy import stats
 
-from ganvas.errors import UserError
-from ganvas.likelihoods import LIKELIHOODS, Gaussian
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models import MODELS
 from ganvas.models.base import FAMILIES
 from ganvas.models.completion import langevin, resampled
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
-from ganvas.nets.mlp import MLP
-from ganvas.priors import Mixture, StochasticLayer
-from ganvas.randomness import Draw
+from ganvas.parts.likelihoods import LIKELIHOODS, Gaussian
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.priors import Mixture, StochasticLayer
 
 D, SIDE, SCALE = 3, 8, 0.5
 LINEAR = MLP(hidden=())

@@ -12,16 +12,16 @@ from helpers import settings_of
 import ganvas
 from ganvas.data import Dataset, load
 from ganvas.data.loader import Batch, to_tensor
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models import MODELS, Model
 from ganvas.models.base import FAMILIES, UnsupportedError
 from ganvas.models.conditions import Attribute, Condition, conditioned
 from ganvas.models.fitted import fit_prior
 from ganvas.models.vae import VAE, VAEModel
-from ganvas.nets.dcgan import DCGAN
-from ganvas.nets.mlp import MLP
-from ganvas.priors import Mixture
-from ganvas.randomness import Draw
+from ganvas.parts.nets.dcgan import DCGAN
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.priors import Mixture
 
 KIND = Attribute(name="kind", column=0, values=("cat", "dog", "owl"))
 AGE = Attribute(name="age", column=2, values=("10", "20", "60"), number=True)

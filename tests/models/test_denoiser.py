@@ -10,13 +10,13 @@ from PIL import Image
 from scipy import stats
 
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import build
 from ganvas.models.autoencoder import DenoisingAutoencoder, DenoisingAutoencoderModel, corrupt
 from ganvas.models.base import load
 from ganvas.models.denoiser import Denoiser, DenoiserModel
-from ganvas.nets.mlp import MLP
-from ganvas.randomness import Draw
-from ganvas.registry import build
+from ganvas.parts.nets.mlp import MLP
 
 
 def model(shape: tuple[int, ...] = (1, 16, 16), **settings: Any) -> DenoiserModel:

@@ -9,13 +9,13 @@ import torch
 from scipy import stats
 
 from ganvas import train
-from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+from ganvas.ground.randomness import Draw
 from ganvas.models.evidence import LEAST, Modes, Proposal, how_many, likeliest, neighbours, shares
 from ganvas.models.vae import VAE, VAEModel
-from ganvas.nets.mlp import MLP
-from ganvas.priors import Bimodal, Distribution, Flow, Mixture, Normal, StochasticLayer, Vamp
-from ganvas.randomness import Draw
-from ganvas.reproduce import vaes
+from ganvas.parts.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.priors import Bimodal, Distribution, Flow, Mixture, Normal, StochasticLayer, Vamp
+from ganvas.reproduce import quadrature
 
 
 def linear(d: int, side: int = 30, scale: float = 0.5, shift: float = 0.3, **settings: Any) -> tuple[VAEModel, Any]:
@@ -120,9 +120,14 @@ def test_a_trained_vae_agrees_with_the_grid_on_every_image() -> None:
     """40 images within 5.5 stated errors, or named as doubtful, of which there are few; false alarm 2e-6."""
     model: Any = train("vae", data="digits", likelihood="bernoulli", latent_dim=2, epochs=30, lr=3e-3).model
     x = (model.sample(40, seed=5) > 0.5).float()
-    nodes = vaes.square(0.04)
-    exact = vaes.integrate(vaes.log_joint(model, x, nodes), 0.04).numpy()
-    assert np.abs(vaes.integrate(vaes.coarser(vaes.log_joint(model, x, nodes)), 0.08).numpy() - exact).max() < 1e-3
+    nodes = quadrature.square(0.04)
+    exact = quadrature.integrate(quadrature.log_joint(model, x, nodes), 0.04).numpy()
+    assert (
+        np.abs(
+            quadrature.integrate(quadrature.coarser(quadrature.log_joint(model, x, nodes)), 0.08).numpy() - exact
+        ).max()
+        < 1e-3
+    )
     found = model.evidence(x, 5000)
     apart = np.abs(found.log_prob.double().numpy() - exact)
     trusted = np.setdiff1d(np.arange(40), found.doubtful.numpy())

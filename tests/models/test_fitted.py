@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy import stats
 
-from ganvas import explore
-from ganvas.errors import UserError
-from ganvas.likelihoods import Gaussian
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
+from ganvas.latent import explore
 from ganvas.models import Model, load
 from ganvas.models.autoencoder import (
     Autoencoder,
@@ -23,9 +23,9 @@ from ganvas.models.base import UnsupportedError
 from ganvas.models.fitted import draw_codes, fit_prior
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
-from ganvas.nets.mlp import MLP
-from ganvas.priors import Mixture, Normal, Vamp
-from ganvas.randomness import Draw
+from ganvas.parts.likelihoods import Gaussian
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.priors import Mixture, Normal, Vamp
 
 NET = MLP(hidden=())
 # Two clouds in the plane, of 600 and 200 points.

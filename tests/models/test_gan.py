@@ -9,16 +9,16 @@ import torch
 import ganvas
 from ganvas.data import load
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError
-from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import settings
 from ganvas.models import MODELS
-from ganvas.models.gan import GAN, GANModel, Seen
-from ganvas.nets.dcgan import DCGAN
-from ganvas.nets.mlp import MLP
-from ganvas.priors import Normal, Uniform
-from ganvas.randomness import Draw
-from ganvas.registry import settings
-from ganvas.techniques import TECHNIQUES, Technique
+from ganvas.models.gan import GAN, GANModel
+from ganvas.parts.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
+from ganvas.parts.nets.dcgan import DCGAN
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.priors import Normal, Uniform
+from ganvas.parts.techniques import TECHNIQUES, Seen, Technique
 
 IMAGES = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -9,13 +9,13 @@ import torch
 
 import ganvas
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models.base import load
 from ganvas.models.gan import GAN
 from ganvas.models.gan_encoder import GANEncoder, GANEncoderModel, missed
-from ganvas.nets.mlp import MLP
-from ganvas.priors import Normal, Uniform
-from ganvas.randomness import Draw
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.priors import Normal, Uniform
 from ganvas.recipes import Facts, make
 from ganvas.recipes.gan_encoder import encoder_of
 

@@ -13,8 +13,9 @@ from scipy.special import softmax
 import ganvas
 from ganvas.data import Dataset, Split, load
 from ganvas.data.loader import Batch, to_tensor
-from ganvas.errors import UserError
 from ganvas.evaluate import average
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models.semisupervised import (
     GaussianNoise,
     SemisupervisedGAN,
@@ -22,7 +23,6 @@ from ganvas.models.semisupervised import (
     WeightNormLinear,
     discriminator_cost,
 )
-from ganvas.randomness import Draw
 from ganvas.recipes import RECIPES
 
 SMALL = {"hidden": (20, 15), "generator_hidden": (12,), "latent_dim": 5}

@@ -13,7 +13,7 @@ from scipy import stats
 from ganvas.data import Dataset, Split
 from ganvas.data.loader import Batch
 from ganvas.evaluate.decoders import Decoder
-from ganvas.likelihoods import Gaussian
+from ganvas.ground.randomness import Draw
 from ganvas.models import load
 from ganvas.models.autoencoder import Autoencoder, DenoisingAutoencoder
 from ganvas.models.base import FAMILIES, Model
@@ -21,9 +21,9 @@ from ganvas.models.fitted import fit_prior
 from ganvas.models.gan import GAN
 from ganvas.models.units import Units
 from ganvas.models.vae import VAE
-from ganvas.nets.mlp import MLP
-from ganvas.priors import Mixture, Normal, Vamp
-from ganvas.randomness import Draw
+from ganvas.parts.likelihoods import Gaussian
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.priors import Mixture, Normal, Vamp
 
 NET = MLP(hidden=(8,))
 ROWS = (np.random.default_rng(0).normal(size=(300, 4)) * [1e-3, 5.0, 2e4, 0.0] + [7.0, -30.0, 1e5, 12.5]).astype(

@@ -14,12 +14,12 @@ from scipy import integrate, stats
 
 from ganvas.data import load
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError
-from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models.vae import VAE, VAEModel
-from ganvas.nets.mlp import MLP
-from ganvas.priors import PRIORS, Mixture, Normal, StochasticLayer, Uniform, Vamp
-from ganvas.randomness import Draw
+from ganvas.parts.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.priors import PRIORS, Mixture, Normal, StochasticLayer, Uniform, Vamp
 
 W, B, S = np.array([[1.2, 0.3], [-0.8, 0.45]]), np.array([0.5, -1.0]), 0.6
 PRECISION = np.eye(2) + W.T @ W / S**2

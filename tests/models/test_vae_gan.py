@@ -10,16 +10,16 @@ from helpers import everything, stop_at
 
 import ganvas
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError
-from ganvas.likelihoods import Gaussian
-from ganvas.losses import GAN_LOSSES
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import build
 from ganvas.models.conditions import Attribute
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.models.vae_gan import VAEGAN, VAEGANModel
-from ganvas.nets.mlp import MLP
-from ganvas.randomness import Draw
-from ganvas.registry import build
-from ganvas.techniques import EMA, R1, HistoricalAveraging, VirtualBatchNorm
+from ganvas.parts.likelihoods import Gaussian
+from ganvas.parts.losses import GAN_LOSSES
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.techniques import EMA, R1, HistoricalAveraging, VirtualBatchNorm
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "net": MLP(hidden=(8,)), "discriminator": MLP(hidden=(6,))}
 

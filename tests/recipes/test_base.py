@@ -12,17 +12,17 @@ from pydantic import ValidationError
 from torch import nn
 
 import ganvas.recipes  # noqa: F401  (fills the registry)
-from ganvas.errors import UserError
-from ganvas.likelihoods import Gaussian
+from ganvas.ground.errors import UserError
+from ganvas.ground.registry import build, parameters
+from ganvas.ground.registry import settings as settings_of
 from ganvas.models import MODELS
-from ganvas.nets import NETS
-from ganvas.nets.registry import BaseNet
-from ganvas.optimizers import OPTIMIZERS, SGD, Adam, Muon, RMSprop
-from ganvas.priors import Mixture, Normal
+from ganvas.parts.likelihoods import Gaussian
+from ganvas.parts.nets import NETS
+from ganvas.parts.nets.registry import BaseNet
+from ganvas.parts.optimizers import OPTIMIZERS, SGD, Adam, Muon, RMSprop
+from ganvas.parts.priors import Mixture, Normal
+from ganvas.parts.techniques import EMA, R1
 from ganvas.recipes import RECIPES, Data, Recipe, Training, Turn, from_json, make
-from ganvas.registry import build, parameters
-from ganvas.registry import settings as settings_of
-from ganvas.techniques import EMA, R1
 
 SIDES, RATES = st.integers(1, 500), st.floats(1e-8, 10)
 SHARES = st.floats(0, 1, exclude_max=True)

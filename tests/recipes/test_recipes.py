@@ -13,18 +13,18 @@ import torch
 
 from ganvas.data import load
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError
-from ganvas.likelihoods import Bernoulli, Gaussian
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import build, kind, parameters
 from ganvas.models.base import FAMILIES
-from ganvas.nets.dcgan import DCGAN
-from ganvas.nets.mlp import MLP
-from ganvas.optimizers import SGD, Adam, RMSprop
-from ganvas.priors import Normal, StochasticLayer, Uniform, Vamp
-from ganvas.randomness import Draw
+from ganvas.parts.likelihoods import Bernoulli, Gaussian
+from ganvas.parts.nets.dcgan import DCGAN
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.optimizers import SGD, Adam, RMSprop
+from ganvas.parts.priors import Normal, StochasticLayer, Uniform, Vamp
+from ganvas.parts.techniques import TECHNIQUES, Clip, MinibatchDiscrimination
 from ganvas.recipes import RECIPES, Facts, make
 from ganvas.recipes.steady import PENALTY
-from ganvas.registry import build, kind, parameters
-from ganvas.techniques import TECHNIQUES, Clip, MinibatchDiscrimination
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -346,7 +346,7 @@ def test_lazy_is_of_the_penalties_alone() -> None:
     for asked in ({"r1": 0.5}, {"gradient_penalty": 10.0, "ema": 0.9}):
         techniques = make("gan", {**asked, "loss": "hinge", "lazy": 4}).model.techniques
         assert [technique.every for technique in techniques] == [4, 1][: len(techniques)]
-    with pytest.raises(UserError, match="--lazy 4: it is of --r1 or --gradient-penalty, and there is neither"):
+    with pytest.raises(UserError, match="--lazy 4: it is of --r1, --r2 or --gradient-penalty, and there is none"):
         make("gan", {"loss": "hinge", "lazy": 4})
     with pytest.raises(UserError, match="every: 0 is refused"):
         make("gan", {"loss": "hinge", "r1": 1.0, "lazy": 0})

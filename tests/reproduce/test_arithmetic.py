@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganvas.errors import UserError
-from ganvas.explore import Examples, analogy
-from ganvas.randomness import Draw
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
+from ganvas.latent.explore import Examples, analogy
 from ganvas.reproduce import arithmetic
 from ganvas.reproduce.lab import Lab, Outcome, row
 
@@ -176,7 +176,7 @@ def test_linearity_of_what_z_says_and_of_what_it_does_not() -> None:
 
 
 def test_a_judge_that_errs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ganvas.evaluate import classifier
+    from ganvas.evaluate.networks import classifier
 
     accuracy = dict.fromkeys(arithmetic.ATTRIBUTES, 0.99) | {"beard": 0.96}
     monkeypatch.setattr(arithmetic, "faces", lambda: None)

@@ -7,10 +7,11 @@ import torch
 from skimage.restoration import denoise_tv_chambolle
 
 from ganvas.data import Dataset
-from ganvas.evaluate.pictures import psnr
+from ganvas.evaluate.measures.pictures import psnr
+from ganvas.ground import drawing
 from ganvas.models.base import FAMILIES
 from ganvas.recipes import RECIPES
-from ganvas.reproduce import autoencoders, drawing
+from ganvas.reproduce import autoencoders
 from ganvas.reproduce.autoencoders import Classical
 from ganvas.reproduce.lab import FIGURES, Lab
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from ganvas.data import Dataset
+from ganvas.ground import drawing
 from ganvas.models.vae import VAEModel
 from ganvas.recipes import RECIPES
-from ganvas.reproduce import drawing, failures
+from ganvas.reproduce import failures
 from ganvas.reproduce.lab import FIGURES, Lab
 
 COLLAPSE = ("posterior collapse", "latent loss too high")

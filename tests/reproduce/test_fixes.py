@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
 from ganvas.data import Dataset, load, sources
+from ganvas.ground import drawing
 from ganvas.models.gan import GAN, GANModel
-from ganvas.nets.mlp import MLP
-from ganvas.reproduce import drawing, fixes
+from ganvas.parts.nets.mlp import MLP
+from ganvas.reproduce import fixes
 from ganvas.reproduce.lab import FIGURES, Lab, Outcome
 
 

@@ -8,11 +8,12 @@ import torch
 from matplotlib.figure import Figure
 
 from ganvas.data import Dataset
+from ganvas.ground import drawing
+from ganvas.ground.randomness import Draw
 from ganvas.models.gan import GAN, GANModel
-from ganvas.nets.mlp import MLP
-from ganvas.nets.summary import Layer
-from ganvas.randomness import Draw
-from ganvas.reproduce import drawing, gans
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.nets.summary import Layer
+from ganvas.reproduce import gans
 from ganvas.reproduce.lab import FIGURES, Lab
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.reproduce.lab import FIGURES, Lab, Measure, find, row, rows
 from ganvas.training import progress
 from ganvas.training.run import Run
@@ -55,7 +55,7 @@ def test_arrays_are_known_by_their_content(lab: Lab) -> None:
 
 
 def interrupt(start: Any) -> Run:
-    """As `progress.watched`, with Ctrl-C at the first report."""
+    """As `progress.with_progress`, with Ctrl-C at the first report."""
     return start(lambda step, steps, figures: signal.raise_signal(signal.SIGINT))
 
 
@@ -63,7 +63,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     train: Train, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(progress, "watched", interrupt)
+        patch.setattr(progress, "with_progress", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(lab)
     (folder,) = lab.runs.iterdir()

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from ganvas.evaluate.figures import Figure
+from ganvas.evaluate.measures.parzen import parzen
 from ganvas.evaluate.metrics import METRICS
-from ganvas.evaluate.parzen import parzen
 from ganvas.evaluate.subject import Subject
 from ganvas.reproduce import papers_gans
 from ganvas.reproduce.gans import images_of

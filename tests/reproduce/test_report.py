@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import ganvas
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.reproduce import report
 from ganvas.reproduce.lab import FIGURES, Lab, Outcome, find, row
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from ganvas.ground import drawing
 from ganvas.recipes import RECIPES
-from ganvas.reproduce import drawing, wasserstein
+from ganvas.reproduce import wasserstein
 from ganvas.reproduce.lab import Lab, Outcome, row
 
 
@@ -17,7 +18,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_generator_on_the_line_makes_normal_fakes(small: None) -> None:
-    from ganvas.randomness import Draw
+    from ganvas.ground.randomness import Draw
 
     model = wasserstein.on_a_line(RECIPES["wgan"](), seed=0)
     fakes = model.generator.fake(20_000, Draw(0), torch.device("cpu")).detach()
@@ -157,7 +158,7 @@ def test_quality_of_real_images_is_that_of_another_split(
     only_blobs: Any, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ganvas import data
-    from ganvas.evaluate import features
+    from ganvas.evaluate.networks import features
 
     monkeypatch.setattr(
         features, "features", lambda name, dataset: lambda images: images.mean(3).squeeze(1).numpy()[:, ::4]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from ganvas.files import write_text
+from ganvas.ground.files import write_text
 from ganvas.recipes import RECIPES
 from ganvas.studio.app import make_app
 from ganvas.training.run import Run, create

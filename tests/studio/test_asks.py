@@ -19,12 +19,12 @@ from starlette.testclient import TestClient
 
 from ganvas.data import Dataset, load, pixels
 from ganvas.data.loader import to_tensor
+from ganvas.ground.randomness import Draw
 from ganvas.models import Model
 from ganvas.models.autoencoder import corrupt
 from ganvas.models.base import FAMILIES
 from ganvas.models.conditions import Attribute
-from ganvas.priors import Mixture
-from ganvas.randomness import Draw
+from ganvas.parts.priors import Mixture
 from ganvas.recipes import RECIPES, Data
 from ganvas.studio import asks
 from ganvas.studio.app import make_app

@@ -18,13 +18,13 @@ from starlette.websockets import WebSocket
 
 from ganvas.models import MODELS
 from ganvas.models.base import FAMILIES, Model
-from ganvas.nets.dcgan import DCGAN
-from ganvas.nets.layers import BatchNorm
-from ganvas.nets.mlp import MLP
+from ganvas.parts.nets.dcgan import DCGAN
+from ganvas.parts.nets.layers import BatchNorm
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.techniques import TECHNIQUES
 from ganvas.studio import decoder as thread
 from ganvas.studio import decoding, quick, studied
 from ganvas.studio.studied import CannotError
-from ganvas.techniques import TECHNIQUES
 
 PATIENCE = 30.0  # seconds after which a test that waits has failed
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.studio import live
 from ganvas.studio.curves import ANEW
 from ganvas.studio.live import Client, Live

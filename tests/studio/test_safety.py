@@ -15,7 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.studio import app as studio
 from ganvas.studio import safety
 

@@ -356,7 +356,7 @@ def test_a_model_that_hangs_keeps_no_other_from_being_loaded(
 
 
 def test_an_answer_is_computed_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ganvas import atlas
+    from ganvas.latent import atlas
 
     folder.finish("vae")
     models, calls, inside, go_on = Studied(folder), [], threading.Event(), threading.Event()
@@ -389,7 +389,7 @@ def test_an_answer_is_computed_once(folder: Folder, monkeypatch: pytest.MonkeyPa
 
 
 def test_test_images_are_encoded_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ganvas import atlas
+    from ganvas.latent import atlas
 
     folder.finish("vae")
     held = run(Studied(folder).held("vae"))
@@ -402,7 +402,7 @@ def test_test_images_are_encoded_once(folder: Folder, monkeypatch: pytest.Monkey
 def test_what_a_model_can_not_is_said_each_time_and_a_fault_may_pass(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganvas import atlas
+    from ganvas.latent import atlas
 
     folder.fingerprint = "0" * 64
     folder.finish("ae", recipe="autoencoder")
@@ -418,7 +418,7 @@ def test_what_a_model_can_not_is_said_each_time_and_a_fault_may_pass(
 
 
 def test_the_answers_are_those_of_the_atlas(folder: Folder, digits: Dataset) -> None:
-    from ganvas import atlas
+    from ganvas.latent import atlas
 
     model = folder.finish("vae")
     held = run(Studied(folder).held("vae"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ganvas
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.training import callbacks
 from ganvas.training.callbacks import TRACKERS, Callback
 
@@ -31,6 +31,9 @@ class Kept(Callback):
     def on_epoch(self, step: int, epoch: float, figures: dict[str, float]) -> None:
         self.told.append(("epoch", (epoch, figures)))
 
+    def on_test(self, step: int, figures: dict[str, float]) -> None:
+        self.told.append(("test", figures))
+
     def on_pictures(self, step: int, pictures: dict[str, np.ndarray]) -> None:
         self.told.append(("pictures", pictures))
 
@@ -51,6 +54,7 @@ def test_a_callback_is_told_what_is_written(tmp_path: Path) -> None:
     assert [figures["loss"] for _, figures in seen.of("step")] == [row["loss"] for row in rows["train"]]
     assert [epoch for epoch, _ in seen.of("epoch")] == [row["epoch"] for row in rows["validation"]]
     assert all({"samples", "reconstructions"} <= shown.keys() for shown in seen.of("pictures"))
+    assert seen.of("test") == [run.state["test"]]
     assert seen.told[0] == ("begin", 0) and seen.told[-1] == ("end", "finished")
 
 
@@ -91,6 +95,24 @@ def longer(path: Path, tracker: str) -> ganvas.Run:
     """A run that was tracked for three epochs, and then for a fourth."""
     ganvas.train("vae", out=path, track=(tracker,), **FAST)
     return ganvas.resume(path, epochs=4)
+
+
+def test_csv(tmp_path: Path) -> None:
+    import pandas
+
+    run = longer(tmp_path / "run", "csv")
+    seen = pandas.read_csv(run.path / "metrics.csv")
+    assert list(seen.columns) == ["step", "epoch", "split", "name", "value"]
+    told = {(row.split, row.step, row.name): row.value for row in seen.itertuples(name="Row", index=False)}
+    written = {
+        (row["split"], row["step"], name): value
+        for row in run.metrics
+        for name, value in row.items()
+        if name not in ("step", "epoch", "split")
+    }
+    assert {key: value for key, value in told.items() if key[0] != "test"} == pytest.approx(written)
+    assert len(told) == len(seen), "no line is there twice"
+    assert told["test", run.state["step"], "loss"] == pytest.approx(run.state["test"]["loss"])
 
 
 def test_tensorboard(tmp_path: Path) -> None:
@@ -154,7 +176,7 @@ def kept_by_wandb(data: bytes) -> Iterator[bytes]:
 
 
 def test_every_tracker_is_tested_on_its_library() -> None:
-    assert set(TRACKERS) == {"tensorboard", "mlflow", "wandb"}
+    assert set(TRACKERS) == {"csv", "tensorboard", "mlflow", "wandb"}
 
 
 def test_flat() -> None:

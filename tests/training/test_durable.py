@@ -16,8 +16,8 @@ from helpers import everything
 from safetensors import safe_open
 
 import ganvas
-from ganvas import files, provenance, tensors
-from ganvas.errors import UserError
+from ganvas.ground import files, provenance, tensors
+from ganvas.ground.errors import UserError
 from ganvas.training import checkpoint, loop, place
 from ganvas.training.log import Log
 from ganvas.training.run import Run

@@ -11,8 +11,8 @@ from helpers import everything, stop_at
 from safetensors.torch import load_file
 
 import ganvas
-from ganvas.errors import UserError
-from ganvas.optimizers import Adam
+from ganvas.ground.errors import UserError
+from ganvas.parts.optimizers import Adam
 from ganvas.training import checkpoint, train
 from ganvas.training.run import Run
 
@@ -110,13 +110,13 @@ def test_the_old_model_stays_until_there_is_the_new_one(run: Run) -> None:
 def test_a_cosine_falls_to_0_by_the_new_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = ganvas.train("vae", out=tmp_path / "run", epochs=2, **{**SMALL, "schedule": "cosine"})
     rates: list[float] = []
-    pace = Adam.pace
+    scheduled = Adam.scheduled
 
     def seen(config: Adam, *moment: Any) -> dict[str, float]:
-        rates.append(pace(config, *moment)["lr"])
-        return pace(config, *moment)
+        rates.append(scheduled(config, *moment)["lr"])
+        return scheduled(config, *moment)
 
-    monkeypatch.setattr(Adam, "pace", seen)
+    monkeypatch.setattr(Adam, "scheduled", seen)
     ganvas.resume(run, epochs=4)
     assert rates[0] == pytest.approx(0.5e-3) and rates == sorted(rates, reverse=True) and 0 < rates[-1] < 1e-5
 

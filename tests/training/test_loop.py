@@ -21,13 +21,12 @@ from torch import Tensor
 import ganvas
 from ganvas.data import Dataset, load
 from ganvas.data.loader import Batch, to_tensor
+from ganvas.ground.registry import kind
 from ganvas.models.gan import GAN
-from ganvas.nets.dcgan import DCGAN
-from ganvas.nets.mlp import MLP
-from ganvas.optimizers import SGD, Adam, Optimizer, RMSprop
-from ganvas.recipes import RECIPES, Facts, Recipe, Training, Turn
-from ganvas.registry import kind
-from ganvas.techniques import (
+from ganvas.parts.nets.dcgan import DCGAN
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.optimizers import SGD, Adam, Optimizer, RMSprop
+from ganvas.parts.techniques import (
     EMA,
     Augment,
     Clip,
@@ -39,6 +38,7 @@ from ganvas.techniques import (
     SpectralNorm,
     VirtualBatchNorm,
 )
+from ganvas.recipes import RECIPES, Facts, Recipe, Training, Turn
 from ganvas.training import checkpoint, engine, loop
 from ganvas.training.game import Game, make_model
 
@@ -235,7 +235,7 @@ def test_moments_without_a_gradient_do_not_stay_subnormal(monkeypatch: pytest.Mo
 
     moment, weights = moments()
     assert (moment == 0).all()
-    monkeypatch.setattr("ganvas.training.game.tidy", lambda optimizer: None)
+    monkeypatch.setattr("ganvas.training.game.flush_subnormals", lambda optimizer: None)
     moment, same = moments()
     assert ((moment > 0) & (moment < smallest)).all()
     assert all(map(torch.equal, weights, same))
@@ -259,13 +259,13 @@ def test_moments_without_a_gradient_do_not_stay_subnormal(monkeypatch: pytest.Mo
 )
 def test_rate_and_momentum_of_a_step(config: Optimizer, step: int, expected: dict[str, float]) -> None:
     """Goodfellow et al. 2014, code: 0.1 over 1.000004 to the step, not under 1e-6; momentum to 0.7 by epoch 250."""
-    assert config.pace(1.0, step, step / 10) == pytest.approx(expected, rel=1e-5)
+    assert config.scheduled(1.0, step, step / 10) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_cosine_and_a_decay_multiply() -> None:
     halfway = new_game(recipe(schedule="cosine"))
     halfway.step = halfway.steps // 2
-    rate = Adam(lr=1.0, decay=1.001).pace(halfway.share(), halfway.step, 0.0)
+    rate = Adam(lr=1.0, decay=1.001).scheduled(halfway.share(), halfway.step, 0.0)
     assert rate["lr"] == pytest.approx(0.5 * 1.001**-halfway.step)
 
 

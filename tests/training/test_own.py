@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.models import MODELS
-from ganvas.nets import NETS
-from ganvas.optimizers import OPTIMIZERS, Adam
+from ganvas.parts.nets import NETS
+from ganvas.parts.optimizers import OPTIMIZERS, Adam
 from ganvas.recipes import Recipe, Training, Turn
 from ganvas.training.run import Run
 
@@ -27,9 +27,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.models.base import Encoder
-from ganvas.nets.registry import BaseNet
-from ganvas.optimizers import Optimizer
-from ganvas.registry import Count, settings
+from ganvas.parts.nets.registry import BaseNet
+from ganvas.parts.optimizers import Optimizer
+from ganvas.ground.registry import Count, settings
 
 
 @settings

@@ -19,7 +19,7 @@ import pytest
 from helpers import everything
 
 import ganvas
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.training import peers
 from ganvas.training.run import Run
 
@@ -31,7 +31,7 @@ DYING = """
 import os, signal, sys, time
 from pathlib import Path
 from ganvas.cli import main
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.training import loop, peers
 
 def at(step, before=peers.at):

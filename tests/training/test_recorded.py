@@ -14,14 +14,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ganvas.data import Dataset, load
+from ganvas.ground.randomness import Draw, Held
 from ganvas.models.gan import GAN
-from ganvas.nets.mlp import MLP
-from ganvas.optimizers import OPTIMIZERS, SGD, Adam
-from ganvas.priors import Normal
-from ganvas.randomness import Draw, Held
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.optimizers import OPTIMIZERS, SGD, Adam
+from ganvas.parts.priors import Normal
+from ganvas.parts.techniques import EMA, R1, TECHNIQUES
 from ganvas.recipes import RECIPES, Facts, Recipe, Training, Turn
 from ganvas.recipes.base import make
-from ganvas.techniques import EMA, R1, TECHNIQUES
 from ganvas.training import engine
 from ganvas.training.game import Game, make_model
 from ganvas.training.recorded import WARM, Recorded, Results

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.recipes import RECIPES
 from ganvas.training.run import Run, create
 

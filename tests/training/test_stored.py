@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.models import Model
 from ganvas.models import load as load_saved
 from ganvas.training import loop, stored

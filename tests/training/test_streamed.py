@@ -11,7 +11,7 @@ from PIL import Image
 
 import ganvas
 from ganvas.data import streamed
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 SMALL: dict[str, Any] = {"batch_size": 16, "device": "cpu", "precision": "float32", "epochs": 3}
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import ganvas
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.recipes import RECIPES, Data, Recipe
 from ganvas.training.game import Game
 from ganvas.training.run import Run

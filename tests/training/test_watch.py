@@ -24,23 +24,23 @@ from ganvas.cli import training as cli
 from ganvas.cli.flags import Command
 from ganvas.data import Dataset, Split, load
 from ganvas.data.loader import to_tensor
-from ganvas.errors import UserError
-from ganvas.likelihoods import Gaussian
-from ganvas.losses import PROBABILISTIC
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import build, parameters
 from ganvas.models.base import FAMILIES
 from ganvas.models.conditions import Attribute
 from ganvas.models.denoiser import Denoiser, DenoiserModel
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
 from ganvas.models.vae_gan import VAEGAN, VAEGANModel
-from ganvas.nets.dcgan import DCGAN
-from ganvas.nets.mlp import MLP
-from ganvas.optimizers import Adam
-from ganvas.priors import Normal
-from ganvas.randomness import Draw
+from ganvas.parts.likelihoods import Gaussian
+from ganvas.parts.losses import PROBABILISTIC
+from ganvas.parts.nets.dcgan import DCGAN
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.optimizers import Adam
+from ganvas.parts.priors import Normal
+from ganvas.parts.techniques import Clip, MinibatchDiscrimination
 from ganvas.recipes import RECIPES, Data, Facts, Recipe, Turn
-from ganvas.registry import build, parameters
-from ganvas.techniques import Clip, MinibatchDiscrimination
 from ganvas.training.watch import FAULTS, VITALS, Watch, examine, findings, measure, watch
 from ganvas.training.watch.faults import HELD, changed, command, held, looks
 

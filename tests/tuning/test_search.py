@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.tuning import report as reports
 from ganvas.tuning.search import FILE, TRIALS, Measured, Question, Search, measured, rungs_of
 from ganvas.tuning.space import Axis

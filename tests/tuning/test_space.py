@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.recipes import RECIPES
 from ganvas.recipes.base import make
 from ganvas.tuning.space import USUAL, Axis, axes

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ganvas import threads
 from ganvas.cli import (
     collection,
     completion,
@@ -30,7 +29,8 @@ from ganvas.cli import (
     tune,
 )
 from ganvas.cli.shared import taken_out
-from ganvas.errors import UserError, unknown
+from ganvas.ground import threads
+from ganvas.ground.errors import UserError, unknown
 from ganvas.version import __version__
 
 LIGHT = ("recipes", "data list", "data show")  # verbs that compute nothing

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from ganvas.cli.explore import located
 from ganvas.cli.models import image_shape, load_data, load_model
 from ganvas.cli.shared import ModelData, RunFolder, table
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 SHOWN = 30  # rows of a picture, at most
 WIDE = 10  # images in a row of it, at most
@@ -40,7 +40,7 @@ def similar(
     out = _picture(out or run / "similar.png")
     import torch
 
-    from ganvas import collection
+    from ganvas.latent import collection
 
     given = located(run, model, images, data, 0)[1]
     found = collection.collect(model, load_data(run, model, data), progress=True)
@@ -83,7 +83,7 @@ def duplicates(
     if not 0 < alike <= 1:
         raise UserError(f"--alike {alike:g}: it takes a correlation above 0, up to 1.")
     out = _picture(out or run / "duplicates.png")
-    from ganvas import collection
+    from ganvas.latent import collection
 
     found = collection.collect(model, load_data(run, model, data), progress=True)
     groups = collection.duplicates(found, alike, progress=True)
@@ -133,9 +133,9 @@ def cluster(
     if not 0 < confused < 1:
         raise UserError(f"--confused {confused:g}: it takes a share between 0 and 1.")
     model = load_model(run, "encode")
-    from ganvas import clusters as groups
-    from ganvas import collection
-    from ganvas.files import free, vacant, whole, write_text
+    from ganvas.ground.files import free, vacant, whole, write_text
+    from ganvas.latent import clusters as groups
+    from ganvas.latent import collection
 
     if out:
         vacant(out)
@@ -158,7 +158,7 @@ def _picture(path: Path) -> Path:
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A .csv, aside first."""
-    from ganvas.files import replace
+    from ganvas.ground.files import replace
 
     def write(part: Path) -> None:
         with part.open("w", newline="", encoding="utf-8") as file:
@@ -173,7 +173,7 @@ def _draw(path: Path, rows: Sequence[Any], captions: Sequence[Sequence[str]], fr
     """Rows of images (n, *shape), each with its text; short rows end in white."""
     import torch
 
-    from ganvas import plots
+    from ganvas.ground import plots
 
     columns = max(map(len, captions))
     cells, texts = [], []

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ganvas.cli import training, tune
-from ganvas.errors import UserError
-from ganvas.files import write_text
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import write_text
 
 # The shell completes files where nothing is found. What may be typed is asked for at each Tab: it is never out of date.
 BASH = """\

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ganvas.cli.shared import DATA, Strict, table, takes
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
@@ -57,8 +57,8 @@ def data_show(
         return
     table([*describe(found), *([] if data in names() else look(data)), *_chosen(found)])
     if out:
-        from ganvas import plots
         from ganvas.data.loader import to_tensor
+        from ganvas.ground import plots
 
         if len(found.shape) != 3 or found.shape[0] not in (1, 3, 4):
             raise UserError(f"--out {out}: rows of shape {found.shape} are no images that can be drawn.")

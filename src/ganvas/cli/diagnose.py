@@ -27,9 +27,9 @@ def diagnose(
     Example:
         ganvas diagnose runs/first
     """
+    from ganvas.training.finding import say
     from ganvas.training.run import Run
     from ganvas.training.watch import examine
-    from ganvas.training.watch.faults import say
 
     it = Run(run)
     found, history = examine(it)
@@ -49,8 +49,8 @@ def diagnose(
 
 def _healthy(run: Run, history: list[Any]) -> None:
     """What was looked for and not found."""
+    from ganvas.training.finding import say
     from ganvas.training.watch import FAULTS
-    from ganvas.training.watch.faults import say
 
     state = run.state
     at = f"at step {state['step']:,}" + (f" of {state['steps']:,}" if "steps" in state else "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ganvas.cli.models import load_data
 from ganvas.cli.shared import DATA, Channels, Device, Range, Size
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 if TYPE_CHECKING:
     from ganvas.evaluate.record import Record
@@ -83,7 +83,7 @@ def compare(
     """
     from ganvas.evaluate import record as records
     from ganvas.evaluate.compare import FORMATS, render
-    from ganvas.files import existing, write_text
+    from ganvas.ground.files import existing, write_text
 
     if not runs:
         raise UserError("`ganvas compare RUN...` takes runs: ganvas compare runs/first runs/second")
@@ -176,9 +176,9 @@ def _subject(
 
 def _picture(subject: Subject, place: Path) -> None:
     """samples.png, where there are samples."""
-    from ganvas import plots
     from ganvas.data.loader import to_tensor
     from ganvas.evaluate.figures import NotApplicableError
+    from ganvas.ground import plots
 
     try:
         plots.save(plots.grid(to_tensor(subject.draw(SHOWN))), place / "samples.png")

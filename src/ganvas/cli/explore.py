@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from ganvas.cli.models import image_shape, load_data, load_model
 from ganvas.cli.shared import ModelData, RunFolder, Where, table
-from ganvas.errors import UserError, unknown
+from ganvas.ground.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvas.data import Dataset
-    from ganvas.explore import Examples
+    from ganvas.latent.explore import Examples
     from ganvas.models import Model
 
 Points = Annotated[tuple[str, ...], "POINT...", "samples by number, counted as in `sample`; test:0; or image files"]
@@ -46,7 +46,8 @@ def manifold(
     """
     model = load_model(run, "decode", n, where)
     image_shape(model)
-    from ganvas import explore, plots
+    from ganvas.ground import plots
+    from ganvas.latent import explore
 
     if len(points) not in (0, 3):
         raise UserError(f"{len(points)} points: a plane goes through three, top left, top right and bottom left.")
@@ -80,7 +81,8 @@ def interpolate(
     """
     model = load_model(run, "decode", n, where)
     image_shape(model)
-    from ganvas import explore, plots
+    from ganvas.ground import plots
+    from ganvas.latent import explore
 
     out = out or run / "interpolate.png"
     moving = plots.suffix(out) in plots.FILMS
@@ -122,7 +124,8 @@ def arithmetic(
     image_shape(model)
     import torch
 
-    from ganvas import explore, plots
+    from ganvas.ground import plots
+    from ganvas.latent import explore
 
     if examples < 1 or not 0 <= noise < math.inf:
         raise UserError(f"--examples {examples}, --noise {noise:g}: it takes at least 1 example, and noise from 0.")
@@ -179,7 +182,8 @@ def turn(
     image_shape(model)
     import numpy as np
 
-    from ganvas import explore, plots
+    from ganvas.ground import plots
+    from ganvas.latent import explore
 
     if examples < 1 or steps < 2:
         raise UserError(f"--examples {examples}, --steps {steps}: it takes at least 1 example and 2 steps.")
@@ -223,9 +227,10 @@ def neighbours(
     import numpy as np
     import torch
 
-    from ganvas import explore, plots
     from ganvas.data.loader import to_tensor
-    from ganvas.evaluate.features import features as named
+    from ganvas.evaluate.networks.features import features as named
+    from ganvas.ground import plots
+    from ganvas.latent import explore
 
     if columns < 1:
         raise UserError(f"--columns {columns}: it takes at least 1.")
@@ -255,8 +260,8 @@ def located(run: Path, model: Model, points: Sequence[str], data: str | None, se
     """Codes (N, latent_dim) and images (N, *shape) of points as a person names them."""
     import torch
 
-    from ganvas import explore
     from ganvas.data.loader import to_tensor
+    from ganvas.latent import explore
 
     numbers = [point.isdecimal() for point in points]
     if any(numbers):
@@ -297,7 +302,7 @@ def _equation(known: Mapping[str, Sequence[str]]) -> list[str]:
 
 def _examples(model: Model, dataset: Dataset, seed: int) -> Examples:
     """What groups that are named by attributes are chosen from."""
-    from ganvas import explore
+    from ganvas.latent import explore
 
     if hasattr(model, "encode"):
         return explore.labelled(model, dataset.splits["train"])
@@ -306,7 +311,7 @@ def _examples(model: Model, dataset: Dataset, seed: int) -> Examples:
 
 def _classifier(dataset: Dataset) -> Callable[[Tensor], NDArray[np.int64]]:
     """Images -> labels like the data set's."""
-    from ganvas.evaluate.classifier import train_classifier
+    from ganvas.evaluate.networks.classifier import train_classifier
 
     return train_classifier(dataset).predict
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ganvas.cli.models import image_shape, load_data, load_model
 from ganvas.cli.shared import ModelData, RunFolder, table
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset

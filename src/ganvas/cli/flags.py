@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from ganvas.cli.shared import taken_out
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.registry import parameters, takes
 from ganvas.recipes import base
-from ganvas.registry import parameters, takes
 
 METAVARS = {int: "INT", float: "FLOAT", str: "NAME", Path: "PATH", tuple[int, ...]: "INT..."}
 _FLAG = re.compile(r"--?[a-zA-Z]")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ganvas.cli.shared import Device, ModelData, RunFolder, Where, table
-from ganvas.errors import UserError, unknown
+from ganvas.ground.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,7 @@ def sample(
     where: Where = (),
     guidance: Annotated[float, "FLOAT", "of a VAE that is told: above 1 images show more of it"] = 1.0,
     each: Annotated[str | None, "NAME", "a row for each value of this label"] = None,
+    truncation: Annotated[float | None, "FLOAT", "codes within +- this: less varied, more typical (0.7)"] = None,
     seed: Annotated[int, "INT", "the same seed gives the same images"] = 0,
     out: Annotated[Path | None, "PATH", "a .png, an .npy, or a folder (default: RUN/samples-N-seedS.png)"] = None,
 ) -> None:
@@ -44,13 +45,14 @@ def sample(
     Example:
         ganvas sample runs/first -n 64
     """
-    model = load_model(run, "sample", n, where, guidance)
-    from ganvas import plots
+    model = _middle(load_model(run, "sample", n, where, guidance), truncation)
+    from ganvas.ground import plots
 
     if each:
-        print(plots.save(*_each(run, each, n, where, guidance, seed, out)))
+        print(plots.save(*_each(run, each, n, where, guidance, truncation, seed, out)))
         return
-    out = out or run / f"samples-{n}-seed{seed}{'.png' if n <= PICTURED else '.npy'}"
+    cut = f"-truncation{truncation:g}" if truncation else ""
+    out = out or run / f"samples-{n}{cut}-seed{seed}{'.png' if n <= PICTURED else '.npy'}"
     kind = out.suffix.lower()
     if kind not in (".png", ".npy", ""):
         raise UserError(f"--out {out}: it takes a name that ends in .png or .npy, or a folder's.")
@@ -67,12 +69,19 @@ def sample(
 
 
 def _each(
-    run: Path, name: str, n: int, where: tuple[str, ...], guidance: float, seed: int, out: Path | None
+    run: Path,
+    name: str,
+    n: int,
+    where: tuple[str, ...],
+    guidance: float,
+    truncation: float | None,
+    seed: int,
+    out: Path | None,
 ) -> tuple[NDArray[np.uint8], Path]:
     """A picture with a row for each value of a label, of about n images in all, and where it goes."""
     import torch
 
-    from ganvas import plots
+    from ganvas.ground import plots
 
     told = condition(where)
     known = {it.name: it for it in getattr(load_model(run, "given").config, "condition", ())}
@@ -80,9 +89,15 @@ def _each(
         raise unknown("label", name, known)
     values = known[name].values
     columns = max(1, n // len(values))
-    models = [load_model(run, "sample").given({**told, name: value}, guidance) for value in values]
+    own = load_model(run, "sample")
+    models = [_middle(own.given({**told, name: value}, guidance), truncation) for value in values]
     images = torch.cat([model.sample(columns, seed) for model in models])
     return plots.grid(images, columns), out or run / f"samples-each-{name.replace(' ', '-')}-seed{seed}.png"
+
+
+def _middle(model: Model, truncation: float | None) -> Model:
+    """The model whose samples are of the middle of P(z)."""
+    return model if truncation is None else model.truncated(truncation)
 
 
 def reconstruct(
@@ -102,8 +117,8 @@ def reconstruct(
     """
     model = load_model(run, "reconstruct", n)
     image_shape(model)
-    from ganvas import plots
     from ganvas.data.loader import to_tensor
+    from ganvas.ground import plots
 
     split = load_data(run, model, data).splits["test"]
     images = to_tensor(split.images[:n])
@@ -137,11 +152,11 @@ def denoise(
     import torch
     from torch.nn import functional as F
 
-    from ganvas import plots
     from ganvas.data.folder import read, read_each
     from ganvas.data.loader import to_tensor
+    from ganvas.ground import plots
+    from ganvas.ground.randomness import Draw
     from ganvas.models.autoencoder import corrupt
-    from ganvas.randomness import Draw
 
     if model.any_size:  # each image keeps its own
         files: Any = read_each(images, shape[0], model.range)
@@ -194,11 +209,11 @@ def complete(
         raise UserError(f"--out {out}: it takes a name that ends in .npy, or a folder's.")
     import torch
 
-    from ganvas import plots
     from ganvas.data.folder import read
     from ganvas.data.loader import to_tensor
     from ganvas.data.masks import read_mask
     from ganvas.data.store import tracked
+    from ganvas.ground import plots
 
     missing = read_mask(" ".join(mask), shape, seed)
     if images:
@@ -275,8 +290,8 @@ def fit_prior(
     import torch
 
     from ganvas.data.loader import to_tensor
+    from ganvas.ground.randomness import Draw, order
     from ganvas.models import fitted
-    from ganvas.randomness import Draw, order
 
     splits = load_data(run, model, data).splits
     rows = {name: sorted(order(seed, "fit", n=len(splits[name]))[:n]) for name in ("train", "validation")}
@@ -320,7 +335,7 @@ def fit_encoder(
     how: dict[str, Any] = {"epochs": epochs, "minutes": minutes}
     given = {name: value for name, value in how.items() if value is not None}
     folder = out or run / "encoder"
-    done = progress.watched(lambda report: train(made, out=folder, device=device, report=report, **given))
+    done = progress.with_progress(lambda report: train(made, out=folder, device=device, report=report, **given))
     figures = done.state.get("test") or {}
     words = {"image": "G(E(x)) of test images misses", "code": "E(G(z)) of samples misses"}
     table((text, f"{figures[name]:.1%} of their variance") for name, text in words.items() if name in figures)

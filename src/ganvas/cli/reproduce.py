@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 
 def reproduce(
@@ -61,7 +61,7 @@ def speedrun(
     Example:
         ganvas speedrun vae --flags="--epochs 20"
     """
-    from ganvas import speedrun as runs
+    from ganvas.reproduce import speedrun as runs
 
     if not track:
         for name, one in runs.TRACKS.items():

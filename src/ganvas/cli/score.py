@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from ganvas.cli.models import DESCENDED, load_data, load_model
 from ganvas.cli.shared import Device, ModelData, RunFolder, table
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from ganvas.data import Dataset
-    from ganvas.evaluate.anomalies import Scored
-    from ganvas.evaluate.scores import BaseScore, Rows
+    from ganvas.evaluate.anomaly.anomalies import Scored
+    from ganvas.evaluate.anomaly.scores import BaseScore, Rows
     from ganvas.models import Model
 
 SCORES = "relative, reconstruction, worst, elbo, complexity, typicality, codes, neighbours"
@@ -46,12 +46,12 @@ def score(
         ganvas score runs/first --data ./photos --false-alarms 0.01
     """
     model = load_model(run, "score_samples", n)
-    from ganvas.evaluate import scoresheet
-    from ganvas.evaluate.anomalies import score as scored
-    from ganvas.evaluate.anomalies import strange_classes
-    from ganvas.evaluate.conformal import needed
-    from ganvas.evaluate.scores import score_of
-    from ganvas.files import free, vacant, whole, write_text
+    from ganvas.evaluate.anomaly import scoresheet
+    from ganvas.evaluate.anomaly.anomalies import score as scored
+    from ganvas.evaluate.anomaly.anomalies import strange_classes
+    from ganvas.evaluate.anomaly.scores import score_of
+    from ganvas.evaluate.measures.conformal import needed
+    from ganvas.ground.files import free, vacant, whole, write_text
     from ganvas.training.engine import choose_device
     from ganvas.training.run import Run
 
@@ -87,7 +87,7 @@ def _rows(model: Model, dataset: Dataset, splits: Classes, without: Classes = ()
     """Images of these splits, in the order of the source where all of it is taken; none of these classes."""
     import numpy as np
 
-    from ganvas.evaluate.scores import Rows
+    from ganvas.evaluate.anomaly.scores import Rows
 
     rows = Rows.of(model, [dataset.splits[name] for name in splits])
     order, labels = rows.known("order"), rows.known("labels")
@@ -133,7 +133,7 @@ def _judged(found: Scored, rows: Rows, classes: Classes, strange: Classes) -> It
     """What labels say of it: the AUROC, and alarms of normal and strange images, of each strange class too."""
     import numpy as np
 
-    from ganvas.evaluate.roc import auroc
+    from ganvas.evaluate.measures.roc import auroc
 
     labels = rows.known("labels")
     if labels is None or not strange:

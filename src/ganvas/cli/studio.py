@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 if TYPE_CHECKING:
     import socket
@@ -63,7 +63,7 @@ def _serve(runs: Path, listener: socket.socket, host: str, browser: bool) -> Non
     if browser:  # the socket listens already: a browser that is early waits
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     # The first model that is asked for does not wait for torch, nor does the first page.
-    warming = threading.Timer(WARM, importlib.import_module, ["ganvas.atlas"])
+    warming = threading.Timer(WARM, importlib.import_module, ["ganvas.latent.atlas"])
     warming.daemon = True
     warming.start()
     server.serve(made, listener, debug=logging.getLogger("ganvas").isEnabledFor(logging.DEBUG))

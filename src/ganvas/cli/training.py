@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ganvas.cli.shared import DATA, RunFolder, Strict, table, takes
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.training import progress
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train(words: list[str]) -> int:
         return _resume(values["resume"], values["recipe"], values["epochs"])
     from ganvas.training.train import train as start
 
-    return _outcome(progress.watched(lambda report: start(name, report=report, **values)))
+    return _outcome(progress.with_progress(lambda report: start(name, report=report, **values)))
 
 
 def _resume(folder: Path, recipe: str, epochs: int | None) -> int:
@@ -77,7 +77,7 @@ def _resume(folder: Path, recipe: str, epochs: int | None) -> int:
         more = f"ganvas train --resume {folder} --epochs {2 * done}"
         print(f"{folder} is finished, after {done:,} epoch{'s' * (done != 1)}; to train on: {more}")
         return 0
-    return _outcome(progress.watched(lambda report: resume(folder, report, epochs)))
+    return _outcome(progress.with_progress(lambda report: resume(folder, report, epochs)))
 
 
 def _outcome(run: Run) -> int:
@@ -155,7 +155,7 @@ def show(
     it = Run(run)
     if html:
         from ganvas import notebook
-        from ganvas.files import write_text
+        from ganvas.ground.files import write_text
 
         out = out or it.path / "show.html"
         write_text(out, notebook.page(it, _without_paths(_facts(it))))
@@ -172,8 +172,8 @@ def _without_paths(facts: list[tuple[str, Any]]) -> list[tuple[str, str]]:
 
 def _facts(run: Run) -> list[tuple[str, Any]]:
     """What it is, how far it came, its figures."""
+    from ganvas.ground.registry import dump, flagged
     from ganvas.recipes.base import Data
-    from ganvas.registry import dump, flagged
 
     recipe, state = run.recipe, run.state
     model, training, data = dump(recipe.model), dump(recipe.training), dump(recipe.data)
@@ -200,9 +200,9 @@ def _show_nets(run: Run) -> None:
     import torch
 
     from ganvas.data.loader import Batch
+    from ganvas.ground.randomness import Draw
     from ganvas.models.base import FAMILIES
-    from ganvas.nets import summary
-    from ganvas.randomness import Draw
+    from ganvas.parts.nets import summary
 
     config, shape = run.recipe.model, tuple(run.data["shape"])
     model = FAMILIES[type(config)](config, shape).eval()

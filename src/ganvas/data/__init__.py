@@ -1,4 +1,4 @@
-"""Data: named sets, folders, zips and arrays, prepared once and mapped from a cache."""
+"""Named sets, folders, zips and arrays, prepared once and mapped from a cache."""
 
 from ganvas.data.dataset import Dataset, Split, describe, load
 from ganvas.data.sources import names

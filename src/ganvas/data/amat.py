@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from ganvas.data.arrays import SPLITS, Array, whole
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 
 def read(paths: Sequence[Path]) -> dict[str, Array]:

@@ -21,7 +21,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ganvas.data import ranges, store, unpacking
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 Array = NDArray[Any]
 Labels = str | Path | Array

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganvas.data import store
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 SIDE = 64
 SEED = 20151106

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ganvas.arguments import Rule, Source, checked, shown, take
 from ganvas.data import amat, arrays, folder, imagefiles, look, pixels, python, ranges, shards, sources, store, streamed
 from ganvas.data.imagefiles import Files
-from ganvas.errors import UserError, unknown
-from ganvas.registry import Count
+from ganvas.ground.arguments import Rule, Source, checked, shown, take
+from ganvas.ground.errors import UserError, unknown
+from ganvas.ground.registry import Count
 
 Array = NDArray[Any]
 Given = Callable[[], dict[str, Array] | tuple[dict[str, Array], tuple[str, ...] | None]]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ganvas.data import arrays, imagefiles, pixels, ranges, store, streamed, unpacking
 from ganvas.data.imagefiles import Files
 from ganvas.data.pixels import Form
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 LARGEST = 64  # side that is chosen for images of different sizes, at most, and for large ones
 LARGE = 128  # the longer side above which images are made smaller, unless a size is given

@@ -16,7 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ganvas.data import medical, store, unpacking
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 # what Pillow opens by a program beside it, by a plug-in that it hasn't, or only in part
 NO_IMAGES = frozenset([".eps", ".ps", ".wmf", ".emf", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr"])

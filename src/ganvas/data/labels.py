@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.arguments import checked
 from ganvas.data.dataset import Dataset
-from ganvas.errors import UserError
+from ganvas.ground.arguments import checked
+from ganvas.ground.errors import UserError
 
 
 @checked

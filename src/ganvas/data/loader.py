@@ -13,8 +13,8 @@ from torch import Tensor
 from ganvas.data.dataset import Split
 from ganvas.data.paged import paged
 from ganvas.data.streamed import Images
-from ganvas.errors import UserError
-from ganvas.randomness import order
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import order
 
 
 def to_tensor(images: np.ndarray | Images, device: torch.device | str = "cpu") -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ganvas.data import arrays, folder, imagefiles, parquet, shards
 from ganvas.data.imagefiles import Files
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 SHOWN = 6  # sizes, modes and refused files that are named
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganvas.arguments import tensor
-from ganvas.errors import UserError, unknown
-from ganvas.randomness import Draw
+from ganvas.ground.arguments import tensor
+from ganvas.ground.errors import UserError, unknown
+from ganvas.ground.randomness import Draw
 
 # Rows y and columns x of pixels, from 0 to 1 -> which are missing.
 MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

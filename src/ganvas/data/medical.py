@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganvas.data import unpacking
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 Array = NDArray[Any]
 SUFFIXES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz")

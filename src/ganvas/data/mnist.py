@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganvas.data import store
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 Array = NDArray[Any]
 WAIT = 2.5  # seconds for the first mirror to answer

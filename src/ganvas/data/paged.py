@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas import memory
+from ganvas.ground import memory
 
 
 class Paged:

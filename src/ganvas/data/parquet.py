@@ -14,7 +14,7 @@ import numpy as np
 
 from ganvas.data import arrays, unpacking
 from ganvas.data.imagefiles import Files, Scanned
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 GROUPS = 4  # row groups that are in memory at a time
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganvas.data import medical, ranges, tiff, unpacking
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image

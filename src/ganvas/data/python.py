@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.arguments import tensor
 from ganvas.data import arrays, imagefiles, store
 from ganvas.data.arrays import LABELS, SPLITS
 from ganvas.data.imagefiles import Files
-from ganvas.errors import UserError
+from ganvas.ground.arguments import tensor
+from ganvas.ground.errors import UserError
 
 Array = NDArray[Any]
 Found = tuple[dict[str, Array], tuple[str, ...] | None]  # what `arrays.build` takes, and the names of columns

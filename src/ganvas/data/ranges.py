@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.arguments import Rule, shown, take
-from ganvas.errors import UserError
+from ganvas.ground.arguments import Rule, shown, take
+from ganvas.ground.errors import UserError
 
 Array = NDArray[Any]
 Range = tuple[float, float]

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.arguments import tensor
 from ganvas.data import folder, imagefiles, pixels, ranges
 from ganvas.data.loader import to_tensor
-from ganvas.errors import UserError
+from ganvas.ground.arguments import tensor
+from ganvas.ground.errors import UserError
 
 
 def read_rows(

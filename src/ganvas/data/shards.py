@@ -14,7 +14,7 @@ import numpy as np
 
 from ganvas.data import arrays, store
 from ganvas.data.imagefiles import Files, Scanned, stamps, suffixes
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 _BRACE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 LARGEST = 2**29  # bytes of one image

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ganvas.data import amat, store
 from ganvas.data import mnist as idx
-from ganvas.errors import UserError, unknown
+from ganvas.ground.errors import UserError, unknown
 
 Array = NDArray[Any]
 

@@ -29,8 +29,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.errors import UserError
-from ganvas.files import NO_ROOM, replace, writing
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import NO_ROOM, replace, writing
 
 FORMAT = 2  # counted up when the meaning of an entry changes: old entries are then no longer found
 ORDER_SEED = 20140610

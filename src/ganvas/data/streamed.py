@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ganvas.data import pixels, store
 from ganvas.data.imagefiles import Files
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 Array = NDArray[Any]
 

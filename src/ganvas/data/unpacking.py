@@ -15,8 +15,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ganvas import memory
-from ganvas.errors import UserError
+from ganvas.ground import memory
+from ganvas.ground.errors import UserError
 
 RATIO, FREE = 100, 2**30  # a file may unpack to 100 times its size, and to 1 GiB whatever its size
 MEANT = "GANVAS_UNPACK"  # "any": there is no bound

@@ -3,18 +3,18 @@
 `features`, `memorising` and `parzen` are imported from the files that they name.
 """
 
-from ganvas.evaluate.anomalies import Scored, score
+from ganvas.evaluate.anomaly.anomalies import Scored, score
 from ganvas.evaluate.average import average
-from ganvas.evaluate.classifier import Classifier, train_classifier
 from ganvas.evaluate.codes import write_codes
-from ganvas.evaluate.coverage import density_coverage, precision_recall
-from ganvas.evaluate.frechet import frechet_distance
-from ganvas.evaluate.kernel import kernel_distance
-from ganvas.evaluate.modes import captured_classes, captured_modes, stacked_labels
-from ganvas.evaluate.pictures import psnr, sharpness
-from ganvas.evaluate.probes import k_nearest, linear_probe
-from ganvas.evaluate.roc import auroc
-from ganvas.evaluate.two_sample import two_sample_test
+from ganvas.evaluate.measures.coverage import density_coverage, precision_recall
+from ganvas.evaluate.measures.frechet import frechet_distance
+from ganvas.evaluate.measures.kernel import kernel_distance
+from ganvas.evaluate.measures.modes import captured_classes, captured_modes, stacked_labels
+from ganvas.evaluate.measures.pictures import psnr, sharpness
+from ganvas.evaluate.measures.probes import k_nearest, linear_probe
+from ganvas.evaluate.measures.roc import auroc
+from ganvas.evaluate.measures.two_sample import two_sample_test
+from ganvas.evaluate.networks.classifier import Classifier, train_classifier
 
 __all__ = [
     "Classifier",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ganvas.arguments import checked
 from ganvas.data import Split
 from ganvas.data.loader import Batch, to_tensor
+from ganvas.ground.arguments import checked
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import Count, Seed
 from ganvas.models import Model
 from ganvas.models.base import fast_products
-from ganvas.randomness import Draw
-from ganvas.registry import Count, Seed
 
 ROWS = 1000
 

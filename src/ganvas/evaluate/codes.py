@@ -12,14 +12,14 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ganvas.arguments import OutTable, checked
 from ganvas.data import Dataset, Split
 from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
-from ganvas.files import replace
-from ganvas.inversion import invert
+from ganvas.ground.arguments import OutTable, checked
+from ganvas.ground.files import replace
 from ganvas.models import Model
 from ganvas.models.base import CHUNK
+from ganvas.models.inversion import invert
 
 
 @checked
@@ -29,8 +29,8 @@ def write_codes(path: OutTable, model: Model, dataset: Dataset) -> Path:
     An .npz holds for each split float32 codes (N, latent_dim), and as SPLIT_labels, SPLIT_names, SPLIT_order and
     classes what the data set knows. A .csv has a line an image: split, name, label, order, z0, z1, ...
 
-    The codes of a GAN are found by `ganvas.inversion.invert`, and with them is how far off what it gives for them is:
-    SPLIT_distances, or a column distance before z0.
+    The codes of a GAN are found by `ganvas.models.inversion.invert`, and with them is how far off what it gives for
+    them is: SPLIT_distances, or a column distance before z0.
 
     Args:
         path: of the file, .npz or .csv, which is written aside and renamed.

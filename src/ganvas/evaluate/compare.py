@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganvas.errors import UserError
 from ganvas.evaluate.figures import Figure, Z
 from ganvas.evaluate.record import Record
+from ganvas.ground.errors import UserError
 
 FORMATS = (".md", ".html", ".csv", ".json")
 LEGEND = "bold: best; ≈: not told apart from the best at 95 % (by image, where the images are the same); * see the note"

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from ganvas.data.store import tracked
-from ganvas.errors import UserError
-from ganvas.evaluate.annealing import Density, annealed, estimate, temperatures
 from ganvas.evaluate.figures import NotApplicableError
-from ganvas.likelihoods import density_protocol, dequantised
-from ganvas.losses import normal_log_prob
+from ganvas.evaluate.measures.annealing import Density, annealed, estimate, temperatures
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw, key
 from ganvas.models import Model
 from ganvas.models.base import LatentVariable, Variational, fast_products
 from ganvas.models.units import Units
-from ganvas.randomness import Draw, key
+from ganvas.parts.likelihoods import density_protocol, dequantised
+from ganvas.parts.losses import normal_log_prob
 
 CHAINS = 16
 SCALES = tuple(float(scale) for scale in np.geomspace(0.02, 0.5, 10))
@@ -38,7 +38,7 @@ class Decoder:
         model: that decodes, with a prior.
         scale: sigma of P(x given z) = N(decode(z), sigma^2 I), of rows of numbers in the model's units of each column;
             None: the model's own P(x given z), which a VAE has.
-        levels: of the data's values, see `ganvas.likelihoods.dequantised`.
+        levels: of the data's values, see `ganvas.parts.likelihoods.dequantised`.
 
     Raises:
         NotApplicableError: no prior, or latent variables in two layers.

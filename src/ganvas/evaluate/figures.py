@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.errors import UserError
-from ganvas.evaluate.checks import Array
-from ganvas.randomness import order
-from ganvas.registry import Registry
-
-if TYPE_CHECKING:
-    from ganvas.evaluate.subject import Subject
+from ganvas.evaluate.measures.checks import Array
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import order
 
 Z = 1.96  # standard errors in half a 95 % interval
 REPEATS, MOST = 16, 2000
-
-Metric = Callable[["Subject"], Iterator["Figure"]]
-METRICS = Registry("metric")
 
 
 class NotApplicableError(UserError):

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.errors import UserError
-from ganvas.evaluate.checks import Array
 from ganvas.evaluate.figures import Figure, NotApplicableError
+from ganvas.evaluate.measures.checks import Array
 from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.subject import Subject
-from ganvas.files import read_json, replace, sweep, write_text
-from ganvas.provenance import commit, machine
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import read_json, replace, sweep, write_text
+from ganvas.ground.provenance import commit, machine
 from ganvas.version import __version__
 
 FILE = "figures.json"

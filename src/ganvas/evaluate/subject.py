@@ -13,13 +13,13 @@ import torch
 from ganvas.data import Dataset, Split
 from ganvas.data.loader import to_images, to_tensor
 from ganvas.data.store import tracked
-from ganvas.errors import UserError
-from ganvas.evaluate.checks import Array
-from ganvas.evaluate.features import Features, evenly, features, real_features
 from ganvas.evaluate.figures import NotApplicableError
+from ganvas.evaluate.measures.checks import Array
+from ganvas.evaluate.networks.features import Features, evenly, features, real_features
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import key
 from ganvas.models import Model
 from ganvas.models.base import Variational
-from ganvas.randomness import key
 
 BLOCK = 1000
 

@@ -1,4 +1,4 @@
-"""A trained model as files that need neither ganvas nor PyTorch: ONNX, and the studio's Explore page as a folder.
+"""A trained model without ganvas and PyTorch: as ONNX files, and as the studio's Explore page.
 
 Each ONNX file is one function of a model, with a batch of any size. It is checked by onnxruntime against the model
 before it is kept, and says in its metadata what goes in and what comes out.
@@ -28,20 +28,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvas import atlas, plots
-from ganvas.arguments import checked
 from ganvas.data import Dataset
 from ganvas.data.loader import to_tensor
-from ganvas.errors import UserError
-from ganvas.files import write_text
+from ganvas.ground import plots
+from ganvas.ground.arguments import checked
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import write_text
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import dump
+from ganvas.latent import atlas
 from ganvas.models import Model
 from ganvas.models.base import Encoder, Latent, LatentVariable
 from ganvas.models.conditions import Attribute
-from ganvas.nets.layers import Maxout, VirtualNorm, WithReference
-from ganvas.priors import ToldMixture
-from ganvas.randomness import Draw
-from ganvas.registry import dump
-from ganvas.techniques import replace_modules
+from ganvas.parts.nets.layers import Maxout, VirtualNorm, WithReference
+from ganvas.parts.priors import ToldMixture
+from ganvas.parts.techniques import replace_modules
 from ganvas.version import __version__
 
 OPSET = 18

@@ -1,4 +1,4 @@
-"""The families, one a file."""
+"""The families, one a file, and what they share: verbs, evidence, conditions."""
 
 from ganvas.models import autoencoder, denoiser, fitted, gan, gan_encoder, semisupervised, vae, vae_gan
 from ganvas.models.base import MODELS, Model, load

@@ -7,16 +7,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ganvas import losses
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError, unknown
+from ganvas.ground.errors import UserError, unknown
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import Count, Positive, settings
 from ganvas.models.base import MODELS, Encoder, LatentVariable, Model, verb
 from ganvas.models.conditions import Condition, Conditional
-from ganvas.nets.mlp import MLP
-from ganvas.nets.registry import Net
-from ganvas.priors.mixture import ToldMixture, fixed
-from ganvas.randomness import Draw
-from ganvas.registry import Count, Positive, settings
+from ganvas.parts import losses
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.nets.registry import Net
+from ganvas.parts.priors.mixture import ToldMixture, fixed
 
 NOISES = ("gaussian", "masking", "salt-and-pepper")
 WEAKEST = 1 / 20  # of the levels of a blind model, over the strongest

@@ -8,6 +8,7 @@ another one. A family takes of these what fits. What can be asked of a model are
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import logging
@@ -17,28 +18,28 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ganvas import memory, tensors
-from ganvas.arguments import checked, tensor
 from ganvas.data import masks, ranges
-from ganvas.devices import has_amx
-from ganvas.errors import UserError
-from ganvas.files import existing, read_json, write_text
+from ganvas.ground import memory, tensors
+from ganvas.ground.arguments import checked, tensor
+from ganvas.ground.devices import has_amx
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import existing, read_json, write_text
+from ganvas.ground.randomness import Draw, Shared, Stream
+from ganvas.ground.registry import Count, Positive, Registry, Seed, dump, kind
 from ganvas.models.completion import Completed
 from ganvas.models.descent import MATCH, descended
 from ganvas.models.units import Units
-from ganvas.priors import Distribution
-from ganvas.randomness import Draw, Shared, Stream
-from ganvas.registry import Count, Registry, Seed, dump, kind
+from ganvas.parts.priors import Distribution
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
     from ganvas.data.loader import Batch
-    from ganvas.likelihoods import BaseLikelihood
+    from ganvas.parts.likelihoods import BaseLikelihood
 
 log = logging.getLogger("ganvas")
 
@@ -51,7 +52,7 @@ BOUNDED = 4  # draws of the ELBO that is a score
 # What else may be missing, in words.
 PARTS = {
     **{"latent_dim": "codes", "posterior": "codes of images", "prior": "P(z)", "likelihood": "P(x given z)"},
-    **{"given": "condition", "each_given": "condition", "with_prior": "codes of images"},
+    **{"given": "condition", "each_given": "condition", "with_prior": "codes of images", "truncated": "P(z)"},
 }
 F = TypeVar("F", bound=Callable[..., Any])
 _ASKING = threading.RLock()  # over the modes of all models, which are set in no time
@@ -423,11 +424,26 @@ class LatentVariable(Latent, Sampler, Imitator):
     searches = True
 
     def imitated(self, images: Tensor) -> Tensor:
-        """The nearest that it can make, as `ganvas.inversion` finds it."""
-        from ganvas.inversion import invert
+        """The nearest that it can make, as `ganvas.models.inversion` finds it."""
+        from ganvas.models.inversion import invert
 
         with torch.inference_mode(False), torch.no_grad():  # the search takes gradients
             return self.decoded(invert(self, images.clone()).codes.to(self.device))
+
+    @checked
+    def truncated(self, bound: Positive) -> Self:
+        """The same model, whose samples are of codes within +- bound in every dimension: less varied, more typical.
+
+        That of BigGAN: numbers of z beyond it are drawn anew (Brock et al. 2019, section 3.1). Near 0.5 all samples are
+        much alike, and at 3 nearly none is changed.
+
+        Raises:
+            UserError: P(z) is not N(0, I).
+        """
+        found = copy.copy(self)
+        found._modules = {name: module for name, module in self._modules.items() if name != "prior"}
+        found.prior = self.prior.truncated(bound)
+        return found
 
     def source(self) -> Callable[[Draw, int], Tensor]:
         """`decoded` of z from P(z)."""

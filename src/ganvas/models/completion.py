@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ganvas.ground.randomness import Draw
 from ganvas.models.evidence import slope
-from ganvas.randomness import Draw
 
 PARTICLES = 100  # of an image, at least
 SPARE = 4  # particles for each completion, at least

@@ -19,15 +19,15 @@ import torch
 from torch import Tensor
 
 from ganvas.data.labels import attributes
-from ganvas.errors import UserError, unknown
+from ganvas.ground.errors import UserError, unknown
+from ganvas.ground.registry import Fraction, changed, kind, settings
 from ganvas.models.base import MODELS, Model
-from ganvas.priors import ToldMixture
-from ganvas.registry import Fraction, changed, kind, settings
+from ganvas.parts.priors import ToldMixture
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
     from ganvas.data.loader import Batch
-    from ganvas.randomness import Draw
+    from ganvas.ground.randomness import Draw
 
 PRIORS = ("prior.", "prior_given.")  # what the names of P(z)'s weights begin with
 MANY = 20  # different numbers, above which a label is a number and none of so many names

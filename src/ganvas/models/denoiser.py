@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Shared
+from ganvas.ground.registry import Count, settings
 from ganvas.models.autoencoder import Corruption, Restorer
 from ganvas.models.base import MODELS, Imitator
-from ganvas.nets.unet import UNet
-from ganvas.randomness import Shared
-from ganvas.registry import Count, settings
+from ganvas.parts.nets.unet import UNet
 
 TILE = 512  # pixels, a side of what is restored at a time
 SMALLEST = 8  # side of an image

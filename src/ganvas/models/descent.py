@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ganvas.randomness import Draw
-
-if TYPE_CHECKING:
-    from ganvas.models.base import Model
+from ganvas.ground.randomness import Draw
 
 TRIED = 2000  # samples, of which each image begins at the nearest ones
 STARTS = 3  # for each code that is kept
@@ -33,7 +30,7 @@ class Descended(NamedTuple):
     apart: float
 
 
-def descended(model: Model, x: Tensor, seen: Tensor, n: int = 1, steps: int = 200, seed: int = 0) -> Descended:
+def descended(model: Any, x: Tensor, seen: Tensor, n: int = 1, steps: int = 200, seed: int = 0) -> Descended:
     """The n codes whose images are nearest to each of x, by Adam from the nearest of 2,000 samples.
 
     A code stays where P(z) has its mass. Three starts for each code are gone from for a quarter of the steps, and the
@@ -41,7 +38,7 @@ def descended(model: Model, x: Tensor, seen: Tensor, n: int = 1, steps: int = 20
     with it.
 
     Args:
-        model: that decodes and has a P(z).
+        model: a `LatentVariable` of `ganvas.models.base`.
         x: (N, *shape).
         seen: which values count, bool, as one of x.
         n: how many codes for each image.
@@ -66,7 +63,7 @@ def descended(model: Model, x: Tensor, seen: Tensor, n: int = 1, steps: int = 20
     return Descended(torch.cat(codes), torch.cat(distances), apart)
 
 
-def _moved(model: Model, z: Tensor, x: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def _moved(model: Any, z: Tensor, x: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """The best codes on the way and their squared errors (N,), means over the values; the rate falls to 0."""
     best, least = z, torch.full((len(z),), torch.inf, device=z.device)
     moving = z.clone().requires_grad_(True)

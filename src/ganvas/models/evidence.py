@@ -8,7 +8,8 @@ part gives a fixed number of draws, and all are weighed by the density of the wh
 (Veach & Guibas 1995; Owen & Zhou 2000): unbiased for P(x), since draws that the search saw are not among them.
 
 A search can fail, of many narrow modes in many dimensions above all. Then the draws of P(z) may say so: where they find
-what the others do not they weigh far more, and the tail of the weights is heavy, which k-hat tells (`ganvas.pareto`).
+what the others do not they weigh far more, and the tail of the weights is heavy, which k-hat tells
+(`ganvas.models.pareto`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganvas import losses, pareto
-from ganvas.priors import Distribution
-from ganvas.randomness import Draw
+from ganvas.ground.randomness import Draw
+from ganvas.models import pareto
+from ganvas.parts import losses
+from ganvas.parts.priors import Distribution
 
 ENCODER, PRIOR = 0.15, 0.1  # shares of the draws; without modes Q's are all but P(z)'s
 LEAST = 500  # draws beside which modes are looked for: with fewer the search would be most of the work
@@ -47,7 +49,7 @@ class Evidence(NamedTuple):
     Attributes:
         log_prob: (N,), nats; exp of it is unbiased, so it is a lower bound in expectation.
         error: its standard error by the spread of the weights, (N,), nats; inf of a single draw.
-        khat: the shape of the weights' tail, (N,), see `ganvas.pareto`.
+        khat: the shape of the weights' tail, (N,), see `ganvas.models.pareto`.
         draws: K.
     """
 

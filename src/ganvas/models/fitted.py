@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganvas.arguments import checked
-from ganvas.losses import reparametrised
+from ganvas.ground.arguments import checked
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import Count, Seed
 from ganvas.models.base import FAMILIES, Model
 from ganvas.models.conditions import PRIORS
-from ganvas.priors import fit_mixture
-from ganvas.randomness import Draw
-from ganvas.registry import Count, Seed
+from ganvas.parts.losses import reparametrised
+from ganvas.parts.priors import fit_mixture
 
 
 @checked
@@ -59,7 +59,7 @@ def fit_prior(model: Model, images: Any, components: Count = 10, seed: Seed = 0,
         labels: of the images, for a conditional model: where it is told, it has a mixture of its own.
 
     Raises:
-        UserError: the model does not encode, or its codes have no fit, see `ganvas.priors.fit_mixture`.
+        UserError: the model does not encode, or its codes have no fit, see `ganvas.parts.priors.fit_mixture`.
     """
     config = model.with_prior(components)
     if hasattr(config, "told_prior"):

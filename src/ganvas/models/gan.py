@@ -5,7 +5,6 @@ Loss, nets and techniques are settings; under the Wasserstein loss the discrimin
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
@@ -14,16 +13,16 @@ from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError
-from ganvas.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import Count, kind, settings
 from ganvas.models.base import MODELS, LatentVariable
 from ganvas.models.conditions import Condition, Conditional
-from ganvas.nets.mlp import MLP
-from ganvas.nets.registry import Net
-from ganvas.priors import Noise, Uniform
-from ganvas.randomness import Draw
-from ganvas.registry import Count, kind, settings
-from ganvas.techniques import Techniques, in_order
+from ganvas.parts.losses import GAN_LOSSES, PROBABILISTIC, generator_sees_real
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.nets.registry import Net
+from ganvas.parts.priors import Noise, Uniform
+from ganvas.parts.techniques import Seen, Techniques, in_order
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
@@ -48,7 +47,7 @@ class GAN(Condition):
         loss: one of GAN_LOSSES.
         output: the generator's last activation; real images are scaled to its range, [-1, 1] for "linear" too.
         marginals: the generator's last biases start where its sigmoid is the mean of the training images, not at 0.
-        techniques: what is added to the players, see `ganvas.techniques`.
+        techniques: what is added to the players, see `ganvas.parts.techniques`.
     """
 
     latent_dim: Count = 100
@@ -59,44 +58,6 @@ class GAN(Condition):
     output: Literal["sigmoid", "tanh", "linear"] = "sigmoid"
     marginals: bool = False
     techniques: Techniques = ()
-
-
-class Seen:
-    """What the discriminator sees at a turn, and what it says of it, computed when it is first asked for.
-
-    Attributes:
-        model: of the two players.
-        real: images (N, *shape) in the generator's range, as augmented.
-        fake: the same number of fakes, as augmented.
-        draw: of this move.
-    """
-
-    def __init__(self, model: Adversarial, images: Tensor, fake: Tensor, draw: Draw) -> None:
-        self.model, self.draw = model, draw
-        self.real, self.fake = model.to_range(images), fake
-        for technique in model.techniques:
-            self.real = technique.view(self.real, draw, "real")
-            self.fake = technique.view(self.fake, draw, "fake")
-
-    @cached_property
-    def real_features(self) -> Tensor:
-        """f(x) (N, d): the discriminator's last hidden layer."""
-        return self.model.discriminator.features(self.real)
-
-    @cached_property
-    def fake_features(self) -> Tensor:
-        """f(G(z)) (N, d)."""
-        return self.model.discriminator.features(self.fake)
-
-    @cached_property
-    def real_logits(self) -> Tensor:
-        """(N,)."""
-        return self.model.judge(self.real_features)
-
-    @cached_property
-    def fake_logits(self) -> Tensor:
-        """(N,)."""
-        return self.model.judge(self.fake_features)
 
 
 class Discriminator(nn.Module):

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.data.loader import Batch
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import settings
 from ganvas.models.base import MODELS, Encoder, LatentVariable
 from ganvas.models.gan import GAN, GANModel
-from ganvas.nets.mlp import MLP
-from ganvas.nets.registry import Net
-from ganvas.randomness import Draw
-from ganvas.registry import settings
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.nets.registry import Net
 
 
 @MODELS.register

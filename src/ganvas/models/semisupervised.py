@@ -16,13 +16,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ganvas.data.loader import Batch, to_tensor
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw, order
+from ganvas.ground.registry import Count, Fraction, settings
 from ganvas.models.base import MODELS, LatentVariable, verb
-from ganvas.nets.layers import BatchNorm
-from ganvas.priors import Noise, Uniform
-from ganvas.randomness import Draw, order
-from ganvas.registry import Count, Fraction, settings
-from ganvas.techniques import MovingAverage, feature_distance
+from ganvas.parts.nets.layers import BatchNorm
+from ganvas.parts.priors import Noise, Uniform
+from ganvas.parts.techniques import MovingAverage, feature_distance
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset

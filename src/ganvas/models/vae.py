@@ -18,12 +18,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganvas import losses
-from ganvas.arguments import checked
 from ganvas.data.loader import Batch, to_tensor
 from ganvas.data.store import tracked
-from ganvas.errors import UserError
-from ganvas.likelihoods import Bernoulli, Likelihood
+from ganvas.ground.arguments import checked
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw, key, order
+from ganvas.ground.registry import Count, Seed, kind, settings
 from ganvas.models.base import CHUNK, MODELS, Model, Variational, fast_products, verb
 from ganvas.models.completion import PARTICLES, SPARE, tempered
 from ganvas.models.conditions import PRIORS, Condition, Conditional
@@ -40,12 +40,12 @@ from ganvas.models.evidence import (
     search,
     shares,
 )
-from ganvas.nets.mlp import MLP
-from ganvas.nets.registry import Net
-from ganvas.priors import Distribution, Mixture, Normal, Prior, ToldMixture
-from ganvas.priors.base import halves
-from ganvas.randomness import Draw, key, order
-from ganvas.registry import Count, Seed, kind, settings
+from ganvas.parts import losses
+from ganvas.parts.likelihoods import Bernoulli, Likelihood
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.nets.registry import Net
+from ganvas.parts.priors import Distribution, Mixture, Normal, Prior, ToldMixture
+from ganvas.parts.priors.base import halves
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset
@@ -105,7 +105,7 @@ class VAE(Condition):
     def __post_init__(self) -> None:
         if self.prior.bound is not None:
             raise UserError(
-                "a VAE's prior can't be uniform: a normal posterior reaches beyond it, where the KL is infinite."
+                "a VAE's prior can't end anywhere: a normal posterior reaches beyond it, where the KL is infinite."
             )
         if self.free_bits and not (self.prior.closed_form and (self.bound, self.elbo) == ("elbo", "analytic")):
             raise UserError("free bits need the KL of each dimension: the ELBO in closed form, with the prior normal.")

@@ -13,15 +13,15 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from ganvas.data.loader import Batch
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
+from ganvas.ground.registry import kind, settings
 from ganvas.models.base import MODELS
 from ganvas.models.gan import Adversarial, Discriminator, known_loss
 from ganvas.models.vae import VAE, Terms, VAEModel
-from ganvas.nets.mlp import MLP
-from ganvas.nets.registry import Net
-from ganvas.randomness import Draw
-from ganvas.registry import kind, settings
-from ganvas.techniques import Techniques
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.nets.registry import Net
+from ganvas.parts.techniques import Techniques
 
 
 @MODELS.register

@@ -1,4 +1,4 @@
-"""The recipes: functions whose arguments are the flags and which return a `Recipe`. Listing them imports no torch."""
+"""Functions whose arguments are the flags and which return a `Recipe`. Listing them imports no torch."""
 
 from ganvas.recipes.autoencoder import autoencoder, denoiser, denoising_autoencoder
 from ganvas.recipes.base import RECIPES, Data, Recipe, Training, Turn, from_json, make

@@ -91,7 +91,7 @@ def denoiser(
         ganvas train denoiser --data ./photos --size 64
     """
     from ganvas.models.denoiser import Denoiser
-    from ganvas.nets.residual import Residual
+    from ganvas.parts.nets.residual import Residual
 
     facts = facts or Facts()
     model = Denoiser(noise=noise, level=level, blind=True, filters=filters, blocks=blocks)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ganvas.arguments import Absolute
-from ganvas.errors import UserError, unknown
-from ganvas.optimizers import OPTIMIZERS, Adam, Optimizer, upgraded
+from ganvas.ground.arguments import Absolute
+from ganvas.ground.errors import UserError, unknown
+from ganvas.ground.registry import Count, Registry, Seed, as_json, build, changed, dump, flagged, parameters, settings
+from ganvas.parts.optimizers import OPTIMIZERS, Adam, Optimizer, upgraded
 from ganvas.recipes.facts import Facts
-from ganvas.registry import Count, Registry, Seed, as_json, build, changed, dump, flagged, parameters, settings
 
 if TYPE_CHECKING:
     from ganvas.data import Dataset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from ganvas.optimizers import Adam
+from ganvas.parts.optimizers import Adam
 from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
 from ganvas.recipes.techniques import Techniques, chosen
 
@@ -29,8 +29,8 @@ def clustered_gan(
         ganvas train clustered-gan --data grid --r1 0.03
     """
     from ganvas.models.gan import GAN
-    from ganvas.nets.mlp import MLP
-    from ganvas.priors import Bimodal
+    from ganvas.parts.nets.mlp import MLP
+    from ganvas.parts.priors import Bimodal
 
     hidden = (64, 64, 64, 64)
     model = GAN(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from ganvas.optimizers import Adam
+from ganvas.parts.optimizers import Adam
 from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
 from ganvas.recipes.facts import Facts
 from ganvas.recipes.steady import IMAGES, LATENT_DIM, LOSS, MOST, betas, steadied
@@ -44,10 +44,10 @@ def dcgan(
     Example:
         ganvas train dcgan --data ./photos --size 64
     """
-    from ganvas.errors import UserError
+    from ganvas.ground.errors import UserError
     from ganvas.models.gan import GAN
-    from ganvas.nets.dcgan import DCGAN
-    from ganvas.priors import Normal, Uniform
+    from ganvas.parts.nets.dcgan import DCGAN
+    from ganvas.parts.priors import Normal, Uniform
     from ganvas.recipes.generators import make
 
     if up and generator == "mlp":

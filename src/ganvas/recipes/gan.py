@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from ganvas.optimizers import SGD, Adam
-from ganvas.optimizers import chosen as by
+from ganvas.parts.optimizers import SGD, Adam
+from ganvas.parts.optimizers import chosen as by
 from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
 from ganvas.recipes.facts import Facts
 from ganvas.recipes.steady import IMAGES, LATENT_DIM, LOSS, MOST, betas, steadied
@@ -60,10 +60,10 @@ def gan(
     Example:
         ganvas train gan --data mnist --optimizer sgd -k 1
     """
-    from ganvas.errors import UserError
+    from ganvas.ground.errors import UserError
     from ganvas.models.gan import GAN
-    from ganvas.nets.mlp import MLP
-    from ganvas.priors import Uniform
+    from ganvas.parts.nets.mlp import MLP
+    from ganvas.parts.priors import Uniform
 
     if hidden and paper:
         raise UserError("the paper's nets have hidden layers of their own: leave --hidden or --paper away.")
@@ -109,7 +109,7 @@ def _points(
     facts: Facts, latent_dim: int | None, loss: str | None, techniques: Techniques
 ) -> tuple[GAN, Adam, dict[str, Any]]:
     from ganvas.models.gan import GAN
-    from ganvas.nets.mlp import MLP
+    from ganvas.parts.nets.mlp import MLP
 
     taken = steadied(facts, techniques) if loss is None else {}
     hidden = (64, 64, 64, 64)
@@ -129,7 +129,7 @@ def _residual(
     facts: Facts, latent_dim: int | None, loss: str | None, techniques: Techniques
 ) -> tuple[GAN, Adam, dict[str, Any]]:
     from ganvas.models.gan import GAN
-    from ganvas.nets.residual import Residual
+    from ganvas.parts.nets.residual import Residual
 
     steady = loss is None
     taken = steadied(facts, techniques) if steady else {}

@@ -6,14 +6,14 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.registry import changed
 from ganvas.recipes.base import Recipe
 from ganvas.recipes.facts import Facts
 from ganvas.recipes.nets import net_for, training
-from ganvas.registry import changed
 
 if TYPE_CHECKING:
-    from ganvas.nets.registry import BaseNet
+    from ganvas.parts.nets.registry import BaseNet
 
 IMAGES = 200_000  # that are seen, at least: as many samples come to them
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 def make(name: Any, filters: int, kernel: Literal[4, 5], up: Literal["transposed", "resize"] = "transposed") -> Any:
     """The net of "dcgan" (figure 5), "constant" (figure 6) or "mlp" (figure 7); or that of settings of a net."""
-    from ganvas.nets import NETS
-    from ganvas.nets.dcgan import DCGAN
-    from ganvas.nets.mlp import MLP
+    from ganvas.parts.nets import NETS
+    from ganvas.parts.nets.dcgan import DCGAN
+    from ganvas.parts.nets.mlp import MLP
 
     nets: dict[str, Any] = {
         "dcgan": DCGAN(filters=filters, kernel=kernel, up=up),

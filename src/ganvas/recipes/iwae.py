@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from ganvas.errors import UserError
-from ganvas.optimizers import Adam, Muon, chosen
+from ganvas.ground.errors import UserError
+from ganvas.parts.optimizers import Adam, Muon, chosen
 from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
 from ganvas.recipes.facts import Facts
 from ganvas.recipes.nets import Kind, likelihood_for, prior_for
@@ -57,8 +57,8 @@ def iwae(
         square = max(n for n in range(1, math.isqrt(k) + 1) if k % n == 0)
         groups = facts.choose("groups", groups, square, f"{k} draws")
     from ganvas.models.vae import VAE
-    from ganvas.nets.mlp import MLP
-    from ganvas.priors import StochasticLayer
+    from ganvas.parts.nets.mlp import MLP
+    from ganvas.parts.priors import StochasticLayer
 
     top = prior_for(prior, components, facts)
     net = MLP(hidden=(200, 200), activation="tanh", glorot=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 if TYPE_CHECKING:
-    from ganvas.likelihoods import BaseLikelihood
-    from ganvas.nets.registry import BaseNet
+    from ganvas.parts.likelihoods import BaseLikelihood
+    from ganvas.parts.nets.registry import BaseNet
     from ganvas.recipes.base import Training
     from ganvas.recipes.facts import Facts
 
@@ -25,9 +25,9 @@ def net_for(facts: Facts, name: Any, hidden: tuple[int, ...] | None = None) -> B
         name: "mlp", "dcgan", "residual", or None; or the settings of a net.
         hidden: units of an MLP's layers.
     """
-    from ganvas.nets import NETS
-    from ganvas.nets.mlp import MLP
-    from ganvas.nets.residual import Residual
+    from ganvas.parts.nets import NETS
+    from ganvas.parts.nets.mlp import MLP
+    from ganvas.parts.nets.residual import Residual
 
     name = facts.choose("net", name, "mlp" if facts.small or min(facts.shape[1:]) < 8 else "residual", facts.size)
     if name == "mlp":
@@ -56,7 +56,7 @@ def likelihood_for(facts: Facts, name: Any, scale: float | Literal["shared"] | N
     Raises:
         UserError: "bernoulli" of images with more than 256 levels that are not black and white.
     """
-    from ganvas.likelihoods import LIKELIHOODS, DiscretisedLogistic, Gaussian
+    from ganvas.parts.likelihoods import LIKELIHOODS, DiscretisedLogistic, Gaussian
 
     why = "nearly all pixels are black or white" if facts.black_and_white else "the data are not black and white"
     if name == "bernoulli" and facts.images and not facts.black_and_white and facts.levels > 256:
@@ -72,7 +72,7 @@ def likelihood_for(facts: Facts, name: Any, scale: float | Literal["shared"] | N
 
 def prior_for(name: Any, components: int | None, facts: Facts) -> Any:
     """The prior of that name, "mixture" and "vamp" with so many components; or that of settings of a prior."""
-    from ganvas.priors import PRIORS
+    from ganvas.parts.priors import PRIORS
 
     if name not in ("mixture", "vamp"):
         return PRIORS.parse(name)
@@ -90,7 +90,7 @@ def training(
     made. Of few images, longer trainings than `longest` only overfit. `quick`: an MLP learns from many images in 15
     epochs, by larger batches at a higher rate, which has to rise at first (docs/log.md, 2026-11-29).
     """
-    from ganvas.optimizers import Adam, Muon, chosen
+    from ganvas.parts.optimizers import Adam, Muon, chosen
     from ganvas.recipes.base import Training, Turn
 
     if net.optimizer != "adam":

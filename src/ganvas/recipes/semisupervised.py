@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganvas.optimizers import Adam
+from ganvas.parts.optimizers import Adam
 from ganvas.recipes.base import RECIPES, Data, Recipe, Training, Turn
 
 

@@ -37,5 +37,6 @@ def steadied(facts: Facts, techniques: OfDiscriminators, *, average: bool = True
 
 
 def betas(techniques: Techniques, taken: dict[str, Any]) -> tuple[float, float]:
-    """Adam's: with R1 no momentum (Mescheder et al. 2018), else that of DCGAN."""
-    return (0.0, 0.99) if taken.get("r1", techniques.get("r1")) else (0.5, 0.999)
+    """Adam's: with R1 or R2 no momentum (Mescheder et al. 2018), else that of DCGAN."""
+    damped = taken.get("r1", techniques.get("r1")) or techniques.get("r2")
+    return (0.0, 0.99) if damped else (0.5, 0.999)

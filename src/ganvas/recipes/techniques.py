@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, cast
 
 if TYPE_CHECKING:
-    from ganvas.techniques import Technique
+    from ganvas.parts.techniques import Technique
 
 
 class OfDiscriminators(TypedDict, total=False):
@@ -17,9 +17,11 @@ class OfDiscriminators(TypedDict, total=False):
     clip: Annotated[float | None, "C", "D's weights stay in [-C, C] (0.01)"]
     gradient_penalty: Annotated[float | None, "W", "weight of (|| grad D || - 1)^2 (10)"]
     r1: Annotated[float | None, "W", "weight of || grad D ||^2 / 2 at real images (10)"]
+    r2: Annotated[float | None, "W", "the same at fakes"]
     lazy: Annotated[int | None, "K", "penalties at every K-th move, K times as heavy"]
     spectral_norm: Annotated[bool, "", "D's weights over their largest singular value"]
     augment: Annotated[bool, "", "change real and fake images alike before D"]
+    mirror: Annotated[bool, "", "real images, or the same left to right"]
     freeze: Annotated[int | None, "N", "D's N lowest layers stay as --init has them (3)"]
     techniques: tuple[Any, ...]  # settings of further ones, which no flag can say
 
@@ -41,9 +43,9 @@ def chosen(techniques: OfDiscriminators, **defaults: Any) -> tuple[Technique, ..
     """
     import dataclasses
 
-    from ganvas.errors import UserError
-    from ganvas.registry import build, changed
-    from ganvas.techniques import TECHNIQUES
+    from ganvas.ground.errors import UserError
+    from ganvas.ground.registry import build, changed
+    from ganvas.parts.techniques import TECHNIQUES
 
     asked = {**defaults, **{name: value for name, value in techniques.items() if value is not None}}
     lazy = asked.pop("lazy", None)
@@ -63,5 +65,5 @@ def chosen(techniques: OfDiscriminators, **defaults: Any) -> tuple[Technique, ..
     if lazy is None:
         return tuple(made)
     if not any("every" in one.__dataclass_fields__ for one in made):
-        raise UserError(f"--lazy {lazy}: it is of --r1 or --gradient-penalty, and there is neither.")
+        raise UserError(f"--lazy {lazy}: it is of --r1, --r2 or --gradient-penalty, and there is none of them.")
     return tuple(changed(one, {"every": lazy}) if "every" in one.__dataclass_fields__ else one for one in made)

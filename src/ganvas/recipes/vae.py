@@ -40,9 +40,9 @@ def vae(
     Example:
         ganvas train vae --data mnist --latent-dim 2
     """
-    from ganvas.errors import UserError
-    from ganvas.likelihoods import Bernoulli
+    from ganvas.ground.errors import UserError
     from ganvas.models.vae import VAE
+    from ganvas.parts.likelihoods import Bernoulli
 
     if hidden and net not in (None, "mlp"):
         raise UserError(f"hidden is of the mlp, and the net is {net}: leave one of them away.")

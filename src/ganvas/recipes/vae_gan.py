@@ -42,9 +42,9 @@ def vae_gan(
         ganvas train vae-gan --data ./photos --size 64
     """
     from ganvas.models.vae_gan import VAEGAN
-    from ganvas.nets.dcgan import DCGAN
-    from ganvas.nets.mlp import MLP
-    from ganvas.optimizers import Adam
+    from ganvas.parts.nets.dcgan import DCGAN
+    from ganvas.parts.nets.mlp import MLP
+    from ganvas.parts.optimizers import Adam
 
     facts = facts or Facts()
     convolves = facts.images and min(facts.shape[1:]) >= 8

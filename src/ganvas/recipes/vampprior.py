@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ganvas.optimizers import Adam
+from ganvas.parts.optimizers import Adam
 from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
 from ganvas.recipes.facts import Facts
 from ganvas.recipes.nets import Kind, likelihood_for, prior_for
@@ -35,7 +35,7 @@ def vampprior(
         ganvas train vampprior --data mnist --binarise --epochs 50
     """
     from ganvas.models.vae import VAE
-    from ganvas.nets.mlp import MLP
+    from ganvas.parts.nets.mlp import MLP
 
     facts = facts or Facts()
     net = MLP(hidden=(300, 300), activation="gated", glorot=True)

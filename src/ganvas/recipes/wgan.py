@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from ganvas.optimizers import Adam, RMSprop
+from ganvas.parts.optimizers import Adam, RMSprop
 from ganvas.recipes.base import RECIPES, Recipe, Training, Turn
 from ganvas.recipes.techniques import Techniques, chosen
 
@@ -39,10 +39,10 @@ def wgan(
         ganvas train wgan --data mnist --generator mlp
     """
     from ganvas.models.gan import GAN
-    from ganvas.priors import Normal
+    from ganvas.parts.priors import Normal
     from ganvas.recipes.generators import make
 
-    bounded = any(techniques.get(name) for name in ("gradient_penalty", "r1", "spectral_norm"))
+    bounded = any(techniques.get(name) for name in ("gradient_penalty", "r1", "r2", "spectral_norm"))
     model = GAN(
         latent_dim=latent_dim,
         generator=make(generator, filters, kernel),

@@ -9,6 +9,7 @@ from ganvas.reproduce import (
     papers,
     papers_decoders,
     papers_gans,
+    reparametrisation,
     vaes,
     wasserstein,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "papers",
     "papers_decoders",
     "papers_gans",
+    "reparametrisation",
     "vaes",
     "wasserstein",
 ]

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
 
 # A - B + C, each term a group of samples that is named by attributes: {column of ATTRIBUTES: value}.
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvas.data import Dataset
-    from ganvas.evaluate.classifier import Classifier
-    from ganvas.explore import Examples
+    from ganvas.evaluate.networks.classifier import Classifier
+    from ganvas.latent.explore import Examples
 
 SIZE = 32
 # Those that a classifier tells in at least 97 % of test images: not the expression, which a beard can hide, nor the
@@ -54,7 +54,7 @@ def classifier(seed: int) -> Classifier:
     Raises:
         UserError: it knows one of the attributes in less than 97 % of test images.
     """
-    from ganvas.evaluate.classifier import train_classifier
+    from ganvas.evaluate.networks.classifier import train_classifier
 
     made = train_classifier(faces(), seed=seed)
     if poor := {name: made.accuracy[name] for name in ATTRIBUTES if made.accuracy[name] < 0.97}:
@@ -82,7 +82,7 @@ def examples(lab: Lab, model: Any, seed: int) -> Examples:
     That classifier is not the judge, so that what misleads one is not chosen and praised by the same one; the quick
     version has but one.
     """
-    from ganvas.explore import judged
+    from ganvas.latent.explore import judged
 
     def classify(images: Tensor) -> Tensor:
         values, certainty = verdicts(images, lab.pick(quick=0, full=1))
@@ -99,7 +99,7 @@ def components() -> tuple[Any, Any]:
     not (0.36, and 0.94 of real faces).
     """
     from ganvas.data.loader import to_tensor
-    from ganvas.evaluate.features import features
+    from ganvas.evaluate.networks.features import features
 
     project = features("pca", faces())
     return project, project(to_tensor(faces().splits["test"].images))
@@ -107,7 +107,7 @@ def components() -> tuple[Any, Any]:
 
 def precision(images: Tensor) -> float:
     """The share of images that lie where real ones do, over principal components (Kynkaanniemi et al. 2019)."""
-    from ganvas.evaluate.coverage import precision_recall
+    from ganvas.evaluate.measures.coverage import precision_recall
 
     project, real = components()
     return precision_recall(real, project(images))["precision"]
@@ -125,8 +125,8 @@ def interpolation(lab: Lab) -> Outcome:
     """
     import torch
 
-    from ganvas.explore import PATHS, interpolate, sample_codes
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
+    from ganvas.latent.explore import PATHS, interpolate, sample_codes
 
     n, steps = lab.pick(quick=200, full=1000), 10
     found: dict[str, list[float]] = {}
@@ -184,7 +184,7 @@ def sums(sizes: Sequence[int], n: int, seed: int) -> list[Sum]:
         n: how many.
         seed: of the draw.
     """
-    from ganvas.randomness import order
+    from ganvas.ground.randomness import order
 
     made = []
     for place in range(n):
@@ -208,7 +208,7 @@ def shown(images: Tensor, asked: Sequence[Sum]) -> Tensor:
     """Whether the judge sees what the sums ask for: images (N, 3, 32, 32) -> bool (N, 2), P and the lack of Q."""
     import torch
 
-    from ganvas.explore import analogy
+    from ganvas.latent.explore import analogy
 
     values = verdicts(images)[0].tolist()
     wanted = [analogy(*it) for it in asked]
@@ -251,9 +251,9 @@ def arithmetic(lab: Lab) -> Outcome:
     import torch
 
     from ganvas.data.loader import to_tensor
-    from ganvas.evaluate.pictures import sharpness
-    from ganvas.explore import pixel_arithmetic, sample_codes
-    from ganvas.reproduce import drawing
+    from ganvas.evaluate.measures.pictures import sharpness
+    from ganvas.ground import drawing
+    from ganvas.latent.explore import pixel_arithmetic, sample_codes
 
     n = lab.pick(quick=100, full=400)
     asked = sums([classifier(0).values[name] for name in ATTRIBUTES], n, seed=0)
@@ -328,7 +328,8 @@ def _draw_sum(axes: Axes, lab: Lab, model: Any) -> None:
     """The lecture's picture: sunglasses and beard, minus beard, plus neither; and the same on pixels."""
     import torch
 
-    from ganvas import explore, plots
+    from ganvas.ground import plots
+    from ganvas.latent import explore
 
     asked: Sum = ({0: 3, 1: 3}, {0: 0, 1: 3}, {0: 0, 1: 0})
     group = terms(examples(lab, model, lab.seeds[0]), asked, 3, seed=0)
@@ -355,9 +356,9 @@ def turn(lab: Lab) -> Outcome:
     import torch
     from torch.nn.functional import normalize
 
-    from ganvas.explore import direction, path, sample_codes
-    from ganvas.randomness import Draw
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
+    from ganvas.ground.randomness import Draw
+    from ganvas.latent.explore import direction, path, sample_codes
 
     n, each, steps = lab.pick(quick=300, full=1000), lab.pick(quick=100, full=500), 9
     lean = ATTRIBUTES.index("lean")

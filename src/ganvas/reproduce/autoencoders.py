@@ -59,8 +59,8 @@ def codes(lab: Lab) -> Outcome:
     """
     from ganvas.data import load
     from ganvas.data.loader import to_tensor
-    from ganvas.losses import squared_error
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
+    from ganvas.parts.losses import squared_error
 
     pace: dict[str, Any] = lab.pick(quick={"epochs": 3, "lr": 2e-3}, full={"epochs": 3, "net": "dcgan"})
     splits = load("mnist").splits
@@ -175,7 +175,7 @@ class Classical:
 
 def tune(name: str, clean: Array, noisy: Array) -> Classical:
     """A classical denoiser with the settings and the line that give the highest mean PSNR; images (N, H, W)."""
-    from ganvas.evaluate.pictures import psnr
+    from ganvas.evaluate.measures.pictures import psnr
 
     found = []
     for settings in denoisers()[name][1]:
@@ -205,7 +205,7 @@ def denoising(lab: Lab) -> Outcome:
     whose image goes through the code (of the first seed), and on photographs BM3D where its package is installed, which
     is free for non-commercial use only.
     """
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     drawn = drawing.figure(10, 9)
     panels = drawn.subplots(2, 2, width_ratios=(1, 1.2))
@@ -254,11 +254,11 @@ def compare_denoisers(
     from ganvas import data as sets
     from ganvas.data.loader import to_tensor
     from ganvas.data.store import digest
-    from ganvas.evaluate.pictures import psnr
+    from ganvas.evaluate.measures.pictures import psnr
     from ganvas.evaluate.subject import spread
+    from ganvas.ground import drawing
+    from ganvas.ground.randomness import Draw
     from ganvas.models.autoencoder import corrupt
-    from ganvas.randomness import Draw
-    from ganvas.reproduce import drawing
 
     if lab.quick:
         epochs, validation, test = 1, 5, 20

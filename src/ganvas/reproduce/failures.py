@@ -12,8 +12,8 @@ from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganvas.training.finding import Finding
     from ganvas.training.run import Run
-    from ganvas.training.watch import Finding
 
 SIDE = 20
 
@@ -91,7 +91,7 @@ def told(cases: list[Case], names: tuple[str, ...]) -> list[Measure]:
 
 def draw(cases: list[Case], figure: str, title: str) -> Any:
     """Samples of the broken and of the cured run on a 20 x 20 grid, reconstructions, and what the watch saw."""
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     first, x = cases[0], images_of("mnist", "test", 10)
     drawn = drawing.figure(13, 4.6)
@@ -165,8 +165,8 @@ def reconstruction_loss(lab: Lab) -> Outcome:
     """
     from ganvas.data import load
     from ganvas.evaluate import frechet_distance
-    from ganvas.evaluate.features import features
-    from ganvas.losses import squared_error
+    from ganvas.evaluate.networks.features import features
+    from ganvas.parts.losses import squared_error
 
     names = ("reconstruction loss weighted too high",)
     cases = [case(lab, seed, 0.001, names) for seed in lab.seeds]

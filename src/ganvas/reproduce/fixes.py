@@ -31,7 +31,7 @@ def trained(lab: Lab, seed: int, **techniques: Any) -> Run:
     Its discriminator drops as many units as the published one (Goodfellow et al. 2014, released code): without, it
     wins, and is sure of images whatever its targets are.
     """
-    from ganvas.nets.mlp import MLP
+    from ganvas.parts.nets.mlp import MLP
 
     critic = MLP(hidden=(512, 256), activation="leaky-relu", input_dropout=0.2, dropout=0.5)
     game: dict[str, Any] = {"discriminator": critic, "epochs": lab.pick(quick=2, full=8), "schedule": "cosine"}
@@ -50,8 +50,8 @@ def feature_matching(lab: Lab) -> Outcome:
     """
     from ganvas.data import load
     from ganvas.evaluate import frechet_distance
-    from ganvas.evaluate.features import features
-    from ganvas.reproduce import drawing
+    from ganvas.evaluate.networks.features import features
+    from ganvas.ground import drawing
 
     n = lab.pick(quick=5000, full=10_000)
     kind = lab.pick(quick="pca", full="classifier")
@@ -98,7 +98,7 @@ def mean_distance(real: Any, fake: Any) -> float:
 
 def pairs(axes: Any, parts: dict[str, dict[str, list[float]]], title: str) -> None:
     """Draw, for each part, its values without and with, a line for each seed."""
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     for place, part in enumerate(parts.values()):
         for before, after in zip(part[WITHOUT], part[WITH], strict=True):
@@ -120,7 +120,7 @@ def semi_supervised(lab: Lab) -> Outcome:
     as one from the 100 labels alone, in every training. The same net, noise and average of weights classify in both;
     the labels alone are learnt for 2 epochs. The paper's 93 +- 6.5 errors in 10,000, after 300 epochs, stand beside it.
     """
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     epochs = lab.pick(quick=2, full=30)
     errors: dict[str, list[float]] = {"labels alone": [], "labels and images": []}
@@ -170,7 +170,7 @@ def minibatch_discrimination(lab: Lab) -> Outcome:
     """
     from ganvas.data.sources import GAUSSIANS
     from ganvas.evaluate import captured_modes
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     epochs = lab.pick(quick=2, full=16)
     game = {"loss": "non-saturating", "ema": 0.999, "epochs": epochs}
@@ -246,7 +246,7 @@ def descend(
     """
     import torch
 
-    from ganvas.techniques import distance_to_history
+    from ganvas.parts.techniques import distance_to_history
 
     players = [part.clone().requires_grad_() for part in start.unbind(1)]
     means = [part.clone() for part in start.unbind(1)]
@@ -277,8 +277,8 @@ def historical_averaging(lab: Lab) -> Outcome:
     """
     import torch
 
-    from ganvas.randomness import Draw
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
+    from ganvas.ground.randomness import Draw
 
     steps, starts, weight = lab.pick(quick=2000, full=6000), 20, 0.1
     games: dict[str, tuple[Value, float]] = {"the paper's game": (paper_game, 1.0), "x y": (bilinear_game, 0.0)}
@@ -344,8 +344,8 @@ def label_smoothing(lab: Lab) -> Outcome:
     import torch
 
     from ganvas.data.loader import Batch
-    from ganvas.randomness import Draw
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
+    from ganvas.ground.randomness import Draw
 
     n, batches = lab.pick(quick=5000, full=10_000), 20
     test = images_of("mnist", "test", n)
@@ -417,7 +417,7 @@ def label_smoothing(lab: Lab) -> Outcome:
 
 def pull_on_fakes(seed: int, targets: dict[str, float] | None, moves: int) -> float:
     """How strongly fakes N(5, 1) are pulled towards real N(-5, 1), by a D of that many moves and those targets."""
-    from ganvas.randomness import Draw
+    from ganvas.ground.randomness import Draw
     from ganvas.recipes import RECIPES
     from ganvas.reproduce import wasserstein
 

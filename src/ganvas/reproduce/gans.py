@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
-    from ganvas.nets.summary import Layer
+    from ganvas.parts.nets.summary import Layer
     from ganvas.training.game import Game
     from ganvas.training.run import Run
 
@@ -36,8 +36,8 @@ def new_game(recipe: str, data: str, seed: int, **settings: Any) -> Game:
     import torch
 
     from ganvas.data import load
+    from ganvas.ground.registry import build
     from ganvas.recipes import RECIPES
-    from ganvas.registry import build
     from ganvas.training.engine import make_accelerator
     from ganvas.training.game import Game, make_model
 
@@ -50,8 +50,8 @@ def gradient_norms(model: Any, n: int, seed: int = 0) -> dict[str, float]:
     """The norm of the gradient that the generator gets from n fakes under either loss, and their mean "D(G(z))"."""
     import torch
 
-    from ganvas.losses import GAN_LOSSES, PROBABILISTIC
-    from ganvas.randomness import Draw
+    from ganvas.ground.randomness import Draw
+    from ganvas.parts.losses import GAN_LOSSES, PROBABILISTIC
 
     fake = model.discriminator.logits(model.generator.fake(n, Draw(seed), model.device))
     weights = list(model.generator.parameters())
@@ -90,8 +90,8 @@ def algorithm_1(lab: Lab) -> Outcome:
 
     from ganvas.data import load
     from ganvas.evaluate import frechet_distance
-    from ganvas.evaluate.features import features
-    from ganvas.reproduce import drawing
+    from ganvas.evaluate.networks.features import features
+    from ganvas.ground import drawing
 
     n = lab.pick(quick=2000, full=10_000)
     steps, every = lab.pick(quick=100, full=300), lab.pick(quick=5, full=10)
@@ -177,12 +177,11 @@ def gan_samples(lab: Lab) -> Outcome:
     """
     import torch
 
-    from ganvas import plots
     from ganvas.data import load
-    from ganvas.evaluate.memorising import memorising
-    from ganvas.evaluate.parzen import parzen
-    from ganvas.explore import neighbours
-    from ganvas.reproduce import drawing
+    from ganvas.evaluate.measures.memorising import memorising
+    from ganvas.evaluate.measures.parzen import parzen
+    from ganvas.ground import drawing, plots
+    from ganvas.latent.explore import neighbours
 
     n = lab.pick(quick=2000, full=10_000)
     train, validation = images_of("mnist", "train"), images_of("mnist", "validation", 1000)
@@ -293,7 +292,7 @@ def sketch(axes: Axes, shapes: Sequence[tuple[int, ...]], title: str) -> None:
     """Draw what lies between a net's layers: an image as a block, its front as wide as there are channels."""
     from matplotlib.patches import Polygon
 
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     style: dict[str, Any] = {"facecolor": drawing.COLOURS[5], "edgecolor": drawing.INK, "linewidth": 0.6}
     x = 0.0
@@ -327,11 +326,11 @@ def nets(lab: Lab) -> Outcome:
     import torch
 
     from ganvas.data.loader import Batch
+    from ganvas.ground import drawing
+    from ganvas.ground.randomness import Draw
     from ganvas.models.base import FAMILIES
-    from ganvas.nets.summary import summary, table
-    from ganvas.randomness import Draw
+    from ganvas.parts.nets.summary import summary, table
     from ganvas.recipes import RECIPES
-    from ganvas.reproduce import drawing
 
     measures, right = [], []
     drawn = drawing.figure(11, 4.8)
@@ -371,8 +370,8 @@ def dcgan_epochs(lab: Lab) -> Outcome:
 
     from ganvas.data import load
     from ganvas.evaluate import frechet_distance
-    from ganvas.evaluate.features import features
-    from ganvas.reproduce import drawing
+    from ganvas.evaluate.networks.features import features
+    from ganvas.ground import drawing
 
     sets = lab.pick(
         quick=[("fashion-mnist", lab.seeds, 8)],

@@ -27,10 +27,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ganvas.errors import UserError, unknown
-from ganvas.files import read_json, write_text
-from ganvas.provenance import commit
-from ganvas.registry import Registry
+from ganvas.ground.errors import UserError, unknown
+from ganvas.ground.files import read_json, write_text
+from ganvas.ground.provenance import commit
+from ganvas.ground.registry import Registry
 from ganvas.training import progress
 
 if TYPE_CHECKING:
@@ -205,9 +205,9 @@ class Lab:
             print(f"{'continuing' if begun else 'training'} {recipe} {said} seed={seed} in {path}", file=sys.stderr)
             if begun:
                 self.reused += Run(path).state.get("seconds", 0.0)
-                run = progress.watched(lambda report: resume(path, report))
+                run = progress.with_progress(lambda report: resume(path, report))
             else:
-                run = progress.watched(
+                run = progress.with_progress(
                     lambda report: train(recipe, data=data, seed=seed, out=path, report=report, **settings)
                 )
             if run.state["state"] == "interrupted":
@@ -249,8 +249,8 @@ class Lab:
     def _folder(self, recipe: str, seed: int, data: Any, settings: dict[str, Any]) -> str:
         """<recipe>-<data>-<hash>: of the recipe as it is today, and of all that is asked of it."""
         from ganvas.data import load
+        from ganvas.ground.registry import build, parameters
         from ganvas.recipes import RECIPES
-        from ganvas.registry import build, parameters
 
         if not isinstance(data, str | Path):
             data = load(data).source

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def static() -> tuple[dict[str, Any], str]:
 
 def likelihoods(lab: Lab, aims: Mapping[str, Aim]) -> Outcome:
     """Train, and hold the NLL to the paper's."""
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     runs: dict[str, list[Run]] = {}
     measures, missed = [], []

@@ -31,7 +31,7 @@ def decoders(lab: Lab) -> Outcome:
     with the sigma that validation images choose; rectifiers between the layers. The paper has 16 chains and 10,000
     temperatures (here it is 500), and moment matching networks too.
     """
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     found = {name: measured(lab, name) for name in PUBLISHED}
     measures, test = [], {}
@@ -101,7 +101,7 @@ def anneal(run: Run, n: int, steps: int) -> dict[str, float]:
     from ganvas.evaluate.decoders import Decoder, below, best_scale, both_bounds
     from ganvas.evaluate.figures import mean
     from ganvas.evaluate.subject import spread
-    from ganvas.randomness import Draw
+    from ganvas.ground.randomness import Draw
 
     splits, values = run.dataset().splits, {}
     chosen = best_scale(run.model, to_tensor(spread(splits["validation"], 20).images), max(1, steps // 10))

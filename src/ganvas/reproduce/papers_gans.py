@@ -25,7 +25,7 @@ def ring_and_grid(lab: Lab) -> Outcome:
     the ring, 24.8 modes and 93.6 % on the grid. The recipe is `clustered-gan`, tuned on seeds 100 to 102.
     """
     from ganvas.data.sources import GAUSSIANS
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     epochs = lab.pick(quick=3, full=50)
     drawn = drawing.figure(10, 3.6)
@@ -82,7 +82,7 @@ def hundred_labels(lab: Lab) -> Outcome:
     for 300 epochs; here it is 40, with the same nets, batches and noise, and a learning rate that falls by a cosine.
     Another seed is another choice of labels, too.
     """
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     epochs = lab.pick(quick=2, full=40)
     runs = [lab.train("semisupervised-gan", data="mnist", seed=seed, epochs=epochs) for seed in lab.seeds]
@@ -114,8 +114,8 @@ def parzen_window(lab: Lab) -> Outcome:
     with a rate that falls, R1, and samples from a moving average of the generator. Beside it, of the first seed: the
     GAN of the paper's released code (maxout, dropout, SGD), trained for its 250 epochs.
     """
-    from ganvas.evaluate.parzen import parzen
-    from ganvas.reproduce import drawing
+    from ganvas.evaluate.measures.parzen import parzen
+    from ganvas.ground import drawing
 
     n, epochs = lab.pick(quick=(2000, 2), full=(10_000, 182))
     validation, test = images_of("mnist", "validation", 1000), images_of("mnist", "test", n)
@@ -179,7 +179,7 @@ def stacked_digits(lab: Lab) -> Outcome:
     classifier names each digit, `dcgan` with R1, in batches of 256. (26,000 images of the data itself have a KL of
     0.02.)
     """
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     settings: dict[str, Any] = {
         "loss": "non-saturating",

@@ -12,10 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ganvas.errors import UserError
-from ganvas.files import read_json, write_text
-from ganvas.provenance import commit, machine
-from ganvas.reproduce import drawing
+from ganvas.ground import drawing
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import read_json, write_text
+from ganvas.ground.provenance import commit, machine
 from ganvas.reproduce.lab import Lab, Measure, Outcome, Row
 from ganvas.version import __version__
 

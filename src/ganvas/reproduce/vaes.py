@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganvas.reproduce import quadrature
 from ganvas.reproduce.lab import FIGURES, Lab, Measure, Outcome
 
 if TYPE_CHECKING:
@@ -42,165 +42,6 @@ def of_faces(lab: Lab, seed: int) -> Run:
     return lab.train("vae", data="avatars", size=32, latent_dim=2, lr=2e-3, epochs=epochs, seed=seed, **PLAIN)
 
 
-def binary_images(n: int) -> Tensor:
-    """n test images of MNIST, chosen at random, every pixel drawn once as black or white: (n, 1, 28, 28) in {0, 1}."""
-    from ganvas.data import load
-    from ganvas.data.loader import to_tensor
-    from ganvas.randomness import Draw, order
-
-    split = load("mnist").splits["test"]
-    images = to_tensor(split.images[order(0, "reproduce", n=len(split))[:n]])
-    return (Draw(0).uniform("reproduce", tuple(images.shape)) < images).float()
-
-
-def linear_gaussian(images: Tensor, latent_dim: int, widening: float = 1.5) -> Any:
-    """A VAE whose log P(x) is known: probabilistic PCA, by maximum likelihood (Tipping & Bishop 1999, section 3.2).
-
-    Args:
-        images: (N, C, H, W), seen as points (N, C * H * W).
-        latent_dim: d.
-        widening: the encoder's variance over the posterior's; at 1 every importance weight would be the same.
-
-    Returns:
-        A VAEModel: x = W z + mean + N(0, scale^2), and Q with the posterior's mean and its variance times `widening`.
-    """
-    import torch
-
-    from ganvas.likelihoods import Gaussian
-    from ganvas.models.vae import VAE, VAEModel
-    from ganvas.nets.mlp import MLP
-
-    x = images.flatten(1).double()
-    values, vectors = torch.linalg.eigh(torch.cov(x.T, correction=0))
-    noise = values[:-latent_dim].mean()
-    w = vectors[:, -latent_dim:] * (values[-latent_dim:] - noise).sqrt()
-    likelihood = Gaussian(scale=float(noise.sqrt()))
-    model = VAEModel(VAE(latent_dim=latent_dim, net=MLP(hidden=()), likelihood=likelihood), x.shape[1:])
-    posterior = values[-latent_dim:]  # W^T W + noise I: diagonal, as the columns of W are orthogonal
-    encoder, decoder = model.encoder[-1], model.decoder[0]
-    with torch.no_grad():
-        decoder.weight.copy_(w)
-        decoder.bias.copy_(x.mean(0))
-        encoder.weight.zero_()[:latent_dim] = w.T / posterior[:, None]
-        encoder.bias[:latent_dim] = -(w.T / posterior[:, None]) @ x.mean(0)
-        encoder.bias[latent_dim:] = torch.log(widening * noise / posterior)
-    return model.eval()
-
-
-def linear_gaussian_log_prob(model: Any, x: Tensor) -> Tensor:
-    """log N(x; mean, W W^T + scale^2 I) of such a model: points (N, D) -> float64 (N,), nats."""
-    import torch
-
-    decoder = model.decoder[0]
-    w, mean = decoder.weight.detach().double(), decoder.bias.detach().double()
-    noise = torch.full_like(mean, model.config.likelihood.scale**2)
-    found: Tensor = torch.distributions.LowRankMultivariateNormal(mean, w, noise).log_prob(x.double())  # type: ignore[no-untyped-call]
-    return found
-
-
-def square(step: float, reach: float = 6.0) -> Tensor:
-    """Nodes (K, 2) of a square grid from -reach to reach, every `step`; beyond 6 lie 4e-9 of a normal variable."""
-    import torch
-
-    line = torch.linspace(-reach, reach, round(2 * reach / step) + 1)
-    return torch.cartesian_prod(line, line)
-
-
-def log_joint(model: Any, x: Tensor, nodes: Tensor) -> Tensor:
-    """log P(x, z) of a VAE with the Bernoulli likelihood, for every image and every node.
-
-    Args:
-        model: a VAEModel.
-        x: images (N, C, H, W) in {0, 1}.
-        nodes: z (K, d).
-
-    Returns:
-        float64 (K, N), nats.
-    """
-    import torch
-    import torch.nn.functional as F
-
-    rows = []
-    with model.asked():
-        for z in torch.split(nodes, 4000):
-            logits = model.decoder(z).flatten(1)
-            log_p = logits @ x.flatten(1).T - F.softplus(logits).sum(1, keepdim=True)
-            log_prior = -0.5 * z.square().sum(1, keepdim=True) - 0.5 * z.shape[1] * math.log(2 * math.pi)
-            rows.append((log_p + log_prior).double())
-    return torch.cat(rows)
-
-
-def integrate(log_values: Tensor, step: float) -> Tensor:
-    """log of the integral over the plane of exp(log_values) (K, N) at the nodes of a grid: (N,)."""
-    return log_values.logsumexp(0) + 2 * math.log(step)
-
-
-def coarser(log_values: Tensor) -> Tensor:
-    """Every other node, in both directions, of values (K, N) on a square grid."""
-    side = math.isqrt(len(log_values))
-    return log_values.reshape(side, side, -1)[::2, ::2].flatten(0, 1)
-
-
-def refined(model: Any, x: Tensor, nodes: Tensor, log_values: Tensor, step: float, by: int) -> Tensor:
-    """log P(x), by a grid `by` times as fine wherever `log_values` is within 15 nats of an image's highest.
-
-    Args:
-        model: as `log_joint` takes it.
-        x: images (N, C, H, W).
-        nodes: of a square grid, (K, 2).
-        log_values: `log_joint` there, (K, N).
-        step: of that grid.
-        by: an odd number.
-
-    Returns:
-        float64 (N,), nats.
-    """
-    import torch
-
-    line = (torch.arange(by) - by // 2) * (step / by)
-    inside, found = torch.cartesian_prod(line, line), []
-    for image, values in zip(x, log_values.T, strict=True):
-        fine = (nodes[values > values.max() - 15, None] + inside).flatten(0, 1)
-        found.append(integrate(log_joint(model, image[None], fine), step / by))
-    return torch.cat(found)
-
-
-def divergence(log_p: Tensor, log_q: Tensor, step: float) -> Tensor:
-    """KL(p, q) in nats of densities given by their logs (K, N) at the nodes of a grid: (N,)."""
-    return (log_p.exp() * (log_p - log_q)).sum(0) * step**2
-
-
-def log_encoder(model: Any, x: Tensor, nodes: Tensor) -> Tensor:
-    """log Q(z given x) for every image and every node: float64 (K, N), nats."""
-    import torch
-
-    from ganvas import losses
-
-    with model.asked():
-        mean, log_variance = (part.double() for part in model.posterior(x))
-        columns = [losses.normal_log_prob(nodes.double(), *part) for part in zip(mean, log_variance, strict=True)]
-    return torch.stack(columns, 1)
-
-
-def z_score(values: Tensor) -> float:
-    """The mean of independent values (M,) over its standard error."""
-    return float(values.mean() / (values.std() / math.sqrt(len(values))))
-
-
-def pooled(estimates: Tensor) -> tuple[Tensor, Tensor]:
-    """Independent estimates of log P(x), each from as many draws, as one from all of them.
-
-    Args:
-        estimates: (R, N), nats; exp of each is unbiased.
-
-    Returns:
-        The log of the mean of exp (N,), and its standard error (N,) by the delta method.
-    """
-    top = estimates.amax(0)
-    p = (estimates - top).exp()
-    return top + p.mean(0).log(), p.std(0) / p.mean(0) / math.sqrt(len(p))
-
-
 @FIGURES.register
 def latent_variable_model(lab: Lab) -> Outcome:
     """L1: a latent-variable model: sample, encode, decode, and log P(x) where it can be computed.
@@ -214,7 +55,7 @@ def latent_variable_model(lab: Lab) -> Outcome:
 
     from ganvas.data import load
     from ganvas.data.loader import to_tensor
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     n, repeats, step = lab.pick(quick=20, full=100), lab.pick(quick=5, full=10), lab.pick(quick=0.03, full=0.015)
     draws = (1, 10, 100, 1000, *lab.pick(quick=(), full=(5000,)))
@@ -227,26 +68,28 @@ def latent_variable_model(lab: Lab) -> Outcome:
         return torch.stack([one.log_prob for one in found]).double()
 
     splits = load("mnist").splits
-    linear = linear_gaussian(to_tensor(splits["train"].images[:10_000]), 10)
+    linear = quadrature.linear_gaussian(to_tensor(splits["train"].images[:10_000]), 10)
     points = to_tensor(splits["test"].images[:n]).flatten(1)
-    known = linear_gaussian_log_prob(linear, points)
-    guess, spread = pooled(values(estimate(linear, points, 1000)))
+    known = quadrature.linear_gaussian_log_prob(linear, points)
+    guess, spread = quadrature.pooled(values(estimate(linear, points, 1000)))
     linear_score = float((guess - known).mean() / spread.square().sum().sqrt() * n)
 
-    x, nodes = binary_images(n), square(step)
+    x, nodes = quadrature.binary_images(n), quadrature.square(step)
     differences, scores, off, doubtful, unnamed, alone, missed, grids, curves = ([] for _ in range(9))
     for seed in lab.seeds:
         model: Any = trained(lab, 2, seed).model
-        joint, log_q = log_joint(model, x, nodes), log_encoder(model, x, nodes)
-        coarse, exact = integrate(coarser(joint), 2 * step), integrate(joint, step)
-        needed = divergence(joint - exact, log_q, step).exp()
+        joint, log_q = quadrature.log_joint(model, x, nodes), quadrature.log_encoder(model, x, nodes)
+        coarse, exact = quadrature.integrate(quadrature.coarser(joint), 2 * step), quadrature.integrate(joint, step)
+        needed = quadrature.divergence(joint - exact, log_q, step).exp()
         # Of narrow posteriors, whose standard deviation can be below a step, a finer grid: all errors are far smaller.
         narrow = (exact - coarse).abs() > 1e-3
-        coarse[narrow], exact[narrow] = (refined(model, x[narrow], nodes, joint[:, narrow], step, by) for by in (3, 9))
+        coarse[narrow], exact[narrow] = (
+            quadrature.refined(model, x[narrow], nodes, joint[:, narrow], step, by) for by in (3, 9)
+        )
         grids.append(float((exact - coarse).abs().max()))
         estimates = [estimate(model, x, k) for k in draws]
         curves.append([float((values(found) - exact).mean()) for found in estimates])
-        log_p, error = pooled(values(estimates[-1]))
+        log_p, error = quadrature.pooled(values(estimates[-1]))
         difference = log_p - exact
         differences.append(float(difference.mean()))
         scores.append(differences[-1] / float(error.square().sum().sqrt() / n))
@@ -318,12 +161,12 @@ def elbo(lab: Lab) -> Outcome:
     """
     import torch
 
-    from ganvas.randomness import Draw
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
+    from ganvas.ground.randomness import Draw
 
     n, draws = lab.pick(quick=30, full=100), lab.pick(quick=100, full=500)
     step, most = lab.pick(quick=0.03, full=0.015), lab.pick(quick=1000, full=5000)
-    x, nodes = binary_images(n), square(step)
+    x, nodes = quadrature.binary_images(n), quadrature.square(step)
     measures, worst, above_any = [], 0.0, 0.0
     drawn = drawing.figure(10, 3.4)
     forms, bound, gaps = drawn.subplots(1, 3)
@@ -338,19 +181,19 @@ def elbo(lab: Lab) -> Outcome:
                 }
             difference = (values["sampled"] - values["analytic"]).mean(1)
             apart.append(float(difference.mean()))
-            apart_scores.append(z_score(difference))
+            apart_scores.append(quadrature.z_score(difference))
             mean = values["analytic"].mean(0)
             error = values["analytic"].std(0) / math.sqrt(draws)
             log_p = model.log_prob(x, most).double()
             gap.append(float((log_p - mean).mean()))
             above.append(float((mean - log_p > LIMIT * error).sum()))
             if size == 2:
-                joint, log_q = log_joint(model, x, nodes), log_encoder(model, x, nodes)
-                exact = integrate(joint, step)
-                kl = divergence(log_q, joint - exact, step)
+                joint, log_q = quadrature.log_joint(model, x, nodes), quadrature.log_encoder(model, x, nodes)
+                exact = quadrature.integrate(joint, step)
+                kl = quadrature.divergence(log_q, joint - exact, step)
                 rest = values["analytic"] + kl - exact
                 closed.append(float(rest.mean()))
-                closed_scores.append(z_score(rest.mean(1)))
+                closed_scores.append(quadrature.z_score(rest.mean(1)))
                 with model.asked():
                     to_prior = model.elbo(x, Draw(0))["kl"]
                 printed.append(float((mean + to_prior - exact).mean()))
@@ -386,132 +229,6 @@ def elbo(lab: Lab) -> Outcome:
     return Outcome(measures, holds, reason, drawn)
 
 
-ESTIMATES = ("reparametrised", "score function", "score function with baseline")
-
-
-def gradient_estimates(
-    log_p: Callable[[Tensor], Tensor], mean: Tensor, log_variance: Tensor, eps: Tensor, baseline: Tensor
-) -> Tensor:
-    """Estimates of the gradient of E_Q[log P(x given z)] to Q's mean and log-variance, one for each draw.
-
-    Args:
-        log_p: log P(x given z): (S, N, d) -> (S, N).
-        mean: of Q (N, d).
-        log_variance: of Q (N, d).
-        eps: N(0, 1) (S, N, d).
-        baseline: (N,), which the last estimate takes from log_p; it must not depend on eps.
-
-    Returns:
-        (3, S, N, 2 d): reparametrised (Kingma & Welling 2013, section 2.4), score function (section 2.2), and score
-        function with baseline (Mnih & Gregor 2014, section 2.3).
-    """
-    import torch
-
-    m, v = (part.expand_as(eps).clone().requires_grad_() for part in (mean, log_variance))
-    value = log_p(m + torch.exp(0.5 * v) * eps)
-    slope = torch.cat(torch.autograd.grad(value.sum(), (m, v)), -1)
-    score = torch.cat([eps * torch.exp(-0.5 * log_variance), 0.5 * (eps * eps - 1)], -1)
-    value = value.detach()[..., None]
-    return torch.stack([slope, value * score, (value - baseline[:, None]) * score])
-
-
-def gradient_moments(model: Any, x: Tensor, seed: int, blocks: int, rows: int = 50) -> tuple[Tensor, Tensor]:
-    """Mean and variance over blocks * rows draws: of the three estimates, and of the last two minus the first.
-
-    Args:
-        model: a VAEModel.
-        x: images (N, C, H, W) in {0, 1}.
-        seed: of the draws.
-        blocks: how many blocks of draws there are.
-        rows: draws for each image in a block.
-
-    Returns:
-        float64 (5, N, 2 d) each.
-    """
-    import torch
-
-    from ganvas.randomness import Draw
-
-    model = model.requires_grad_(False)
-    mean, log_variance = model.posterior(x)
-    shape, many = (rows, *mean.shape), x.repeat(rows, 1, 1, 1)
-
-    def log_p(z: Tensor) -> Tensor:
-        return model.config.likelihood.log_prob(many, model.decoder(z.flatten(0, 1))).reshape(z.shape[:2])  # type: ignore[no-any-return]
-
-    pilot = Draw(seed, 0).normal("reparametrisation", shape)
-    baseline = log_p(mean + torch.exp(0.5 * log_variance) * pilot).mean(0)
-    total = torch.zeros(2, 5, len(x), 2 * mean.shape[1], dtype=torch.float64)
-    for block in range(1, blocks + 1):
-        eps = Draw(seed, block).normal("reparametrisation", shape)
-        found = gradient_estimates(log_p, mean, log_variance, eps, baseline).double()
-        found = torch.cat([found, found[1:] - found[:1]])
-        total += torch.stack([found.sum(1), found.square().sum(1)])
-    n = blocks * rows
-    center = total[0] / n
-    return center, (total[1] / n - center**2) * n / (n - 1)
-
-
-@FIGURES.register
-def reparametrisation(lab: Lab) -> Outcome:
-    """L5: z = mu + sigma eps: its gradient beside the score-function estimate.
-
-    Claim: with z = mu + sigma eps, eps from N(0, 1), the gradient of E_Q[log P(x given z)] to mu and log sigma^2 has
-    the mean of the score-function estimate (its coordinates' z-scores stay within what chance exceeds in about one
-    of 1,000 trials) and less than a tenth of its variance; and less than it still where a baseline has cut it. Measured
-    on trained VAEs with 2, 5, 10 and 20 latent dimensions. The KL's gradient is left out: it is known exactly in both.
-    """
-    from scipy.stats import norm  # type: ignore[import-untyped]
-
-    from ganvas.reproduce import drawing
-
-    n, blocks, rows = 20, lab.pick(quick=40, full=400), 50
-    x, draws = binary_images(n), blocks * rows
-    variances = np.empty((len(ESTIMATES), len(SIZES), len(lab.seeds)))  # of a draw's gradient, a sum over coordinates
-    scores, blur = [], []
-    for i, size in enumerate(SIZES):
-        for j, seed in enumerate(lab.seeds):
-            mean, variance = gradient_moments(trained(lab, size, seed).model, x, seed, blocks, rows)
-            variances[:, i, j] = variance[:3].sum(-1).mean(-1)
-            scores.append(float((mean[3:] / (variance[3:] / draws).sqrt()).abs().max()))
-            blur.append(float((variance[2].sum() / draws / mean[0].square().sum()).sqrt()))
-    looked = 2 * n * 2 * sum(SIZES) * len(lab.seeds)
-    limit, least = float(norm.isf(0.001 / looked / 2)), (10, 1)
-    ratios = variances[1:] / variances[0]
-    measures = [
-        Measure(f"largest z-score of {looked:,} differences of means", [max(scores)], "", f"within {limit:.2f}"),
-        *[
-            Measure(f"{size}-D: variance, {name} over {ESTIMATES[0]}", ratio.tolist(), "", f"above {bound}")
-            for name, of, bound in zip(ESTIMATES[1:], ratios, least, strict=True)
-            for size, ratio in zip(SIZES, of, strict=True)
-        ],
-        Measure("error of the mean with baseline over the gradient's length, at most", [max(blur)]),
-    ]
-    holds = max(scores) < limit and all(of.min() > bound for of, bound in zip(ratios, least, strict=True))
-    reason = f"{draws:,} draws for each of {n} images; the last number says how small a difference of means would show."
-    drawn = drawing.figure(8.5, 3.4)
-    left, right = drawn.subplots(1, 2)
-    for name, of, colour in zip(ESTIMATES, variances, drawing.COLOURS, strict=False):
-        left.plot(SIZES, of.mean(1), "o-", color=colour, label=name)
-    left.set(yscale="log", xlabel="latent dimensions", xticks=SIZES, ylabel="variance of one draw's gradient")
-    left.set_title("the variance")
-    left.legend()
-    width = (variance[2] / draws).sqrt().flatten()
-    right.axline((0, 0), slope=1, color=drawing.GREY, linewidth=1, zorder=1)
-    right.errorbar(
-        mean[0].flatten(),
-        mean[2].flatten(),
-        yerr=width,
-        fmt="o",
-        markersize=2,
-        elinewidth=0.5,
-        color=drawing.COLOURS[2],
-    )
-    right.set(xlabel="mean of the reparametrised gradient", ylabel="mean of the score function's, with baseline")
-    right.set_title(f"the mean, a coordinate each ({SIZES[-1]}-D)")
-    return Outcome(measures, holds, reason, drawn)
-
-
 def steps_between(images: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """How far a manifold's images are apart.
 
@@ -539,9 +256,9 @@ def manifold(lab: Lab) -> Outcome:
     cells, and even the largest step is below it. A model that collapses, leaves digits out, or jumps, refutes it.
     """
     from ganvas.data import load
-    from ganvas.explore import manifold as plane
-    from ganvas.explore import neighbours
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
+    from ganvas.latent.explore import manifold as plane
+    from ganvas.latent.explore import neighbours
 
     n, split = 20, load("mnist").splits["train"]
     found, steps = [], []
@@ -580,7 +297,7 @@ def latent_size(lab: Lab) -> Outcome:
     Claim: more latent dimensions model MNIST better: the test ELBO rises from 2 to 5 to 10 to 20 dimensions with every
     seed. A larger space that is left unused, or not found in as many epochs, would not raise it.
     """
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     drawn = drawing.figure(7, 7.8)
     elbos = []

@@ -30,8 +30,8 @@ def on_a_line(recipe: Recipe, seed: int) -> Any:
     import torch
 
     from ganvas.models.gan import GANModel
-    from ganvas.nets.mlp import MLP
-    from ganvas.priors import Normal
+    from ganvas.parts.nets.mlp import MLP
+    from ganvas.parts.priors import Normal
 
     nets = {"generator": MLP(hidden=()), "discriminator": MLP(hidden=HIDDEN)}
     config = dataclasses.replace(recipe.model, latent_dim=1, prior=Normal(), output="linear", **nets)
@@ -47,7 +47,7 @@ def on_a_line(recipe: Recipe, seed: int) -> Any:
 def moved(model: Any, recipe: Recipe, marks: Sequence[int], seed: int) -> Iterator[int]:
     """Train the discriminator alone, on N(-5, 1) against N(5, 1); yields each number of moves in `marks`, after it."""
     from ganvas.data.loader import Batch
-    from ganvas.randomness import Draw
+    from ganvas.ground.randomness import Draw
 
     model.generator.requires_grad_(False)
     optimizer = recipe.training.turns["discriminator"].optimizer.make(model.discriminator)
@@ -63,7 +63,7 @@ def moved(model: Any, recipe: Recipe, marks: Sequence[int], seed: int) -> Iterat
 
 def pull(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """How fast `function` rises from each point towards the real ones: points (N, 1) -> (N,)."""
-    from ganvas.techniques import input_gradient
+    from ganvas.parts.techniques import input_gradient
 
     gradient: Tensor = input_gradient(function, x)
     return -gradient.detach().squeeze(1)
@@ -73,7 +73,7 @@ def slope(model: Any, x: Tensor) -> Tensor:
     """How fast D = sigmoid(logit), or a critic, rises from points (N, 1) towards the real ones: (N,)."""
     import torch
 
-    from ganvas.losses import PROBABILISTIC
+    from ganvas.parts.losses import PROBABILISTIC
 
     rise: Tensor = pull(model.discriminator.logits, x)
     if model.config.loss not in PROBABILISTIC:
@@ -85,7 +85,7 @@ def slope(model: Any, x: Tensor) -> Tensor:
 
 def generator_gradient(model: Any, loss: str, fakes: Tensor) -> float:
     """How strongly the generator's cost pulls its samples (N, 1) towards the real ones, on average."""
-    from ganvas.losses import GAN_LOSSES
+    from ganvas.parts.losses import GAN_LOSSES
 
     def gain(x: Tensor) -> Tensor:
         logits = model.discriminator.logits(x)
@@ -107,9 +107,9 @@ def vanishing_gradients(lab: Lab) -> Outcome:
     """
     import torch
 
-    from ganvas.randomness import Draw
+    from ganvas.ground import drawing
+    from ganvas.ground.randomness import Draw
     from ganvas.recipes import RECIPES
-    from ganvas.reproduce import drawing
 
     moves = lab.pick(quick=400, full=2000)
     marks = sorted({round(moves ** (part / 15)) for part in range(16)})
@@ -218,7 +218,7 @@ def summary(run: Run, source: str, size: int, n: int) -> dict[str, Any]:
         windows: of each column in `ESTIMATES` the mean between each snapshot and the one before.
     """
     import ganvas
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     def told(model: Any, count: int) -> dict[str, Any]:
         return {"quality": quality(source, size, n, model), "samples": drawing.packed(model.sample(count))}
@@ -238,7 +238,7 @@ def reference(source: str, size: int, n: int) -> tuple[Any, Any]:
     """The features of a classifier of a data set's labels, as a function of images; and those of n test images."""
     from ganvas.data import load
     from ganvas.data.loader import to_tensor
-    from ganvas.evaluate.features import features
+    from ganvas.evaluate.networks.features import features
 
     judge = features("classifier", load(source, size=size))
     return judge, judge(to_tensor(load(source, size=size).splits["test"].images[:n]))
@@ -255,8 +255,8 @@ def quality(source: str, size: int, n: int, model: Any = None) -> dict[str, floa
     """
     from ganvas.data import load
     from ganvas.data.loader import to_tensor
-    from ganvas.evaluate.coverage import density_coverage, precision_recall
-    from ganvas.evaluate.frechet import frechet_distance
+    from ganvas.evaluate.measures.coverage import density_coverage, precision_recall
+    from ganvas.evaluate.measures.frechet import frechet_distance
 
     judge, real = reference(source, size, n)
     fake = judge(
@@ -306,7 +306,7 @@ def wasserstein_estimate(lab: Lab) -> Outcome:
     import torch
     from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     runs = {recipe: [trained(lab, recipe, "dcgan", seed) for seed in lab.seeds] for recipe in ("wgan", "dcgan")}
     distances = {
@@ -351,7 +351,7 @@ def side_by_side(lab: Lab, generator: str, title: str) -> tuple[dict[str, list[f
     Returns:
         The coverage of each with every seed; precision, recall and coverage as measures; and the figure.
     """
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     drawn = drawing.figure(11, 4.2)
     *pictures, bars = drawn.subplots(1, 3)

@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.studio import asks, decoding, made, playground, safety
 from ganvas.studio.curves import Library
 from ganvas.studio.live import Live

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.studio.decoding import codes
 from ganvas.studio.studied import CannotError, Held, of, png
 
@@ -52,7 +52,7 @@ async def samples(request: Request) -> Response:
     n, seed = _whole(request, "n", 16, 1, SAMPLES), _whole(request, "seed", 0, 0, SEED)
 
     def answer(model: Model, held: Held) -> Any:
-        from ganvas import explore
+        from ganvas.latent import explore
 
         if not hasattr(model, "sample"):
             raise CannotError("this model has no P(z) to draw codes from: `ganvas fit-prior` fits one to its codes.")
@@ -79,8 +79,8 @@ async def denoise(request: Request) -> Response:
     noise, seed = _number(request, "noise", 0.0, NOISE), _whole(request, "seed", 0, 0, SEED)
 
     def answer(model: Model, held: Held) -> Any:
+        from ganvas.ground.randomness import Draw
         from ganvas.models.autoencoder import corrupt
-        from ganvas.randomness import Draw
 
         image = _image(model, body, "denoise")
         kind = model.config.noise
@@ -99,8 +99,8 @@ async def neighbours(request: Request) -> Response:
     def answer(model: Model, held: Held) -> Any:
         import torch
 
-        from ganvas import explore
         from ganvas.data.loader import to_tensor
+        from ganvas.latent import explore
 
         z = codes(body, model)
         if len(z) > SHOWN:

@@ -13,7 +13,7 @@ from starlette.datastructures import QueryParams
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.studio.decoder import Codes
 from ganvas.studio.studied import CannotError, of
 
@@ -30,7 +30,7 @@ def codes(body: bytes | memoryview, model: Any) -> Codes:
         CannotError: a model of points, or of channels that a page can't show.
         UserError: another length, no codes or too many, NaN or infinite values.
     """
-    from ganvas.plots import CHANNELS
+    from ganvas.ground.plots import CHANNELS
 
     size = 4 * model.latent_dim
     if len(model.shape) != 3:

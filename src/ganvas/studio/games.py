@@ -17,16 +17,16 @@ from ganvas.data import Dataset, load
 from ganvas.data.dataset import Split
 from ganvas.data.loader import to_tensor
 from ganvas.data.sources import GAUSSIANS
-from ganvas.errors import UserError
-from ganvas.evaluate.modes import captured_modes
-from ganvas.losses import GAN_LOSSES, PROBABILISTIC
+from ganvas.evaluate.measures.modes import captured_modes
+from ganvas.ground.errors import UserError
+from ganvas.ground.registry import Fraction, Registry, build, dump, settings
 from ganvas.models.gan import GAN, GANModel
-from ganvas.nets.mlp import MLP
-from ganvas.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, RMSprop
-from ganvas.priors import Normal
+from ganvas.parts.losses import GAN_LOSSES, PROBABILISTIC
+from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, RMSprop
+from ganvas.parts.priors import Normal
+from ganvas.parts.techniques import TECHNIQUES, Clip, GradientPenalty, MinibatchDiscrimination, input_gradient
 from ganvas.recipes.base import Recipe, Training, Turn
-from ganvas.registry import Fraction, Registry, build, dump, settings
-from ganvas.techniques import TECHNIQUES, Clip, GradientPenalty, MinibatchDiscrimination, input_gradient
 from ganvas.training.engine import make_accelerator
 from ganvas.training.game import Game, make_model
 from ganvas.training.watch import DIVERGED

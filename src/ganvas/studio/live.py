@@ -17,7 +17,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.studio.curves import ANEW, rows_after
 from ganvas.studio.shelf import Shelf, Stamp, Summary, stamp
 from ganvas.studio.workers import SlowError, Workers

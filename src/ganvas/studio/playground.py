@@ -40,7 +40,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

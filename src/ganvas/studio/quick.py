@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ganvas.export import traceable
 from ganvas.models import Model
-from ganvas.nets.layers import BatchNorm
+from ganvas.parts.nets.layers import BatchNorm
 
 
 def quicker(model: Model) -> Model:

@@ -22,7 +22,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 UPLOAD = 16 * 2**20  # bytes of a body
 DROPPED = 2**28  # bytes of a larger body that are read to its end

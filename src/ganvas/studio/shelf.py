@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.studio import made, safety
 from ganvas.training.place import held
 

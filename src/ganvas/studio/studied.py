@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from starlette.applications import Starlette
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 from ganvas.studio import safety
 from ganvas.studio.decoder import THREADS, Decoder
 from ganvas.studio.workers import Workers
 from ganvas.training import stored
 
 if TYPE_CHECKING:
-    from ganvas.atlas import Chart, Encoded
     from ganvas.data import Dataset
+    from ganvas.latent.atlas import Chart, Encoded
     from ganvas.models import Model
     from ganvas.training.run import Run
 
@@ -95,7 +95,7 @@ class Held:
         """The answer of /api/space; computed once, as the next two are."""
 
         def make() -> bytes:
-            from ganvas import atlas
+            from ganvas.latent import atlas
 
             made = atlas.space(
                 self.model,
@@ -120,7 +120,7 @@ class Held:
 
     def _chart(self) -> Chart:
         def make() -> Chart:
-            from ganvas import atlas
+            from ganvas.latent import atlas
 
             return atlas.chart(self.model, self.dataset, seen=self._encoded())
 
@@ -128,7 +128,7 @@ class Held:
 
     def _encoded(self) -> Encoded | None:
         def make() -> Encoded | None:
-            from ganvas import atlas
+            from ganvas.latent import atlas
 
             return atlas.encoded(self.model, self.dataset)
 

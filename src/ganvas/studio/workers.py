@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 T = TypeVar("T")
 REMEDY = "Does the disk that it lies on answer? If it does by now, start the studio again."

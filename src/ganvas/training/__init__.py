@@ -1,1 +1,1 @@
-"""Training: the loop that plays every game, and the folder that a run is."""
+"""The loop that plays every game, the folder that a run is, and the watch over it."""

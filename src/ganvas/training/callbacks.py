@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import time
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.errors import UserError
-from ganvas.files import read_json, write_text
-from ganvas.registry import Registry
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import read_json, write_text
+from ganvas.ground.registry import Registry
 
 if TYPE_CHECKING:
+    from ganvas.training.finding import Finding
     from ganvas.training.run import Run
-    from ganvas.training.watch import Finding
 
 PROJECT = "ganvas"
 ENDS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}  # as MLflow has them
@@ -43,6 +44,9 @@ class Callback:
     def on_look(self, step: int, figures: dict[str, float]) -> None:
         """Figures of the watch."""
 
+    def on_test(self, step: int, figures: dict[str, float]) -> None:
+        """Figures of the test images, once, of the model that is kept."""
+
     def on_pictures(self, step: int, pictures: dict[str, NDArray[np.uint8]]) -> None:
         """Samples and reconstructions, uint8 (H, W, C), by name."""
 
@@ -53,11 +57,11 @@ class Callback:
         """It is "finished", "interrupted" or "failed"."""
 
     def on_row(self, split: str, step: int, epoch: float, figures: dict[str, float]) -> None:
-        """Any row of metrics.jsonl, of "train", "validation" or "watch": it calls the method of its kind."""
+        """Figures of "train", "validation", "watch" or "test": it calls the method of its kind."""
         if split == "validation":
             self.on_epoch(step, epoch, figures)
         else:
-            {"train": self.on_step, "watch": self.on_look}[split](step, figures)
+            {"train": self.on_step, "watch": self.on_look, "test": self.on_test}[split](step, figures)
 
 
 class Tracker(Callback):
@@ -92,6 +96,31 @@ def known_as(run: Run, tracker: str, value: str | None = None) -> str | None:
     if value is not None:
         write_text(file, json.dumps({**known, tracker: value}, indent=2) + "\n")
     return value or known.get(tracker)
+
+
+@TRACKERS.register
+class CSV(Tracker):
+    """RUN/metrics.csv, for a spreadsheet or R: a line for each figure."""
+
+    kind = "csv"
+    columns = ("step", "epoch", "split", "name", "value")
+
+    def on_begin(self, run: Run, step: int) -> None:
+        """Lines that were written after the checkpoint are left out."""
+        path = run.path / "metrics.csv"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        kept = [line for line in lines if line.split(",")[0].isdigit() and int(line.split(",")[0]) <= step]
+        write_text(path, "\n".join([",".join(self.columns), *kept, ""]))
+        self.file = path.open("a", newline="", encoding="utf-8", buffering=1)
+        self.rows = csv.writer(self.file, lineterminator="\n")
+
+    def on_row(self, split: str, step: int, epoch: float, figures: dict[str, float]) -> None:
+        """A line each."""
+        self.rows.writerows((step, epoch, split, name, value) for name, value in figures.items())
+
+    def on_end(self, state: str) -> None:
+        """All is written."""
+        self.file.close()
 
 
 @TRACKERS.register

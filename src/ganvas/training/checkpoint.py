@@ -10,9 +10,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from ganvas import tensors
-from ganvas.errors import UserError
-from ganvas.registry import build, settings
+from ganvas.ground import tensors
+from ganvas.ground.errors import UserError
+from ganvas.ground.registry import build, settings
 
 KEEP = 2
 Whole = Annotated[int, Field(ge=0)]

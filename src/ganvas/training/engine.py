@@ -11,15 +11,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from ganvas.arguments import device
-from ganvas.errors import UserError
+from ganvas.ground.arguments import device
+from ganvas.ground.errors import UserError
 from ganvas.training import peers
 
 T = TypeVar("T")
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name, see `ganvas.arguments.device`.
+    """The device of that name, see `ganvas.ground.arguments.device`.
 
     Raises:
         UserError: there is none such here.

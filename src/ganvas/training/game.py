@@ -13,22 +13,22 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
-from ganvas import memory
 from ganvas.data import Dataset
 from ganvas.data.loader import Batches
-from ganvas.devices import has_fast_bfloat16
-from ganvas.errors import UserError
 from ganvas.evaluate import average
+from ganvas.ground import memory
+from ganvas.ground.devices import has_fast_bfloat16
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw, key, reseed
 from ganvas.models import Model
 from ganvas.models.base import FAMILIES
-from ganvas.nets.layers import BatchNorm
-from ganvas.randomness import Draw, key, reseed
+from ganvas.parts.nets.layers import BatchNorm
 from ganvas.recipes.base import Recipe
 from ganvas.training import checkpoint, engine
 from ganvas.training.recorded import CudaGraphs, Recorded, Recorder
 
 VALIDATED = 100  # steps between two validations, at least, in a run of 20 epochs or more
-TIDY_STEPS = 100  # a moment that keeps 0.9 a step takes 173 from NEGLIGIBLE to the subnormal numbers
+FLUSH_STEPS = 100  # a moment that keeps 0.9 a step takes 173 from NEGLIGIBLE to the subnormal numbers
 NEGLIGIBLE = 1e-30
 
 
@@ -109,7 +109,7 @@ class Game:
             if len(self.players) > 1:
                 for other, player in self.players.items():
                     player.requires_grad_(other == name)
-            set_pace(self.optimizers[name], turn.optimizer.pace(share, self.step, self.step / self.epoch_steps))
+            set_rate(self.optimizers[name], turn.optimizer.scheduled(share, self.step, self.step / self.epoch_steps))
             outcome: dict[str, Tensor] = {}
             for move in range(turn.moves_at(self.step)):
                 draw = Draw(seed, self.step, place, move, rank=self.rank, world=self.world)
@@ -117,8 +117,8 @@ class Game:
                 reseed(key(seed, "layers", self.step, place, move, self.rank), self.model.device)
                 fetched = self.batches.fetched(self.longest.moves_before(self.step) + move)
                 outcome = self._mover(name, self.step + move)(*fetched, draw=draw)
-            if self.step % TIDY_STEPS == 0:
-                tidy(self.optimizers[name])
+            if self.step % FLUSH_STEPS == 0:
+                flush_subnormals(self.optimizers[name])
             prefix = f"{name}/" if len(self.turns) > 1 else ""
             parts |= {prefix + part: value for part, value in outcome.items()}
         self.step += 1
@@ -232,17 +232,17 @@ def rate_as_tensor(optimizer: torch.optim.Optimizer, device: torch.device) -> No
         group["capturable"] = device.type == "cuda"
 
 
-def set_pace(optimizer: torch.optim.Optimizer, pace: dict[str, float]) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, figures: dict[str, float]) -> None:
     """Set an optimiser's rate, and what else changes."""
     (group,) = optimizer.param_groups
-    for name, value in pace.items():
+    for name, value in figures.items():
         if isinstance(group[name], Tensor):
             group[name].fill_(value)
         else:
             group[name] = value
 
 
-def tidy(optimizer: torch.optim.Optimizer) -> None:
+def flush_subnormals(optimizer: torch.optim.Optimizer) -> None:
     """Set moments below NEGLIGIBLE to 0.
 
     A unit that no longer gets a gradient has moments that decay into subnormal numbers and, by rounding, stay there:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ganvas.files import writing
+from ganvas.ground.files import writing
 from ganvas.training.callbacks import Callback
 from ganvas.training.run import Run
 
 if TYPE_CHECKING:
-    from ganvas.training.watch import Finding
+    from ganvas.training.finding import Finding
 
 
 class Log:
@@ -58,6 +58,11 @@ class Log:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         for callback in self.callbacks:
             callback.on_row(split, step, epoch, figures)
+
+    def tested(self, step: int, epoch: float, figures: dict[str, float]) -> None:
+        """Tell the figures of the test images, which stand in state.json."""
+        for callback in self.callbacks:
+            callback.on_row("test", step, epoch, figures)
 
     def find(self, step: int, finding: Finding) -> None:
         """Tell what is wrong."""

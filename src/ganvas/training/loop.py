@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import numpy as np
@@ -11,13 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganvas import plots
 from ganvas.data.loader import to_tensor
-from ganvas.errors import UserError
+from ganvas.ground import plots
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models import Model
-from ganvas.randomness import Draw
 from ganvas.training import checkpoint, peers
-from ganvas.training.callbacks import Callback
 from ganvas.training.game import Game
 from ganvas.training.interrupts import stop_on_interrupt
 from ganvas.training.log import Log
@@ -28,14 +27,14 @@ CHECKPOINT_SECONDS = 30.0
 Report = Callable[[int, int, dict[str, float]], None]
 
 
-def play(game: Game, run: Run, report: Report, callbacks: Sequence[Callback] = ()) -> str:
+def play(game: Game, run: Run, report: Report, log: Log) -> str:
     """Play to the end.
 
     Args:
         game: new or restored.
         run: where it is written down.
         report: called in the main process with (step, steps, figures) at each row of metrics.
-        callbacks: are told, too.
+        log: what is written to.
 
     Returns:
         "finished" or "interrupted".
@@ -45,7 +44,6 @@ def play(game: Game, run: Run, report: Report, callbacks: Sequence[Callback] = (
     start = saved - game.seconds
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
-        log = stack.enter_context(Log(run, game.step, callbacks, main))
         asked = stack.enter_context(stop_on_interrupt())
         rows, watch = Rows(game, run, log, report), Watch(game, run, log.write, log.find)
         while game.step < game.steps and not game.stopped:
@@ -68,11 +66,9 @@ def play(game: Game, run: Run, report: Report, callbacks: Sequence[Callback] = (
                 if main:
                     run.note(state="interrupted" if stop else "running", **game.progress())
             if stop:
-                log.state = "interrupted"
-                return log.state
+                return "interrupted"
         save(game, run)
-        log.state = "finished"
-    return log.state
+    return "finished"
 
 
 class Rows:

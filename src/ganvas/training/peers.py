@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, ParamSpec, TypeVar
 import torch
 import torch.distributed as dist
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ganvas.errors import UserError
-from ganvas.files import sweep, writing
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import sweep, writing
 
 PROBED = 0.5  # seconds: whoever looks whether a lock is held, holds it for a moment
 log = logging.getLogger("ganvas")

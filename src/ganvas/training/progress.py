@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from ganvas.training.run import Run
 
 
-def watched(start: Callable[[Report], Run]) -> Run:
+def with_progress(start: Callable[[Report], Run]) -> Run:
     """Train under a progress bar on stderr; where that is no terminal, with a line at each tenth of the way."""
     return (_bar if sys.stderr.isatty() else _lines)(start)
 
@@ -74,3 +76,25 @@ def words(figures: Mapping[str, Any]) -> str:
         said.append(f"{part} {value:.4g}" if isinstance(value, float) else f"{part} {value}")
         player = owner
     return " ".join(said).strip()
+
+
+def in_notebook() -> bool:
+    """Whether this program runs in a notebook."""
+    shell = sys.modules.get("IPython")
+    return bool(shell and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell")
+
+
+@contextmanager
+def cell_bar(chosen: Sequence[str]) -> Iterator[Callable[[int, int, Mapping[str, float]], None]]:
+    """A report for `train` that moves a bar in a notebook's output, below what was chosen."""
+    from IPython import display
+
+    lines = "".join(f"<div>{html.escape(line)}</div>" for line in chosen)
+    page: Any = display.HTML
+    handle = display.display(page(f"{lines}<progress></progress>"), display_id=True)  # type: ignore[no-untyped-call]
+
+    def report(step: int, steps: int, figures: Mapping[str, float]) -> None:
+        end = html.escape(f"step {step:,} of {steps:,}  {words(figures)}")
+        handle.update(page(f'{lines}<progress value="{step}" max="{steps}"></progress> {end}'))
+
+    yield report

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ganvas.randomness import Draw, Held
+from ganvas.ground.randomness import Draw, Held
 
 # Calls before the recording, in which optimisers make their state and libraries choose their kernels.
 WARM = 3

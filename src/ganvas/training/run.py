@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ganvas.errors import UserError
-from ganvas.files import existing, read_json, write_text, writing
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import existing, read_json, write_text, writing
+from ganvas.ground.registry import explain
 from ganvas.models import MODELS, Model
 from ganvas.models import load as load_model
 from ganvas.recipes.base import Recipe, from_json
-from ganvas.registry import explain
 from ganvas.training import checkpoint, stored
 from ganvas.training.place import Place, held
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvas.data import Dataset
-    from ganvas.training.watch import Finding
+    from ganvas.training.finding import Finding
 
 log = logging.getLogger("ganvas")
 _known = dataclass(config=ConfigDict(strict=True, extra="ignore"))

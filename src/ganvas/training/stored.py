@@ -6,17 +6,33 @@ import contextlib
 import functools
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
     from ganvas.models import Model
-    from ganvas.training.run import Run
+    from ganvas.recipes.base import Recipe
 
 log = logging.getLogger("ganvas")
+
+
+class Folder(Protocol):
+    """What has to be known of a run, see `ganvas.training.run.Run`."""
+
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+
+    @property
+    def recipe(self) -> Recipe: ...  # noqa: D102
+
+    @property
+    def data(self) -> dict[str, Any]: ...  # noqa: D102
+
+    @property
+    def state(self) -> dict[str, Any]: ...  # noqa: D102
 
 
 def files(folder: Path) -> list[Path]:
@@ -27,7 +43,7 @@ def files(folder: Path) -> list[Path]:
     return [part / "model.safetensors" for part in whole if (part / "config.json").is_file()] + newest
 
 
-def of_run(run: Run, device: str | torch.device = "cpu") -> Model:
+def of_run(run: Folder, device: str | torch.device = "cpu") -> Model:
     """A run's model; without model/ that of the best checkpoint, else of the newest one that can be read.
 
     It is said once which one is taken where the run is not finished, and which one is damaged.
@@ -59,13 +75,13 @@ def of_run(run: Run, device: str | torch.device = "cpu") -> Model:
     raise UserError(f"{folder} has no model and {what}: train it with `ganvas train --resume {folder}`.")
 
 
-def of_checkpoint(run: Run, file: Path) -> Model:
+def of_checkpoint(run: Folder, file: Path) -> Model:
     """That of a checkpoint.
 
     Raises:
         UserError: it is damaged, or another run's.
     """
-    from ganvas import tensors
+    from ganvas.ground import tensors
     from ganvas.models.base import FAMILIES
 
     config = run.recipe.model

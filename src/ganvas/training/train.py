@@ -20,19 +20,20 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from ganvas import notebook, threads
-from ganvas.arguments import OutFolder, Source, checked
-from ganvas.errors import UserError
-from ganvas.files import WriteError, write_text
+from ganvas.ground import threads
+from ganvas.ground.arguments import OutFolder, Source, checked
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import WriteError, write_text
+from ganvas.ground.provenance import machine
+from ganvas.ground.registry import Positive, changed, flagged, kind, takes
 from ganvas.models import MODELS, Model
 from ganvas.models.conditions import conditioned
-from ganvas.provenance import machine
 from ganvas.recipes.base import Data, Recipe, Training, make
 from ganvas.recipes.facts import Facts
-from ganvas.registry import Positive, changed, flagged, kind, takes
-from ganvas.training import checkpoint, engine, peers
+from ganvas.training import checkpoint, engine, peers, progress
 from ganvas.training.callbacks import Callback, trackers
 from ganvas.training.game import Game, make_model
+from ganvas.training.log import Log
 from ganvas.training.loop import Report, pictures, play
 from ganvas.training.run import Run, create, load
 from ganvas.version import __version__
@@ -341,8 +342,8 @@ def _prolonged(game: Game, run: Run) -> Callable[[], None]:
 
 def _finish(game: Game, run: Run, report: Report | None, callbacks: Sequence[Callback], prolong: bool = False) -> Run:
     """Play a game of a claimed run to the end, then measure the best model and store it."""
-    if report is None and notebook.running():
-        with notebook.bar(run.data.get("chosen", ())) as shown:
+    if report is None and progress.in_notebook():
+        with progress.cell_bar(run.data.get("chosen", ())) as shown:
             return _finish(game, run, shown, callbacks, prolong)
     main, on_main = game.accelerator.is_main_process, partial(engine.on_main, game.accelerator)
     write_length = _prolonged(game, run) if prolong else lambda: None
@@ -366,17 +367,22 @@ def _finish(game: Game, run: Run, report: Report | None, callbacks: Sequence[Cal
     game.accelerator.wait_for_everyone()  # nobody reads any more what the main process writes now
     on_main(begin)
     try:
-        if play(game, run, report or quiet, callbacks) == "interrupted":
-            return run
-        kept = _kept(game, on_main(lambda: run.path) / "checkpoints" / "best")
-        model = kept.finished(game.data, game.recipe.training.seed)
-        if main and model is not kept:  # the last pictures are of what is stored
-            pictures(game, run, math.ceil(game.step / game.epoch_steps), model)
-        figures = game.averages("test", model)
-        if main:
-            model.save(run.folder("model"))
-            write_text(run.path / "model" / "README.md", _card(game, figures))
-            run.note(state="finished", **game.progress(), test=figures)
+        with Log(run, game.step, callbacks, main) as written:
+            written.state = play(game, run, report or quiet, written)
+            if written.state == "interrupted":
+                return run
+            written.state = "failed"  # unless the rest succeeds
+            kept = _kept(game, on_main(lambda: run.path) / "checkpoints" / "best")
+            model = kept.finished(game.data, game.recipe.training.seed)
+            if main and model is not kept:  # the last pictures are of what is stored
+                pictures(game, run, math.ceil(game.step / game.epoch_steps), model)
+            figures = game.averages("test", model)
+            if main:
+                model.save(run.folder("model"))
+                write_text(run.path / "model" / "README.md", _card(game, figures))
+                run.note(state="finished", **game.progress(), test=figures)
+            written.tested(game.step, game.step / game.epoch_steps, figures)
+            written.state = "finished"
     except BaseException as it:
         error = peers.explained(it)
         message = str(error) or type(error).__name__

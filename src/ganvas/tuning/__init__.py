@@ -1,4 +1,4 @@
-"""Settings that are tried, by how good a model they make: what may vary, the search, and what its figures can tell."""
+"""Settings, tried by how good a model they make: what may vary, the search, what its figures tell."""
 
 from ganvas.tuning.search import Search
 from ganvas.tuning.tune import go_on, tune

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ganvas.evaluate.figures import Z
-from ganvas.files import write_text
+from ganvas.ground.files import write_text
 from ganvas.training.watch.faults import command
 from ganvas.tuning.search import Measured, Search, mean, measured
 from ganvas.tuning.space import shown, words
@@ -146,7 +146,7 @@ def _draw(search: Search, rows: Sequence[Row], told: Sequence[Told]) -> None:
     """A panel for each setting."""
     if not told:
         return
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     heights, longest = warped(rows), search.question.rungs[-1]
     columns = min(PANELS, len(told))
@@ -164,7 +164,7 @@ def _draw(search: Search, rows: Sequence[Row], told: Sequence[Told]) -> None:
 
 def _panel(axes: Any, told: Told, rows: Sequence[Row], heights: Floats, longest: float) -> None:
     """What a setting does: each training, and the best model with each value."""
-    from ganvas.reproduce import drawing
+    from ganvas.ground import drawing
 
     text = any(isinstance(value, str) for value in told.values)
     at = {value: i for i, value in enumerate(told.values)} if text else {}

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from ganvas.errors import UserError
-from ganvas.files import existing, read_json
-from ganvas.randomness import key
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import existing, read_json
+from ganvas.ground.randomness import key
 from ganvas.tuning.space import Axis, words
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.registry import flagged, kind, parameters
 from ganvas.recipes.base import RECIPES, Recipe, Training, make
-from ganvas.registry import flagged, kind, parameters
 
 # By how much a default is varied where no range is given, of the settings that are varied where none is named.
 USUAL = {"latent_dim": 4.0, "lr": 5.0, "beta": 4.0, "adversary": 3.0, "r1": 8.0, "filters": 2.0}

@@ -16,17 +16,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganvas import threads
-from ganvas.arguments import OutFolder, Source, checked
-from ganvas.errors import UserError
 from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.record import evaluate
 from ganvas.evaluate.subject import Subject
-from ganvas.files import vacant, write_text
+from ganvas.ground import threads
+from ganvas.ground.arguments import OutFolder, Source, checked
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import vacant, write_text
+from ganvas.ground.registry import Count, Positive, as_json, flagged, parameters, takes
 from ganvas.models.base import FAMILIES
 from ganvas.recipes.base import RECIPES, Data, Training, make
 from ganvas.recipes.facts import Facts
-from ganvas.registry import Count, Positive, as_json, flagged, parameters, takes
 from ganvas.training.run import Run
 from ganvas.training.train import resume, train
 from ganvas.tuning.report import Tuned, report

@@ -11,7 +11,7 @@ from ganvas.data import Dataset, load
 from ganvas.evaluate.metrics import conditions
 from ganvas.models.conditions import Attribute
 from ganvas.models.vae import VAE, VAEModel
-from ganvas.nets.mlp import MLP
+from ganvas.parts.nets.mlp import MLP
 
 
 @pytest.fixture(scope="package", autouse=True)

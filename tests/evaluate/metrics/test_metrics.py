@@ -12,25 +12,25 @@ import torch
 from ganvas.data import Dataset, Split, load
 from ganvas.data.loader import to_tensor
 from ganvas.data.sources import GAUSSIANS
-from ganvas.errors import UserError
 from ganvas.evaluate import density_coverage, frechet_distance, precision_recall
 from ganvas.evaluate import subject as subject_module
 from ganvas.evaluate.decoders import Decoder, below
-from ganvas.evaluate.features import features
 from ganvas.evaluate.figures import Figure, NotApplicableError
-from ganvas.evaluate.kernel import kernel_distance
+from ganvas.evaluate.measures.kernel import kernel_distance
+from ganvas.evaluate.measures.parzen import parzen
+from ganvas.evaluate.measures.probes import k_nearest
 from ganvas.evaluate.metrics import METRICS
 from ganvas.evaluate.metrics.likelihood import doubts, seen
-from ganvas.evaluate.parzen import parzen
-from ganvas.evaluate.probes import k_nearest
+from ganvas.evaluate.networks.features import features
 from ganvas.evaluate.subject import Subject, spread
-from ganvas.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw, key
 from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
 from ganvas.models.evidence import Evidence
 from ganvas.models.gan import GAN, GANModel
 from ganvas.models.vae import VAE, VAEModel
-from ganvas.nets.mlp import MLP
-from ganvas.randomness import Draw, key
+from ganvas.parts.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+from ganvas.parts.nets.mlp import MLP
 
 
 def figures(name: str, subject: Subject) -> dict[str, Figure]:

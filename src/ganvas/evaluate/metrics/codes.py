@@ -10,10 +10,11 @@ import numpy as np
 from ganvas.data import Split
 from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
-from ganvas.evaluate.checks import Array
-from ganvas.evaluate.features import FITTED, principal
-from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, mean
-from ganvas.evaluate.probes import DECAYS, Labels, k_nearest, linear_probe
+from ganvas.evaluate.figures import Figure, NotApplicableError, mean
+from ganvas.evaluate.measures.checks import Array
+from ganvas.evaluate.measures.probes import DECAYS, Labels, k_nearest, linear_probe
+from ganvas.evaluate.metrics.registry import METRICS
+from ganvas.evaluate.networks.features import FITTED, principal
 from ganvas.evaluate.subject import BLOCK, Subject, spread
 
 

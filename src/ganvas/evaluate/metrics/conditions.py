@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from ganvas.data.loader import to_tensor
-from ganvas.evaluate.classifier import train_classifier
-from ganvas.evaluate.coverage import density_coverage
-from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, mean, share, subset_errors
-from ganvas.evaluate.frechet import frechet_distance
+from ganvas.evaluate.figures import Figure, NotApplicableError, mean, share, subset_errors
+from ganvas.evaluate.measures.coverage import density_coverage
+from ganvas.evaluate.measures.frechet import frechet_distance
+from ganvas.evaluate.metrics.registry import METRICS
+from ganvas.evaluate.networks.classifier import train_classifier
 from ganvas.evaluate.subject import Subject, spread
-from ganvas.randomness import key
+from ganvas.ground.randomness import key
 
 LEAST, CLASSIFIED = 20, 1000  # real images of a value, for its coverage; images that P(x given c) classifies
 LABEL_DRAWS = 50

@@ -11,15 +11,16 @@ import torch
 from ganvas.data.loader import to_tensor
 from ganvas.data.store import tracked
 from ganvas.evaluate.decoders import CHAINS, below, both_bounds, decoder_of
-from ganvas.evaluate.features import evenly
-from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, mean, share, subset_errors
-from ganvas.evaluate.frechet import frechet_distance
-from ganvas.evaluate.posteriors import active_units, parts
+from ganvas.evaluate.figures import Figure, NotApplicableError, mean, share, subset_errors
+from ganvas.evaluate.measures.frechet import frechet_distance
+from ganvas.evaluate.measures.posteriors import active_units, parts
+from ganvas.evaluate.measures.two_sample import two_sample_test
+from ganvas.evaluate.metrics.registry import METRICS
+from ganvas.evaluate.networks.features import evenly
 from ganvas.evaluate.subject import BLOCK, Subject, spread
-from ganvas.evaluate.two_sample import two_sample_test
-from ganvas.losses import reparametrised
+from ganvas.ground.randomness import Draw, key
 from ganvas.models.evidence import Evidence
-from ganvas.randomness import Draw, key
+from ganvas.parts.losses import reparametrised
 
 ELBO_DRAWS = 10
 ANNEALED, SIGMA_IMAGES, SIMULATED = 100, 20, 20  # images of `annealing`: measured, that choose sigma, simulated

@@ -10,18 +10,19 @@ import numpy as np
 from ganvas.data import load
 from ganvas.data.loader import to_tensor
 from ganvas.data.sources import GAUSSIANS
-from ganvas.evaluate.checks import Array
-from ganvas.evaluate.classifier import train_classifier
-from ganvas.evaluate.coverage import density_coverage, precision_recall
-from ganvas.evaluate.features import features
-from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, share, subset_errors
-from ganvas.evaluate.frechet import frechet_distance
-from ganvas.evaluate.kernel import kernel_distance
-from ganvas.evaluate.memorising import memorising as nearness
-from ganvas.evaluate.modes import captured_classes, captured_modes, stacked_labels
-from ganvas.evaluate.parzen import parzen as window
+from ganvas.evaluate.figures import Figure, NotApplicableError, share, subset_errors
+from ganvas.evaluate.measures.checks import Array
+from ganvas.evaluate.measures.coverage import density_coverage, precision_recall
+from ganvas.evaluate.measures.frechet import frechet_distance
+from ganvas.evaluate.measures.kernel import kernel_distance
+from ganvas.evaluate.measures.memorising import memorising as nearness
+from ganvas.evaluate.measures.modes import captured_classes, captured_modes, stacked_labels
+from ganvas.evaluate.measures.parzen import parzen as window
+from ganvas.evaluate.measures.two_sample import two_sample_test
+from ganvas.evaluate.metrics.registry import METRICS
+from ganvas.evaluate.networks.classifier import train_classifier
+from ganvas.evaluate.networks.features import features
 from ganvas.evaluate.subject import Compared, Subject
-from ganvas.evaluate.two_sample import two_sample_test
 
 GAUSSIAN_SAMPLES, STACKED_SAMPLES = 2500, 26_000  # of the published protocols
 PARZEN_SAMPLES, PARZEN_VALIDATION = 10_000, 1000

@@ -9,12 +9,13 @@ import numpy as np
 
 from ganvas.data import Split
 from ganvas.data.loader import to_images, to_tensor
-from ganvas.evaluate.classifier import train_on
-from ganvas.evaluate.features import evenly
-from ganvas.evaluate.figures import METRICS, Figure, NotApplicableError, share
+from ganvas.evaluate.figures import Figure, NotApplicableError, share
 from ganvas.evaluate.metrics.conditions import labels_of
+from ganvas.evaluate.metrics.registry import METRICS
+from ganvas.evaluate.networks.classifier import train_on
+from ganvas.evaluate.networks.features import evenly
 from ganvas.evaluate.subject import Subject
-from ganvas.randomness import key
+from ganvas.ground.randomness import key
 
 
 @METRICS.register

@@ -14,11 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ganvas.errors import UserError
+from ganvas.ground.errors import UserError
+from ganvas.ground.registry import Registry, flagged, parameters
 from ganvas.recipes import RECIPES
 from ganvas.recipes.base import Data, Recipe, Training, make
 from ganvas.recipes.facts import Facts
-from ganvas.registry import Registry, flagged, parameters
+from ganvas.training.finding import Evidence, Finding
 
 FAULTS = Registry("fault")
 # Every model begins with faults that pass: nothing is named in this share of the steps, at least and at most these.
@@ -97,49 +98,6 @@ VITALS = {
     "clipped_share": "share of the critic's weights at the clip",
     "logit_scale": "median size of D's logits of held-out images and fakes",
 }
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A figure's last value, and where it is healthy."""
-
-    value: float
-    healthy: str
-
-    def __str__(self) -> str:
-        """1.5 (healthy: at most 1)."""
-        return f"{self.value:.3g} (healthy: {self.healthy})"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A fault of a run.
-
-    Attributes:
-        name: in the field's words.
-        since: the step from which on every look has shown it.
-        evidence: by figure; without one where the run stopped at a number that is not finite.
-        explanation: what it means, a sentence.
-        remedy: a command that trains the same with the remedy in it.
-        arguments: the same as arguments of `ganvas.train`, by name.
-    """
-
-    name: str
-    since: int
-    evidence: dict[str, Evidence]
-    explanation: str
-    remedy: str
-    arguments: dict[str, Any]
-
-    def __str__(self) -> str:
-        """One line."""
-        figures = ", ".join(f"{say(key)} {value}" for key, value in self.evidence.items()) or self.explanation
-        return f"{self.name} since step {self.since:,}: {figures}; try: {self.remedy}"
-
-
-def say(figure: str) -> str:
-    """A figure's name as a person reads it."""
-    return figure.replace("_", " ")
 
 
 Changes = Mapping[str, Any]
@@ -425,7 +383,7 @@ def too_short(row: Row, recipe: Recipe, facts: Facts) -> list[Finding]:
 
 def remedy(recipe: Recipe, facts: Facts, remedies: Sequence[Changes]) -> dict[str, Any]:
     """The run's arguments after the first remedy that can be taken and that it has not taken already."""
-    from ganvas.techniques import in_order
+    from ganvas.parts.techniques import in_order
 
     if recipe.name not in RECIPES:  # made by hand: what fits is not known
         return changed(recipe, remedies[0], facts)

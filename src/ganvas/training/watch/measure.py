@@ -14,19 +14,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganvas import losses
 from ganvas.data import Dataset, Split
 from ganvas.data.loader import to_tensor
-from ganvas.errors import UserError
-from ganvas.evaluate import posteriors
-from ganvas.evaluate.checks import Floats
-from ganvas.evaluate.coverage import density_coverage, precision_recall
-from ganvas.evaluate.distances import nearest
+from ganvas.evaluate.measures import posteriors
+from ganvas.evaluate.measures.checks import Floats
+from ganvas.evaluate.measures.coverage import density_coverage, precision_recall
+from ganvas.evaluate.measures.distances import nearest
+from ganvas.ground.errors import UserError
+from ganvas.ground.randomness import Draw
 from ganvas.models import Model
 from ganvas.models.base import Variational, fast_products
-from ganvas.models.gan import Adversarial, Seen
-from ganvas.nets.layers import BatchNorm
-from ganvas.randomness import Draw
+from ganvas.models.gan import Adversarial
+from ganvas.parts import losses
+from ganvas.parts.nets.layers import BatchNorm
+from ganvas.parts.techniques import Seen
 
 LOOK = 256  # images of each kind: train, held-out, samples
 POINTS = 512  # the same, where they are points

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ganvas.errors import UserError
-from ganvas.files import read_json, write_text
+from ganvas.ground.errors import UserError
+from ganvas.ground.files import read_json, write_text
 from ganvas.training import stored
-from ganvas.training.watch.faults import Finding, Row, findings, looks
+from ganvas.training.finding import Finding
+from ganvas.training.watch.faults import Row, findings, looks
 from ganvas.training.watch.measure import LOOK, Probe, probe, vitals
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Networks by whose features images are compared, and classifiers that judge them."""

@@ -1,0 +1,1 @@
+"""Latent space, explored: manifolds, interpolation, arithmetic, directions, maps, clusters."""

@@ -1,6 +1,0 @@
-"""Nets: they know shapes and nothing of losses. Each has `encoder(shape, out)` and `decoder(latent, shape)`."""
-
-from ganvas.nets import dcgan, mlp, residual
-from ganvas.nets.registry import NETS
-
-__all__ = ["NETS", "dcgan", "mlp", "residual"]
