@@ -261,7 +261,7 @@ answer = None
 MEASURED = """
 import numpy as np, torch
 from pathlib import Path
-from ganvas import plots
+from ganvas.ground import plots
 from ganvas.data import load
 from ganvas.data.loader import to_tensor
 from ganvas.evaluate.measures.coverage import density_coverage, precision_recall

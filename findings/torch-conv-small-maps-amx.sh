@@ -4,7 +4,7 @@
 # opposite. For 256 -> 512 channels, kernel 4, stride 2, 64 images of 8 x 8 (the deepest layer of a DCGAN's discriminator), oneDNN
 # takes 4 to 10 times as long as the same sum written as patches and one product, copying of the patches included; the layer before it
 # (maps of 8 x 8) twice as long; one of 32 x 32 maps less. Of a DCGAN's step this one gradient was a quarter.
-# torch 2.13.0 with its oneDNN, Xeon with amx_bf16. ganvas takes products for small maps (`ganvas.nets.convolution`). Exits with 1 if
+# torch 2.13.0 with its oneDNN, Xeon with amx_bf16. ganvas takes products for small maps (`ganvas.parts.nets.convolution`). Exits with 1 if
 # the product is no longer twice as fast at the smallest map; says so and exits with 0 where a processor has no matrix units.
 set -eu
 grep -q amx_bf16 /proc/cpuinfo 2>/dev/null || { echo "not tried: this processor has no amx_bf16"; exit 0; }

@@ -5,7 +5,7 @@
 # formats the whole stack of calls for that, at each call. Some 0.2 ms at the top of a program, 0.7 ms 50 calls deep, 2.3 ms 200
 # calls deep, as under a test runner or a training framework; a step of a small net takes 3 ms. `torch.default_generator.manual_seed`
 # sets the same numbers on the CPU in 1 microsecond at any depth. torch 2.13.0.
-# ganvas seeds by the latter (`ganvas.randomness.reseed`). Exits with 1 if this is no longer so.
+# ganvas seeds by the latter (`ganvas.ground.randomness.reseed`). Exits with 1 if this is no longer so.
 set -eu
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/env"

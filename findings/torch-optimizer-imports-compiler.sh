@@ -4,7 +4,7 @@
 # of compiled graphs, and the wrapper imports torch._dynamo when it is first called; `zero_grad`, `state_dict` and `step` likewise. So
 # `torch.optim.SGD([w], 0.1)`, one parameter on a CPU, brings in hundreds of modules of the compiler, with SymPy among them, takes
 # about a second of processor and tens of MB: in a training of a minute, or in each of many short worker processes, that is felt.
-# torch 2.13.0. ganvas makes its optimisers without these wrappers (`ganvas.adam`). Exits with 1 if this is no longer so.
+# torch 2.13.0. ganvas makes its optimisers without these wrappers (`ganvas.parts.adam`). Exits with 1 if this is no longer so.
 set -eu
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/env"

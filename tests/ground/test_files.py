@@ -91,7 +91,7 @@ def test_who_may_read_a_file_is_for_the_umask_to_say(tmp_path: Path) -> None:
 FULL = """
 import resource, sys, torch
 from pathlib import Path
-from ganvas import tensors
+from ganvas.ground import tensors
 from ganvas.ground.files import WriteError, write_text
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 for write in (

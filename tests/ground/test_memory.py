@@ -63,7 +63,7 @@ def test_freed_memory_is_kept() -> None:
     """In a process of its own: a block of 8 MB that is freed and asked for again brings no page faults."""
     code = """
 import resource
-from ganvas import memory
+from ganvas.ground import memory
 memory.keep_freed()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,10 +9,9 @@ from ganvas.ground.provenance import commit
 
 def test_the_commit_is_that_of_the_packages_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "src" / "ganvas"
-    package.mkdir(parents=True)
-    file = package / "__init__.py"
-    file.write_text("")
-    monkeypatch.setattr(provenance, "__file__", str(file))
+    (package / "ground").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    monkeypatch.setattr(provenance, "__file__", str(package / "ground" / "provenance.py"))
 
     def git(*words: str) -> str:
         names = ["-c", "user.name=a", "-c", "user.email=a@b.c"]

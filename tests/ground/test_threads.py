@@ -84,7 +84,7 @@ def test_what_the_environment_says_stands(monkeypatch):
 
 def test_a_verb_that_computes_settles_before_torch_is_imported():
     code = (
-        "import sys; from ganvas import cli, threads; seen = []; "
+        "import sys; from ganvas import cli; from ganvas.ground import threads; seen = []; "
         "threads.settle = lambda: seen.append('torch' in sys.modules); "
         "cli.main(['sample', 'nowhere']); cli.main(['recipes']); print(seen)"
     )

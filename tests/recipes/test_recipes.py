@@ -168,11 +168,19 @@ def test_every_technique_has_a_flag_on_every_gan(recipe: str) -> None:
     known = parameters(RECIPES[recipe])
     for name, technique in TECHNIQUES.items():
         assert name.replace("-", "_") in known
-        value = next(iter(dataclasses.fields(technique))).default
-        made = RECIPES[recipe](**{name.replace("-", "_"): True}).model.techniques
-        assert technique() in made
-        if isinstance(value, float | int):
-            assert technique() in RECIPES[recipe](**{name.replace("-", "_"): value}).model.techniques
+        field = next(iter(dataclasses.fields(technique)), None)
+        for value in (True, field.default if field else True):
+            taken = RECIPES[recipe](**{name.replace("-", "_"): value}).model.techniques
+            (one,) = (one for one in taken if type(one) is technique)
+            assert value is True or getattr(one, field.name) == value
+
+
+def test_r2_is_as_heavy_as_r1_unless_it_is_given_a_weight() -> None:
+    weights = {type(one).__name__: (one.weight, one.every) for one in RECIPES["dcgan"](r2=True).model.techniques[:3:2]}
+    assert weights == {"R1": (0.1, 4), "R2": (0.1, 4)}
+    r2 = [one for one in RECIPES["wgan"](r2=True, clip=0).model.techniques if type(one).__name__ == "R2"]
+    assert [one.weight for one in r2] == [10.0]
+    assert {one.weight for one in RECIPES["gan"](r1=3.0, r2=2.0, loss="hinge").model.techniques} == {3.0, 2.0}
 
 
 def test_a_gan_of_points_is_small_and_steadied() -> None:

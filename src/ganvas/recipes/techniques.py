@@ -17,7 +17,7 @@ class OfDiscriminators(TypedDict, total=False):
     clip: Annotated[float | None, "C", "D's weights stay in [-C, C] (0.01)"]
     gradient_penalty: Annotated[float | None, "W", "weight of (|| grad D || - 1)^2 (10)"]
     r1: Annotated[float | None, "W", "weight of || grad D ||^2 / 2 at real images (10)"]
-    r2: Annotated[float | None, "W", "the same at fakes"]
+    r2: Annotated[float | None, "W", "the same at fakes (that of --r1, or 10)"]
     lazy: Annotated[int | None, "K", "penalties at every K-th move, K times as heavy"]
     spectral_norm: Annotated[bool, "", "D's weights over their largest singular value"]
     augment: Annotated[bool, "", "change real and fake images alike before D"]
@@ -49,6 +49,8 @@ def chosen(techniques: OfDiscriminators, **defaults: Any) -> tuple[Technique, ..
 
     asked = {**defaults, **{name: value for name, value in techniques.items() if value is not None}}
     lazy = asked.pop("lazy", None)
+    if asked.get("r2") is True and asked.get("r1"):
+        asked["r2"] = asked["r1"]
     made = [TECHNIQUES.parse(one) for one in cast(Any, asked.pop("techniques", ()))]
     for flag, value in asked.items():
         if value is None or value is False or value == 0:

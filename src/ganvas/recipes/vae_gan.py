@@ -34,8 +34,7 @@ def vae_gan(
         filters: of the discriminator's layer beside the image
         adversary: its gradient over the reconstruction's
         from_prior: share of samples among what is judged
-        fit: normals of a mixture that becomes P(z) after training, fitted to the codes (default: one for 5 training
-            images, at most 100)
+        fit: normals of the mixture that becomes P(z) (default: one for 5 training images, at most 100)
         loss: minimax, non-saturating, wasserstein, hinge, ... (default: relativistic, with R1)
 
     Example:
