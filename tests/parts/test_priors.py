@@ -153,11 +153,35 @@ def test_an_empty_interval_is_refused(kind: str, bound: float) -> None:
         PRIORS.parse({"kind": kind, "bound": bound})
 
 
-def test_only_a_normal_prior_is_truncated() -> None:
+def test_only_normals_are_truncated() -> None:
     assert Normal().truncated(0.7) == TruncatedNormal(bound=0.7)
-    for kind in sorted(set(PRIORS) - {"normal"}):
-        with pytest.raises(UserError, match="truncation is of a normal P"):
+    for kind in sorted(set(PRIORS) - {"normal", "mixture", "vamp"}):
+        with pytest.raises(UserError, match=r"P\(z\) is of kind .*: a normal or a mixture of normals can be truncated"):
             built(kind).truncated(0.7)
+
+
+def test_each_normal_of_a_mixture_is_truncated() -> None:
+    mean, deviation, weight = np.array([[-3.0, 0.0], [2.0, 5.0]]), np.array([[1.0, 0.5], [0.1, 2.0]]), [0.3, 0.7]
+    whole = mixtures.fixed(*(torch.tensor(part).float() for part in (mean, 2 * np.log(deviation), np.log(weight))))
+    narrow = whole.truncated(0.8)
+    z = narrow.sample(Draw(1), (2000, 2))
+    within = np.abs(z[:, None].numpy() - mean) / deviation
+    assert (within.max(2) < 0.8 + 1e-5).sum(1).tolist() == [1] * 2000, "the normals lie apart"
+    assert (within.max(2).argmin(1) == 1).mean() == pytest.approx(0.7, abs=0.04)  # four deviations
+    drawn = narrow.held().from_noise(2)[1](Draw(2).normal("noise", (2000, 3)))
+    assert (np.abs(drawn[:, None].numpy() - mean) / deviation).max(2).min(1).max() < 0.8 + 1e-5
+    places = torch.tensor([[-3.2, 0.1], [2.05, 4.0], [2.05, 9.0], [0.0, 0.0]])
+    each = [
+        stats.truncnorm(-0.8, 0.8, loc=m, scale=s).logpdf(places.numpy()).sum(1) + np.log(w)
+        for m, s, w in zip(mean, deviation, weight, strict=True)
+    ]
+    expected = torch.from_numpy(np.logaddexp.reduce(each)).float()
+    assert expected.isinf().tolist() == [False, False, True, True]
+    torch.testing.assert_close(narrow.log_prob(places, Draw(0)), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        narrow.held().log_prob(places[:, None].expand(-1, 2, -1), Draw(0)), expected[:, None].expand(-1, 2)
+    )
+    assert torch.equal(whole.sample(Draw(1), (5, 2)), mixtures.fixed(*whole.components()).sample(Draw(1), (5, 2)))
 
 
 def densities(z: np.ndarray, mean: np.ndarray, variance: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -362,6 +386,7 @@ def test_weights_by_labels_are_those_of_each_class_fitted_alone() -> None:
 def test_codes_with_weights_of_their_own_are_asked_and_drawn_by_them() -> None:
     torch.manual_seed(0)
     mixture = ToldMixture.of_parts(torch.randn(4, 3), torch.zeros(4, 3), torch.randn(4), torch.randn(2, 4))
+    assert mixture.truncated(0.3).of(torch.randn(5, 2)).noise == TruncatedNormal(bound=0.3)
     told, z = torch.randn(5, 2), torch.randn(5, 6, 3)
     each = mixture.of(told)
     for i in range(5):

@@ -69,7 +69,7 @@ class Flag:
         default = f"{self.default:g}" if isinstance(self.default, float) else self.default
         text = self.help + f" (default: {default})" * plain
         lines = textwrap.wrap(text.strip(), 54) or [""]
-        fits = len(head) <= 22 or len(lines) == 1 and len(head) + len(lines[0]) <= 76
+        fits = len(head) <= 22 or (len(lines) == 1 and len(head) + len(lines[0]) <= 76)
         first = f"  {head:<22}  {lines.pop(0)}\n" if fits else f"  {head}\n"
         return first + "".join(f"{'':26}{line}\n" for line in lines)
 

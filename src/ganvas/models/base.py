@@ -435,10 +435,10 @@ class LatentVariable(Latent, Sampler, Imitator):
         """The same model, whose samples are of codes within +- bound in every dimension: less varied, more typical.
 
         That of BigGAN: numbers of z beyond it are drawn anew (Brock et al. 2019, section 3.1). Near 0.5 all samples are
-        much alike, and at 3 nearly none is changed.
+        much alike, and at 3 nearly none is changed. The bound is in standard deviations, of each normal in a mixture.
 
         Raises:
-            UserError: P(z) is not N(0, I).
+            UserError: P(z) is neither N(0, I) nor a mixture of normals.
         """
         found = copy.copy(self)
         found._modules = {name: module for name, module in self._modules.items() if name != "prior"}

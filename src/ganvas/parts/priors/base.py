@@ -79,9 +79,9 @@ class Distribution:
         """Its middle, within +- bound of N(0, 1).
 
         Raises:
-            UserError: it is not N(0, I).
+            UserError: it is neither N(0, I) nor a mixture of normals.
         """
-        raise UserError(f"truncation is of a normal P(z), and here it is of kind {kind(type(self))}.")
+        raise UserError(f"P(z) is of kind {kind(type(self))}: a normal or a mixture of normals can be truncated.")
 
     def held(self) -> Distribution:
         """Itself as it is now, to be asked many times."""

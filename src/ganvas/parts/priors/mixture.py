@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -12,7 +13,8 @@ from ganvas.ground.errors import UserError
 from ganvas.ground.randomness import Draw
 from ganvas.ground.registry import Count, settings
 from ganvas.parts.losses import reparametrised
-from ganvas.parts.priors.base import PRIORS, BasePrior, Distribution, Encode
+from ganvas.parts.priors.base import PRIORS, BasePrior, Distribution, Encode, FixedPrior
+from ganvas.parts.priors.fixed import Normal, TruncatedNormal
 
 # Of `fit_mixture`: the least variance, as a share of the codes'; nats a code that a step must add; numbers at a time.
 FLOOR, GAIN, BLOCK = 1e-4, 1e-4, 2**20
@@ -59,8 +61,12 @@ class NormalMixture(nn.Module, Distribution):
     """sum_k w_k N(z; m_k, s_k^2): mean and log_variance (K, d), weights the softmax of logit (K,).
 
     Or of logit (N, K), for the N codes that it is then asked for.
+
+    Attributes:
+        noise: what (z - m_k) / s_k is drawn from, N(0, I) unless it is truncated.
     """
 
+    noise: FixedPrior = Normal()
     mean: Tensor
     log_variance: Tensor
     logit: Tensor
@@ -71,7 +77,12 @@ class NormalMixture(nn.Module, Distribution):
 
     def log_prob(self, z: Tensor, draw: Draw) -> Tensor:
         """log P(z) in nats, (..., d) -> (...,)."""
-        return mixture_log_prob(z, *self.components())
+        mean, log_variance, log_weight = self.components()
+        if isinstance(self.noise, Normal):
+            return mixture_log_prob(z, mean, log_variance, log_weight)
+        within = (z[..., None, :] - mean) * torch.exp(-log_variance / 2)
+        each = self.noise.log_prob(within, draw) - log_variance.sum(-1) / 2
+        return (each + _weighing(log_weight, z)).logsumexp(-1)
 
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
         """z (N, d)."""
@@ -81,24 +92,31 @@ class NormalMixture(nn.Module, Distribution):
             u = draw.uniform("component", (shape[0],), edges.device)[:, None] * edges[..., -1:]
             chosen = torch.searchsorted(edges, u if edges.dim() == 2 else u[:, 0]).view(-1)
             chosen = chosen.clamp(max=edges.shape[-1] - 1)
-            eps = draw.normal("prior", shape, edges.device)
+            eps = self.noise.sample(draw, shape, edges.device)
             return reparametrised(mean[chosen], log_variance[chosen], eps).to(device)
 
     def from_noise(self, d: int) -> tuple[int, Callable[[Tensor], Tensor]]:
         """1 + d numbers: the first one chooses the component."""
         mean, log_variance, log_weight = (part.detach().clone() for part in self.components())
         edges = log_weight.exp().cumsum(-1)
+        _, within = self.noise.from_noise(d)
 
         def drawn(noise: Tensor) -> Tensor:
             share = (torch.erf(noise[:, :1] / math.sqrt(2)) + 1) / 2 * edges[..., -1:]
             chosen = (edges < share).sum(1).clamp(max=edges.shape[-1] - 1)
-            return reparametrised(mean[chosen], log_variance[chosen], noise[:, 1:])
+            return reparametrised(mean[chosen], log_variance[chosen], within(noise[:, 1:]))
 
         return 1 + d, drawn
 
     def held(self) -> Distribution:
         """A mixture that does not learn: the posteriors of pseudo-inputs are computed once."""
-        return fixed(*self.components())
+        return fixed(*self.components(), self.noise)
+
+    def truncated(self, bound: float) -> NormalMixture:
+        """Each normal within +- bound of its standard deviations, in every dimension."""
+        found = copy.copy(self)
+        found.noise = TruncatedNormal(bound=bound)
+        return found
 
 
 class ToldMixture(NormalMixture):
@@ -123,7 +141,7 @@ class ToldMixture(NormalMixture):
     def of(self, told: Tensor) -> NormalMixture:
         """That of one c (1, width) for all codes, or of one for each code (N, width)."""
         logit = self.logit + told.to(self.by.dtype) @ self.by
-        return fixed(self.mean, self.log_variance, logit[0] if told.shape[0] == 1 else logit)
+        return fixed(self.mean, self.log_variance, logit[0] if told.shape[0] == 1 else logit, self.noise)
 
 
 class VampMixture(NormalMixture):
@@ -147,9 +165,10 @@ class VampMixture(NormalMixture):
         return mean, log_variance, mean.new_full((len(mean),), -math.log(len(mean)))
 
 
-def fixed(mean: Tensor, log_variance: Tensor, logit: Tensor) -> NormalMixture:
+def fixed(mean: Tensor, log_variance: Tensor, logit: Tensor, noise: FixedPrior | None = None) -> NormalMixture:
     """A mixture that does not learn: mean and log_variance (K, d), logit (K,)."""
     mixture = NormalMixture()
+    mixture.noise = noise or mixture.noise
     for name, value in {"mean": mean, "log_variance": log_variance, "logit": logit}.items():
         mixture.register_buffer(name, value)
     return mixture
@@ -160,9 +179,12 @@ def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor, log_weight: 
 
     With log_weight (N, K) the codes (N, ..., d) have weights of their own.
     """
-    if log_weight.dim() == 2:
-        log_weight = log_weight.view(len(z), *[1] * (z.dim() - 2), -1)
-    return (each_log_prob(z, mean, log_variance) + log_weight).logsumexp(-1).to(z.dtype)
+    return (each_log_prob(z, mean, log_variance) + _weighing(log_weight, z)).logsumexp(-1).to(z.dtype)
+
+
+def _weighing(log_weight: Tensor, z: Tensor) -> Tensor:
+    """Log-weights (K,), or of each code by itself (N, K), as they are added to (..., K) of codes z (..., d)."""
+    return log_weight if log_weight.dim() == 1 else log_weight.view(len(z), *[1] * (z.dim() - 2), -1)
 
 
 def each_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
