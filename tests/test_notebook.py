@@ -64,8 +64,8 @@ def test_an_autoencoder_has_no_samples_to_show(tmp_path: Path) -> None:
 def test_the_public_names_can_be_completed() -> None:
     program = (
         "import sys, ganvas; print(*dir(ganvas)); assert 'torch' not in sys.modules\n"
-        "assert ganvas.data.load and ganvas.latent.explore.neighbours\n"
-        "assert not {'Any', 'Mapping', 'BLOCK'} & set(dir(ganvas.latent.explore)), dir(ganvas.latent.explore)"
+        "assert ganvas.data.load and ganvas.explore.neighbours\n"
+        "assert not {'Any', 'Mapping', 'BLOCK'} & set(dir(ganvas.explore)), dir(ganvas.explore)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.split() == [

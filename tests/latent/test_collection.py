@@ -163,7 +163,7 @@ import resource
 import numpy as np
 import torch
 from types import SimpleNamespace
-from ganvas import collection
+from ganvas.latent import collection
 from ganvas.data import Split
 from ganvas.models.autoencoder import Autoencoder, AutoencoderModel
 from ganvas.parts.nets.mlp import MLP

@@ -558,9 +558,9 @@ def refusal(which: str, techniques: tuple[str, ...], loss: str = "non-saturating
     if "label-smoothing" in techniques and loss not in PROBABILISTIC:
         return f"under the {loss} loss the discriminator gives none: leave it away, or take the loss minimax or non-sat"
     if "augment" in techniques and which == "points":
-        return r"augmentation is of images, this data is points of shape \(2,\): leave it away"
+        return r"augment is of images, this data is points of shape \(2,\): leave it away"
     if "mirror" in techniques and which == "points":
-        return r"to mirror is for images, this data is points of shape \(2,\): leave it away"
+        return r"mirror is of images, this data is points of shape \(2,\): leave it away"
     return None
 
 
@@ -640,8 +640,8 @@ FAST = {"data": "digits", "epochs": 1, "batch_size": 64, "device": "cpu"}
             {"paper": True, "virtual_batch_norm": 8},
             "batch norm, and this one has none: leave it away",
         ),
-        ("gan", {"data": "ring", "augment": True}, "augmentation is of images"),
-        ("gan", {"data": "ring", "mirror": True}, "to mirror is for images"),
+        ("gan", {"data": "ring", "augment": True}, "augment is of images"),
+        ("gan", {"data": "ring", "mirror": True}, "mirror is of images"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_a_run(recipe: str, settings: Any, says: str, tmp_path: Path) -> None:

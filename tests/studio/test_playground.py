@@ -70,6 +70,7 @@ def test_a_gan_in_the_plane_is_played_paused_stepped_and_begun_again(client):
     with page(client) as it:
         assert {"wasserstein", "minimax"} <= it.options["losses"].keys()
         assert it.options["techniques"]["clip"]["value"] == 0.01
+        assert not {"augment", "mirror", "freeze"} & it.options["techniques"].keys(), "they are of images or of --init"
         it.say(settings=PLANE)
         scene, (real,) = it.picture()
         assert scene["scene"] and scene["modes"] == 8
@@ -109,7 +110,7 @@ def test_a_rate_changes_while_it_goes_and_another_loss_begins_again(client):
 REFUSED = {
     "take the loss minimax or non-saturating": {"loss": "hinge", "techniques": {"label-smoothing": 0.9}},
     "both bound the critic's slope": {"techniques": {"clip": 0.01, "r1": 1}},
-    "augmentation is of images": {"techniques": {"augment": True}},
+    "augment is of images": {"techniques": {"augment": True}},
     "more than the playground takes": {"techniques": {"minibatch-discrimination": 10**9}},
     "Did you mean 'wasserstein'": {"loss": "wasserstin"},
     "units: 1000000 is refused": {"units": 10**6},

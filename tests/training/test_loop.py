@@ -41,6 +41,7 @@ from ganvas.parts.techniques import (
 from ganvas.recipes import RECIPES, Facts, Recipe, Training, Turn
 from ganvas.training import checkpoint, engine, loop
 from ganvas.training.game import Game, make_model
+from ganvas.training.log import Log
 
 CPU = torch.device("cpu")
 SMALL = MLP(hidden=(12,), norm="batch")
@@ -159,7 +160,8 @@ def test_speed_counts_the_images_of_long_turns(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=itertools.count().__next__))
     made = recipe(critic=Turn(optimizer=ADAM, moves=2, long=5), epochs=10)
     game, run = new_game(made), ganvas.training.run.create(tmp_path / "run", made, {})
-    loop.play(game, run, lambda *_: None)
+    with Log(run, 0, (), main=True) as log:
+        loop.play(game, run, lambda *_: None, log)
     speeds = {row["step"]: row["images_per_second"] for row in run.metrics if row["split"] == "train"}
     assert game.epoch_steps == 5 and speeds[5] == speeds[25] == 5 * 16 and speeds[30] == speeds[50] == 2 * 16
 

@@ -112,6 +112,9 @@ class Adversarial(Conditional):
         self.techniques = in_order(config.techniques)
         self.generator_sees_real = generator_sees_real(GAN_LOSSES[config.loss])
         for technique in self.techniques:
+            if technique.of_images and len(self.shape) != 3:
+                name = kind(type(technique))
+                raise UserError(f"{name} is of images, this data is points of shape {self.shape}: leave it away.")
             technique.build(cast(Any, self))
 
     def to_range(self, images: Tensor) -> Tensor:

@@ -382,12 +382,13 @@ def options() -> dict[str, Any]:
         return str(item.__doc__).split("\n\n")[0].strip()
 
     def default(made: Any) -> float | bool:
-        value = dataclasses.fields(made)[0].default
+        value = next((field.default for field in dataclasses.fields(made)), True)
         return value if isinstance(value, int | float) else True
 
+    dressing = {name: made for name, made in TECHNIQUES.items() if not (made.of_images or made.of_init)}
     return {
         "losses": {name: first(loss) for name, loss in GAN_LOSSES.items()},
-        "techniques": {name: {"value": default(made), "says": first(made)} for name, made in TECHNIQUES.items()},
+        "techniques": {name: {"value": default(made), "says": first(made)} for name, made in dressing.items()},
         "games": {name: dump(made()) for name, made in GAMES.items()},
     }
 

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.ground.errors import UserError
 from ganvas.ground.randomness import Draw
 from ganvas.ground.registry import settings
-from ganvas.parts.techniques.base import TECHNIQUES, Pair, Technique
+from ganvas.parts.techniques.base import TECHNIQUES, Technique
 
 
 @TECHNIQUES.register
@@ -24,11 +23,7 @@ class Augment(Technique):
     """
 
     policy: tuple[Literal["brightness", "translation", "cutout"], ...] = ("brightness", "translation", "cutout")
-
-    def build(self, model: Pair) -> None:
-        """Refused for points."""
-        if len(model.shape) != 3:
-            raise UserError(f"augmentation is of images, this data is points of shape {model.shape}: leave it away.")
+    of_images = True
 
     def view(self, images: Tensor, draw: Draw, which: Literal["real", "fake"]) -> Tensor:
         """Every image by its own draw."""
@@ -42,10 +37,7 @@ class Augment(Technique):
 class Mirror(Technique):
     """Real images are mirrored, left and right, with probability 1/2: twice the images where sides mean nothing."""
 
-    def build(self, model: Pair) -> None:
-        """Refused for points."""
-        if len(model.shape) != 3:
-            raise UserError(f"to mirror is for images, this data is points of shape {model.shape}: leave it away.")
+    of_images = True
 
     def view(self, images: Tensor, draw: Draw, which: Literal["real", "fake"]) -> Tensor:
         """Of fakes nothing is changed, so the generator learns mirrored images, too."""

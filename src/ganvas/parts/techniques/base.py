@@ -20,12 +20,14 @@ class Technique:
         order: when it is built: 0 changes layers, 1 parametrises the weights of all layers, 2 copies them.
         clashes: the techniques that it can't stand beside, and what is wrong with the pair.
         of_gans: whether it is of the generator's weights.
+        of_images: whether it changes images, and nothing else.
         of_init: whether it is of weights that were learned before, which `--init` gives.
         every: at each how manieth move its term is in the cost, as many times as heavy.
     """
 
     order: ClassVar[int] = 0
     of_gans: ClassVar[bool] = False
+    of_images: ClassVar[bool] = False
     of_init: ClassVar[bool] = False
     clashes: ClassVar[dict[str, str]] = {}
     every: int = 1
