@@ -26,6 +26,7 @@ from ganvas.parts.techniques import TECHNIQUES
 from ganvas.recipes import RECIPES
 from ganvas.reproduce import lab
 from ganvas.training.watch import FAULTS
+from ganvas.version import __version__
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ganvas"
@@ -192,6 +193,12 @@ def test_the_house_names_files_that_are_there() -> None:
     named = set(re.findall(r"\b(\w+)\.py\b", HOUSE))
     files = {path.stem for folder in (SOURCE, ROOT / "lock", ROOT / "docs") for path in folder.rglob("*.py")}
     assert named <= files and len(named) > 80
+
+
+def test_a_release_has_one_version_and_one_day() -> None:
+    (release,) = re.findall(r"^version: (.*)\ndate-released: (.*)$", (ROOT / "CITATION.cff").read_text(), re.M)
+    first = re.search(r"^## (\S+) \((\S+)\)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert first is not None and first.groups() == release and release[0] == __version__
 
 
 # ---- docs/reference ----
