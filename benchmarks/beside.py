@@ -1,6 +1,6 @@
 """A training beside a second one on the same machine: images per second of each, against half of one that is alone.
 
-Each is a process of its own that chooses its threads as `ganvas train` does, see `ganvas/threads.py`.
+Each is a process of its own that chooses its threads as `ganvas train` does, see `ganvas/ground/threads.py`.
 """
 
 from __future__ import annotations

@@ -108,6 +108,7 @@ def test_a_rate_changes_while_it_goes_and_another_loss_begins_again(client):
 
 
 REFUSED = {
+    "mirror is of images": {"techniques": {"mirror": 5}},
     "take the loss minimax or non-saturating": {"loss": "hinge", "techniques": {"label-smoothing": 0.9}},
     "both bound the critic's slope": {"techniques": {"clip": 0.01, "r1": 1}},
     "augment is of images": {"techniques": {"augment": True}},
