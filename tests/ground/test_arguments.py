@@ -7,12 +7,13 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import pytest
 import torch
 from pydantic import Field
+from typing_extensions import TypeAliasType
 
 import ganvas
 from ganvas import evaluate, export, recipes
@@ -295,6 +296,22 @@ def test_what_is_refused_is_said_with_the_value_and_the_remedy(given: dict[str, 
     with pytest.raises(UserError) as caught:
         asked(**{"n": 1, **given})
     assert says in str(caught.value)
+
+
+def test_a_type_that_a_type_statement_names_is_what_it_stands_for() -> None:
+    """NumPy's NDArray is one from 2.5 on; Python has the statement from 3.12 on, and typing_extensions before it."""
+    item = TypeVar("item")
+    rows = TypeAliasType("rows", np.ndarray[Any, item], type_params=(item,))
+    again = TypeAliasType("again", rows[Any])
+
+    def of_rows(x: Any, y: Any = None) -> None: ...
+
+    of_rows.__annotations__ = {"x": rows[Any], "y": again | None}
+    door = checked(of_rows)
+    door(np.ones(3), y=np.ones(2))
+    for given in ({"x": 5}, {"x": np.ones(3), "y": 5}):
+        with pytest.raises(UserError, match=r"[xy]: 5 is refused: it takes an array"):
+            door(**given)
 
 
 def test_missing_and_unknown_arguments_are_python_s() -> None:

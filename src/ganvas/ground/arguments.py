@@ -88,6 +88,13 @@ def _resolved(hint: Any, function: Callable[..., Any]) -> Any:
         return Any
 
 
+def _unaliased(hint: Any) -> Any:
+    """What a `type` statement names; NumPy's NDArray is made by one from 2.5 on, which is no type to `isinstance`."""
+    while hasattr(alias := get_origin(hint) or hint, "__value__"):
+        hint = alias.__value__
+    return hint
+
+
 def take(hint: Any, value: Any) -> Any:
     """A value as a parameter with this annotation takes it.
 
@@ -96,6 +103,7 @@ def take(hint: Any, value: Any) -> Any:
     """
     if hint is Any or hint is inspect.Parameter.empty or isinstance(hint, TypeVar):
         return value
+    hint = _unaliased(hint)
     origin = get_origin(hint)
     if origin is Annotated:
         return _noted(hint, value)
@@ -117,6 +125,7 @@ def take(hint: Any, value: Any) -> Any:
 
 def words(hint: Any) -> str:
     """What a parameter with this annotation takes."""
+    hint = _unaliased(hint)
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         base, *notes = parts
