@@ -85,6 +85,13 @@ release: .venv/ready $(PAGE) .release/ready
 	sed -i "s|file://$(CURDIR)|.|" dist/ganvas.cdx.json
 	cd web && npm sbom --sbom-format cyclonedx --sbom-type library --omit dev >../dist/page.cdx.json
 
+# The wheel in dist/ in a new environment of each Python, and the oldest releases that pyproject.toml allows, on the first.
+PYTHONS ?= python3.11 python3.12 python3.13
+.PHONY: installs
+installs:
+	for python in $(PYTHONS); do lock/installed.sh $$python highest || exit 1; done
+	lock/installed.sh $(firstword $(PYTHONS)) lowest-direct
+
 # Known holes in what is locked; asks PyPI and npm. What can't be audited counts as a hole.
 audit: .release/ready
 	.release/bin/pip-audit --strict --disable-pip --require-hashes -r lock/packages.txt
