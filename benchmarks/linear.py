@@ -2,16 +2,19 @@
 
     python benchmarks/linear.py [NAME ...]    a line for each model is printed, nothing else is written
 
-A run that is there is used again, and one that was stopped goes on. A perfectly linear latent space with independent
-attributes of two values each would have 0.62, 0.83, 0.99, 1.0 with 1, 3, 10, 30 samples averaged for each term.
+A run that is there is used again, and one that was stopped goes on. `encoded` are sums of the codes of training images,
+and their `ceiling` is what a perfectly linear latent space would have.
 """
 
 from __future__ import annotations
 
 import sys
+from math import prod
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import normalize
 
@@ -25,6 +28,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "vae-32-beta-4": {"recipe": "vae", "latent_dim": 32, "beta": 4.0, **VAE},
     "vae-gan-32": {"recipe": "vae-gan", "latent_dim": 32, "from_prior": 0.5, **VAE},
     "vae-gan-32-beta-4": {"recipe": "vae-gan", "latent_dim": 32, "beta": 4.0, "from_prior": 0.5, **VAE},
+    "vae-64-beta-16": {"recipe": "vae", "latent_dim": 64, "beta": 16.0, **VAE},
     "dcgan": {"recipe": "dcgan", "loss": "non-saturating", "ema": 0.999, "filters": 64, "batch_size": 64, "epochs": 25},
 }
 
@@ -45,24 +49,41 @@ def measured(lab: Any, model: Any) -> dict[str, float]:
     from ganvas.latent.explore import sample_codes
     from ganvas.reproduce import arithmetic as rows
 
-    asked = rows.sums([rows.classifier(0).values[name] for name in rows.ATTRIBUTES], 400, seed=SEED)
+    sizes = [rows.classifier(0).values[name] for name in rows.ATTRIBUTES]
+    asked = rows.sums(sizes, 400, seed=SEED)
     source = rows.examples(lab, model, SEED)
+    sources = {"sum": source} | ({"encoded": encoded(rows, model)} if hasattr(model, "encode") else {})
     found: dict[str, float] = {}
     for k in AVERAGED:
-        groups = [rows.terms(source, it, k, place) for place, it in enumerate(asked)]
-        goals = [it for it, group in zip(asked, groups, strict=True) if group]
-        means = [[codes.mean(0) for codes, _ in group] for group in groups if group]
-        if means:
-            images = model.decode(torch.stack([a - b + c for a, b, c in means]))
-            found[f"sum-{k}"] = float(rows.shown(images, goals).all(1).sum()) / len(asked)
-    found |= turned(rows, model, source)
+        found[f"ceiling-{k}"] = fmean(prod(rows.ceiling(sizes[i], k) for i in it) for it, _, _ in asked)
+        for name, known in sources.items():
+            groups = [rows.terms(known, it, k, place) for place, it in enumerate(asked)]
+            goals = [it for it, group in zip(asked, groups, strict=True) if group]
+            means = [[codes.mean(0) for codes, _ in group] for group in groups if group]
+            if means:
+                images = model.decode(torch.stack([a - b + c for a, b, c in means]))
+                found[f"{name}-{k}"] = float(rows.shown(images, goals).all(1).sum()) / len(asked)
+    for name, known in sources.items():
+        for keep in (False, True):
+            turn = turned(rows, model, known, keep)
+            found |= {f"{name}{'-kept' * keep}-{what}": value for what, value in turn.items()}
     codes = sample_codes(model, len(source.labels), SEED)
     found["linear"] = rows.linearity(codes, source.labels)
     found["sure"] = rows.definite(model.sample(1000, SEED))
     return found
 
 
-def turned(rows: Any, model: Any, source: Any) -> dict[str, float]:
+def encoded(rows: Any, model: Any) -> Any:
+    """Training images with their labels, as the model encodes them."""
+    from ganvas.latent.explore import Examples, labelled
+
+    faces = rows.faces()
+    every = labelled(model, faces.splits["train"])
+    columns = [list(faces.attributes).index(name) for name in rows.ATTRIBUTES]
+    return Examples(every.labels[:, columns], every.take, every.what)
+
+
+def turned(rows: Any, model: Any, source: Any, keep: bool) -> dict[str, float]:
     """Of new samples that lean: how many lean the other way along the turn vector; of the other attributes, how many
     stay, over those that stay along a random direction of its length."""
     from ganvas.ground.randomness import Draw
@@ -70,9 +91,13 @@ def turned(rows: Any, model: Any, source: Any) -> dict[str, float]:
 
     lean = rows.ATTRIBUTES.index("lean")
     others = [column for column in range(len(rows.ATTRIBUTES)) if column != lean]
-    codes = torch.cat([source.take(source.choose({lean: it}, 500, SEED))[0] for it in (rows.LEFT, rows.RIGHT)])
+    places = np.concatenate([source.choose({lean: it}, 500, SEED) for it in (rows.LEFT, rows.RIGHT)])
     labels = torch.tensor([rows.LEFT, rows.RIGHT]).repeat_interleave(500)
-    along = direction(codes, labels, rows.LEFT, rows.RIGHT)
+    stay = torch.from_numpy(source.labels[places][:, others]) if keep else None
+    codes = source.take(places)[0]
+    along = direction(codes, labels, rows.LEFT, rows.RIGHT, stay)
+    times = rows.length(model, codes, labels, along)
+    along = times * along
     random = normalize(Draw(SEED).normal("turn", tuple(along.shape)), dim=0) * along.norm()
     z = sample_codes(model, 1000, SEED + 1000)
     before = rows.verdicts(model.decode(z))[0]
@@ -82,7 +107,7 @@ def turned(rows: Any, model: Any, source: Any) -> dict[str, float]:
     after, by_chance = (rows.verdicts(model.decode(z + sign * vector))[0] for vector in (along, random))
     kept = [float((it[:, others] == before[:, others]).float().mean()) for it in (after, by_chance)]
     other_way = (after[:, lean] == 2 * rows.UPRIGHT - before[:, lean]).float().mean()
-    return {"turn": float(other_way), "stay": kept[0], "stay-over-random": kept[0] / kept[1]}
+    return {"turn": float(other_way), "times": times, "stay": kept[0], "stay-over-random": kept[0] / kept[1]}
 
 
 if __name__ == "__main__":

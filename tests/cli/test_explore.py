@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,6 +192,11 @@ def test_the_score_is_the_classifiers(runs: Path, tmp_path: Path, said: Said, mo
     assert lines[3].split(maxsplit=1) == ["hat=1,side=1", "3 of 9 results; on pixels: yes"]
 
 
+def hats(source: Any, rows: list[Any]) -> Any:
+    """The labels of the other attribute."""
+    return source.labels[np.concatenate(rows)][:, :1]
+
+
 @pytest.mark.parametrize("name", ["vae", "gan", "auto"])
 def test_turn(name: str, runs: Path, classifier: Classify, said: Said, opened: Opened) -> None:
     words = ["--attribute", "side", "-n", 3, "--steps", 5, "--examples", 20, "--seed", 1]
@@ -203,6 +209,11 @@ def test_turn(name: str, runs: Path, classifier: Classify, said: Said, opened: O
     samples = to_tensor(splits["test"].images[:3]) if name == "auto" else explore.sample_codes(model, 3, 1)
     picture = plots.grid(explore.turn(model, samples, along, 5).flatten(0, 1), 5)
     assert np.abs(opened(out).astype(int) - picture.squeeze(-1)).max() <= 1
+    kept = explore.direction(source.take(np.concatenate(rows))[0], np.repeat([0, 1], 20), 0, 1, hats(source, rows))
+    picture_kept = plots.grid(explore.turn(model, samples, kept, 5).flatten(0, 1), 5)
+    for keep in ("hat", "all"):
+        said("turn", runs / name, *words, "--keep", keep)
+        assert np.abs(opened(out).astype(int) - picture_kept.squeeze(-1)).max() <= 1
     if name != "gan":  # by default the last attribute, from its first value to its last
         said("turn", runs / name, *words[2:], "--out", out)
         assert np.abs(opened(out).astype(int) - picture.squeeze(-1)).max() <= 1
@@ -270,6 +281,8 @@ def test_neighbours_of_a_model_that_remembers(runs: Path, said: Said, monkeypatc
         ("arithmetic digits -a class=7 -b class=x -c class=1", "unknown value of class 'x'"),
         ("turn vae --attribute site", "unknown attribute 'site'. Did you mean 'side'?"),
         ("turn vae --low x", "unknown value of side 'x'"),
+        ("turn vae --keep hut", "unknown attribute 'hut'. Did you mean 'hat'?"),
+        ("turn vae --keep side", "--keep side: it is the attribute that changes"),
         ("turn vae --examples 4000", "labelled images have side=0, 4000 are asked for"),
         ("turn vae --low 1", "--low and --high are both '1'"),
         ("turn vae --examples 0", "--examples 0"),

@@ -270,6 +270,34 @@ def test_a_direction_needs_both_ends() -> None:
         explore.direction(codes(3, 2), [0, 1], 0, 1)
 
 
+def test_a_direction_that_leaves_other_attributes_as_they_are() -> None:
+    """Two attributes that go together, in codes that are stretched and mixed: a linear reading of the other one, by
+    least squares, is the same all along the way, and the way is that of the first one."""
+    rng = np.random.default_rng(0)
+    clean, mixed = rng.normal(size=(20_000, 5)), rng.normal(size=(5, 5))
+    first, other = clean[:, 0] > 0, np.digitize(clean[:, 0] + clean[:, 1], (-0.5, 0.5))
+    z = torch.from_numpy(clean @ mixed).float()
+    plain = explore.direction(z, first.astype(int), 0, 1).numpy()
+    kept = explore.direction(z, first.astype(int), 0, 1, other[:, None]).numpy()
+    reading = np.linalg.lstsq(z.numpy() - z.numpy().mean(0), np.eye(3)[other] - np.eye(3)[other].mean(0), rcond=None)[0]
+    assert np.abs(kept @ reading).max() < 1e-4 < 0.05 < np.abs(plain @ reading).max()
+    expected = np.array([1.0, -1, 0, 0, 0]) @ mixed  # what moves the first and not the sum of both
+    cosine = kept @ expected / np.linalg.norm(kept) / np.linalg.norm(expected)
+    assert cosine == pytest.approx(1, abs=0.01)
+    some = np.where(np.arange(len(z)) % 2, other, -1)
+    half = explore.direction(z, first.astype(int), 0, 1, some[:, None]).numpy()
+    assert half @ kept / np.linalg.norm(half) / np.linalg.norm(kept) > 0.99, "of those that are known"
+
+
+def test_a_direction_of_which_nothing_is_left() -> None:
+    z = codes(40, 3)
+    labels = np.arange(40) % 2
+    with pytest.raises(UserError, match="the attributes to keep leave no direction"):
+        explore.direction(z, labels, 0, 1, labels[:, None])
+    with pytest.raises(UserError, match=r"labels of shape \(40,\) for 40 codes: it takes a row for each"):
+        explore.direction(z, labels, 0, 1, labels)
+
+
 def test_turn() -> None:
     """From half the difference below to half of it above, the sample itself in the middle."""
     z, along = codes(3, 6), codes(1, 6, 1)[0]

@@ -164,6 +164,7 @@ def turn(
     attribute: Annotated[str | None, "NAME", "that changes (default: the last)"] = None,
     low: Annotated[str | None, "VALUE", "of it on the left (default: its first)"] = None,
     high: Annotated[str | None, "VALUE", "of it on the right (default: its last)"] = None,
+    keep: Annotated[tuple[str, ...], "NAME...", "attributes that should stay; all: every other one"] = (),
     examples: Annotated[int, "INT", "of each value, to find the direction"] = 200,
     points: Points = (),
     n: Annotated[int, "INT", "how many rows, without --points"] = 8,
@@ -196,11 +197,18 @@ def turn(
     ends = [known[name][0] if low is None else low, known[name][-1] if high is None else high]
     if ends[0] == ends[1]:
         raise UserError(f"--low and --high are both {ends[0]!r}: a direction goes from one value to another.")
+    kept = [other for other in known if other != name] if keep == ("all",) else list(keep)
+    for other in kept:
+        if other not in known:
+            raise unknown("attribute", other, known)
+        if other == name:
+            raise UserError(f"--keep {other}: it is the attribute that changes.")
     chosen = {text: explore.wanted(text, known) for text in (f"{name}={value}" for value in ends)}
     source = _examples(model, dataset, seed)
     rows = [source.choose(values, examples, seed, text) for text, values in chosen.items()]
-    labels = np.repeat([0, 1], examples)
-    along = explore.direction(source.take(np.concatenate(rows))[0], labels, 0, 1)
+    labels, every = np.repeat([0, 1], examples), np.concatenate(rows)
+    stay = source.labels[every][:, [list(known).index(other) for other in kept]] if kept else None
+    along = explore.direction(source.take(every)[0], labels, 0, 1, stay)
     images = explore.turn(model, codes, along, steps)
     print(plots.save(plots.grid(images.flatten(0, 1), steps), out or run / "turn.png"))
 

@@ -218,17 +218,21 @@ def pixel_arithmetic(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 @checked
-def direction(codes: Tensor, labels: Numbers, low: int, high: int) -> Tensor:
+def direction(codes: Tensor, labels: Numbers, low: int, high: int, keep: Numbers | None = None) -> Tensor:
     """mean(codes labelled high) - mean(codes labelled low): (d,) (Radford et al. 2015, 'turn').
+
+    With `keep` it has no part in the directions of other attributes, those between the means of their values: in codes
+    that are whitened, where a linear reading of an attribute is the direction of its means.
 
     Args:
         codes: (N, d).
         labels: (N,), whole numbers.
         low: the label at the direction's start.
         high: the label at its end.
+        keep: labels of other attributes, (N, A) whole numbers, -1 where one is not known: they should stay as they are.
 
     Raises:
-        UserError: no code has one of the labels.
+        UserError: no code has one of the labels, or the attributes to keep leave no direction.
     """
     labels = labels.to(codes.device)
     if codes.dim() != 2 or labels.shape != codes.shape[:1]:
@@ -238,7 +242,29 @@ def direction(codes: Tensor, labels: Numbers, low: int, high: int) -> Tensor:
     for value, end in zip((low, high), ends, strict=True):
         if not len(end):
             raise UserError(f"none of the {len(codes)} codes has the label {value}.")
-    return ends[1].mean(0) - ends[0].mean(0)
+    along = ends[1].mean(0) - ends[0].mean(0)
+    return along if keep is None else _without(along, codes, keep)
+
+
+def _without(along: Tensor, codes: Tensor, labels: Tensor) -> Tensor:
+    """What is left of a direction (d,) without those of attributes, by codes (N, d) and their labels (N, A)."""
+    if labels.dim() != 2 or len(labels) != len(codes):
+        raise UserError(f"labels of shape {tuple(labels.shape)} for {len(codes)} codes: it takes a row for each.")
+    z = codes.double() - codes.double().mean(0)
+    values, vectors = torch.linalg.eigh(z.T @ z / len(z))
+    values = values.clamp(min=1e-6 * float(values[-1]))
+    white = z @ vectors / values.sqrt()
+    means = []
+    for column in labels.to(codes.device).T:
+        known = [white[column == value] for value in column.unique().tolist() if value >= 0]
+        means += [part.mean(0) - torch.cat(known).mean(0) for part in known]
+    _, sizes, basis = torch.linalg.svd(torch.stack(means), full_matrices=False)
+    basis = basis[sizes > 1e-6 * sizes[0]]
+    whole = along.double() @ vectors / values.sqrt()
+    rest = whole - basis.T @ (basis @ whole)
+    if float(rest.norm()) < 1e-6 * float(whole.norm()):
+        raise UserError("the attributes to keep leave no direction: keep fewer of them, or take more dimensions of z.")
+    return (vectors @ (rest * values.sqrt())).to(along)
 
 
 @checked
