@@ -153,7 +153,8 @@ def write_decoders(runs: str) -> dict[str, Any]:
     from ganvas.recipes import dcgan
     from ganvas.recipes import vae as vae_recipe
 
-    recipes = {"vae": (vae_recipe(latent_dim=2), (1, 28, 28)), "dcgan": (dcgan(filters=64), (3, 64, 64))}
+    plain = dcgan(loss="non-saturating", filters=64)
+    recipes = {"vae": (vae_recipe(latent_dim=2), (1, 28, 28)), "dcgan": (plain, (3, 64, 64))}
     for name, (recipe, shape) in recipes.items():
         run = _create(Path(runs, name), recipe, shape, state="finished")
         FAMILIES[type(recipe.model)](recipe.model, shape).eval().save(run.path / "model")
@@ -182,11 +183,12 @@ def write_long(runs: str, n: int) -> dict[str, Any]:
 
 
 def _create(path: Path, recipe: Any, shape: tuple[int, ...], state: str) -> Any:
+    from ganvas.models.base import FAMILIES
     from ganvas.training.run import create
 
     recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=UNKNOWN))
     run = create(path, recipe, {"fingerprint": UNKNOWN, "shape": shape, "preparation": "", "versions": {}})
-    run.note(state=state, step=1000, steps=10**9, seconds=60.0)
+    run.note(state=state, step=1000, steps=10**9, seconds=60.0, verbs=FAMILIES[type(recipe.model)].verbs())
     return run
 
 

@@ -280,7 +280,7 @@ def test_a_direction_that_leaves_other_attributes_as_they_are() -> None:
     plain = explore.direction(z, first.astype(int), 0, 1).numpy()
     kept = explore.direction(z, first.astype(int), 0, 1, other[:, None]).numpy()
     reading = np.linalg.lstsq(z.numpy() - z.numpy().mean(0), np.eye(3)[other] - np.eye(3)[other].mean(0), rcond=None)[0]
-    assert np.abs(kept @ reading).max() < 1e-4 < 0.05 < np.abs(plain @ reading).max()
+    assert np.abs(kept @ reading).max() < 2e-3 < 0.05 < np.abs(plain @ reading).max()
     expected = np.array([1.0, -1, 0, 0, 0]) @ mixed  # what moves the first and not the sum of both
     cosine = kept @ expected / np.linalg.norm(kept) / np.linalg.norm(expected)
     assert cosine == pytest.approx(1, abs=0.01)
@@ -290,8 +290,8 @@ def test_a_direction_that_leaves_other_attributes_as_they_are() -> None:
 
 
 def test_a_direction_of_which_nothing_is_left() -> None:
-    z = codes(40, 3)
     labels = np.arange(40) % 2
+    z = codes(40, 3) + 5 * torch.from_numpy(labels)[:, None]
     with pytest.raises(UserError, match="the attributes to keep leave no direction"):
         explore.direction(z, labels, 0, 1, labels[:, None])
     with pytest.raises(UserError, match=r"labels of shape \(40,\) for 40 codes: it takes a row for each"):

@@ -137,18 +137,14 @@ def test_a_turn_that_takes_the_others_along(lab: Lab, monkeypatch: pytest.Monkey
     assert not found.holds and means(found)["turn: lean the other way"] > 0.98
 
 
-@pytest.mark.parametrize(
-    ("values", "both"), [(2, (0.62, 0.83, 0.99, 1.0)), (3, (0.50, 0.71, 0.93, 1.0)), (4, (0.45, 0.69, 0.91, 0.99))]
-)
-def test_what_a_perfectly_linear_space_has(values: int, both: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("values", [2, 3, 4, 8])
+def test_what_a_perfectly_linear_space_has(values: int) -> None:
     """Against truncated normals by SciPy; 40,000 draws, so within 5 deviations of 0.0025 of either."""
     edge = stats.norm.ppf(1 / values)
     part = stats.truncnorm(-np.inf, edge)
-    for k, expected in zip(arithmetic.AVERAGED, both, strict=True):
+    for k in arithmetic.AVERAGED:
         a, b, c = (part.rvs((40_000, k), random_state=seed).mean(1) for seed in range(3))
-        found = arithmetic.ceiling(values, k)
-        assert found == pytest.approx((a + b - c < edge).mean(), abs=0.0125)
-        assert found**2 == pytest.approx(expected, abs=0.015)
+        assert arithmetic.ceiling(values, k) == pytest.approx((a + b - c < edge).mean(), abs=0.0125)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,6 +7,7 @@ Codes are (N, latent_dim), images (N, C, H, W) in [0, 1]. Where a function takes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -221,8 +222,8 @@ def pixel_arithmetic(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 def direction(codes: Tensor, labels: Numbers, low: int, high: int, keep: Numbers | None = None) -> Tensor:
     """mean(codes labelled high) - mean(codes labelled low): (d,) (Radford et al. 2015, 'turn').
 
-    With `keep` it has no part in the directions of other attributes, those between the means of their values: in codes
-    that are whitened, where a linear reading of an attribute is the direction of its means.
+    With `keep` it has no part in the directions of other attributes, those between the means of their values as far as
+    these are more than chance: in codes that are whitened, where a linear reading is along the means.
 
     Args:
         codes: (N, d).
@@ -254,17 +255,26 @@ def _without(along: Tensor, codes: Tensor, labels: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(z.T @ z / len(z))
     values = values.clamp(min=1e-6 * float(values[-1]))
     white = z @ vectors / values.sqrt()
-    means = []
+    found = []
     for column in labels.to(codes.device).T:
-        known = [white[column == value] for value in column.unique().tolist() if value >= 0]
-        means += [part.mean(0) - torch.cat(known).mean(0) for part in known]
-    _, sizes, basis = torch.linalg.svd(torch.stack(means), full_matrices=False)
-    basis = basis[sizes > 1e-6 * sizes[0]]
+        parts = [white[column == value] for value in column.unique().tolist() if value >= 0]
+        if len(parts) < 2:
+            continue
+        middle = torch.cat(parts).mean(0)
+        sums = torch.stack([(part.mean(0) - middle) * math.sqrt(len(part)) for part in parts])
+        _, sizes, rows = torch.linalg.svd(sums, full_matrices=False)
+        # Chance alone gives numbers of variance 1 there, whose largest singular value is about this (Marchenko-Pastur).
+        found.append(rows[sizes > math.sqrt(z.shape[1]) + math.sqrt(len(parts)) + 1])
     whole = along.double() @ vectors / values.sqrt()
-    rest = whole - basis.T @ (basis @ whole)
+    rest = whole
+    if found:
+        _, sizes, basis = torch.linalg.svd(torch.cat(found), full_matrices=False)
+        basis = basis[sizes > 0.1]  # of attributes that go nearly together one direction
+        rest = whole - basis.T @ (basis @ whole)
     if float(rest.norm()) < 1e-6 * float(whole.norm()):
         raise UserError("the attributes to keep leave no direction: keep fewer of them, or take more dimensions of z.")
-    return (vectors @ (rest * values.sqrt())).to(along)
+    kept: Tensor = vectors @ (rest * values.sqrt())
+    return kept.to(along)
 
 
 @checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import statistics
@@ -409,7 +410,9 @@ def turn(lab: Lab) -> Outcome:
         source = examples(lab, model, seed)
         places = np.concatenate([source.choose({lean: value}, each, seed) for value in (LEFT, RIGHT)])
         codes, sides = source.take(places)[0], torch.tensor([LEFT, RIGHT]).repeat_interleave(each)
-        along = direction(codes, sides, LEFT, RIGHT, source.labels[places][:, others])
+        along = direction(codes, sides, LEFT, RIGHT)
+        with contextlib.suppress(UserError):  # where the others leave no direction, it is not one of its own
+            along = direction(codes, sides, LEFT, RIGHT, source.labels[places][:, others])
         along = along * length(model, codes, sides, along)
         random = normalize(Draw(seed).normal("turn", tuple(along.shape)), dim=0) * along.norm()
         z = sample_codes(model, n, seed + 1000)
