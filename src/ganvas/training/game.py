@@ -246,7 +246,7 @@ def flush_subnormals(optimizer: torch.optim.Optimizer) -> None:
     """Set moments below NEGLIGIBLE to 0.
 
     A unit that no longer gets a gradient has moments that decay into subnormal numbers and, by rounding, stay there:
-    with these a processor reckons many times slower.
+    with these a processor computes many times slower.
     """
     for state in optimizer.state.values():
         for entry in state.values():
