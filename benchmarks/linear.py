@@ -28,7 +28,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "vae-32-beta-4": {"recipe": "vae", "latent_dim": 32, "beta": 4.0, **VAE},
     "vae-gan-32": {"recipe": "vae-gan", "latent_dim": 32, "from_prior": 0.5, **VAE},
     "vae-gan-32-beta-4": {"recipe": "vae-gan", "latent_dim": 32, "beta": 4.0, "from_prior": 0.5, **VAE},
-    "vae-64-beta-16": {"recipe": "vae", "latent_dim": 64, "beta": 16.0, **VAE},
+    "vae-32-beta-16": {"recipe": "vae", "latent_dim": 32, "beta": 16.0, **VAE},
     "dcgan": {"recipe": "dcgan", "loss": "non-saturating", "ema": 0.999, "filters": 64, "batch_size": 64, "epochs": 25},
 }
 
@@ -51,8 +51,9 @@ def measured(lab: Any, model: Any) -> dict[str, float]:
 
     sizes = [rows.classifier(0).values[name] for name in rows.ATTRIBUTES]
     asked = rows.sums(sizes, 400, seed=SEED)
-    source = rows.examples(lab, model, SEED)
-    sources = {"sum": source} | ({"encoded": encoded(rows, model)} if hasattr(model, "encode") else {})
+    encodes = hasattr(model, "encode")
+    source = encoded(rows, model) if encodes else rows.examples(lab, model, SEED)
+    sources = {"encoded" if encodes else "sum": source}
     found: dict[str, float] = {}
     for k in AVERAGED:
         found[f"ceiling-{k}"] = fmean(prod(rows.ceiling(sizes[i], k) for i in it) for it, _, _ in asked)
@@ -67,8 +68,8 @@ def measured(lab: Any, model: Any) -> dict[str, float]:
         for keep in (False, True):
             turn = turned(rows, model, known, keep)
             found |= {f"{name}{'-kept' * keep}-{what}": value for what, value in turn.items()}
-    codes = sample_codes(model, len(source.labels), SEED)
-    found["linear"] = rows.linearity(codes, source.labels)
+    codes = source.take(np.arange(8000))[0] if encodes else sample_codes(model, len(source.labels), SEED)
+    found["linear"] = rows.linearity(codes, source.labels[: len(codes)])
     found["sure"] = rows.definite(model.sample(1000, SEED))
     return found
 
