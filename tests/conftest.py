@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # speed belongs in benchmarks/
+hypothesis.settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parent
 
