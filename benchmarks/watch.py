@@ -153,7 +153,7 @@ CONDITIONAL: list[tuple[tuple[str, ...], str]] = [
     (UNHEARD, f"vae --data mnist {WEAK} --epochs 3"),
     (UNHEARD, f"vae --data fashion-mnist {WEAK} --epochs 3"),
     (UNHEARD, f"vae --data digits {WEAK} --epochs 100"),
-    (UNHEARD, f"vae --data mnist --net dcgan --filters 16 {WEAK} --epochs 2"),
+    (UNHEARD, f"vae --data fashion-mnist --latent-dim 50 {WEAK} --epochs 3"),
     (CLASS, "vae --data mnist --condition class --beta 100 --epochs 2"),
     (CLASS, "vae --data fashion-mnist --condition class --beta 100 --epochs 2"),
     (CLASS, "dcgan --data mnist --condition class --filters 8 --generator mlp --loss minimax --epochs 2"),

@@ -32,10 +32,14 @@ from ganvas.models.denoiser import Denoiser
 from ganvas.models.gan import GAN
 from ganvas.models.semisupervised import SemisupervisedGAN
 from ganvas.models.vae import VAE
+from ganvas.models.vqvae import VQVAE
 from ganvas.parts import priors
 from ganvas.parts.likelihoods import DiscretisedLogistic, Gaussian
 from ganvas.parts.nets.dcgan import DCGAN
 from ganvas.parts.nets.mlp import MLP
+from ganvas.parts.nets.spatial import Spatial
+from ganvas.parts.quantisers import FiniteScalar
+from ganvas.parts.sequences import Transformer
 from ganvas.parts.techniques import EMA, GradientPenalty, SpectralNorm, VirtualBatchNorm
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -43,6 +47,7 @@ pytest.importorskip("onnxscript")
 
 SMALL = MLP(hidden=(20, 12))
 CONV = DCGAN(filters=4)
+PLACES, TINY = Spatial(channels=2, filters=4), Transformer(width=8, layers=1, heads=2)
 GREY, COLOUR, POINTS = (1, 8, 8), (3, 16, 16), (2,)
 TWO = priors.StochasticLayer(latent_dim=2, net=MLP(hidden=(6,), activation="tanh"))
 THREE = priors.StochasticLayer(latent_dim=3, net=MLP(hidden=(6,)), prior=priors.Vamp(components=4))
@@ -66,6 +71,12 @@ CASES: dict[str, tuple[Any, tuple[int, ...], set[str]]] = {
     "denoising": (DenoisingAutoencoder(latent_dim=3, net=SMALL), GREY, {*ENCODES, "denoiser"}),
     "denoiser": (Denoiser(filters=4), COLOUR, {"denoiser"}),
     "fitted": (FittedAutoencoder(latent_dim=3, net=SMALL, components=3), GREY, ENCODES | SAMPLES),
+    "vq-vae": (VQVAE(net=PLACES, transformer=TINY), GREY, ENCODES),
+    "vq-vae, finite scalars": (
+        VQVAE(net=PLACES, quantiser=FiniteScalar(levels=(5, 4)), transformer=TINY),
+        COLOUR,
+        ENCODES,
+    ),
     "gan": (GAN(latent_dim=6, generator=MLP(hidden=(12,), activation="maxout", norm="batch")), GREY, SAMPLES),
     "gan of points": (GAN(latent_dim=2, generator=SMALL, output="linear", prior=priors.Bimodal()), POINTS, SAMPLES),
     "dcgan": (GAN(latent_dim=6, generator=CONV, discriminator=CONV, output="tanh"), COLOUR, SAMPLES),
@@ -105,7 +116,9 @@ def make(config: Any, shape: tuple[int, ...]) -> Model:
     model = FAMILIES[type(config)](config, shape)
     with torch.no_grad():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if name.endswith(("running_mean", "bias", "logit")):
+            if name.endswith("book"):
+                tensor.normal_()
+            elif name.endswith(("running_mean", "bias", "logit")):
                 tensor.add_(0.3 * torch.randn_like(tensor))
             elif name.endswith(("running_var", "norm.weight")):
                 tensor.mul_(0.5 + torch.rand_like(tensor))
@@ -256,11 +269,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_file_gives_what_the_model_gives(name: str, exported: Exported) -> None:
-    config, shape, parts = CASES[name]
+    _, shape, parts = CASES[name]
     model, folder = exported(name)
     assert {path.name for path in folder.iterdir()} == {f"{part}.onnx" for part in parts} | {"example.py"}
     verbs: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-        "encoder": lambda x: model.encode(x),
+        "encoder": lambda x: model.encode(x).flatten(1),
         "decoder": lambda z: model.decode(z),
         "denoiser": lambda x: model.denoise(x),
         "classifier": lambda x: model.classify(x),
@@ -268,7 +281,7 @@ def test_every_file_gives_what_the_model_gives(name: str, exported: Exported) ->
     for n in (1, 5, 8):
         draw = Draw(n)
         inputs = {
-            "decoder": draw.normal("codes", (n, getattr(config, "latent_dim", 1))),
+            "decoder": draw.normal("codes", (n, getattr(model, "latent_dim", 1))),
             **dict.fromkeys(("encoder", "denoiser", "classifier"), draw.uniform("images", (n, *shape))),
         }
         for part in parts - {"sampler"}:

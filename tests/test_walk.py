@@ -34,7 +34,8 @@ from ganvas.studio.app import make_app
 from ganvas.studio.shelf import Shelf
 
 PLUGINS = ("quantised", "flowing")
-FAMILIES = ("vae", "autoencoder", "denoising-autoencoder", "denoiser", "gan", "semisupervised-gan", "vae-gan", *PLUGINS)
+FAMILIES = ("vae", "autoencoder", "denoising-autoencoder", "denoiser", "gan", "semisupervised-gan")
+FAMILIES = (*FAMILIES, "vae-gan", "vq-vae", *PLUGINS)
 MADE = "gan-encoder"  # what `fit-encoder` makes of a GAN
 FITTED = {"fitted-autoencoder", MADE}  # what `fit-prior` makes of an autoencoder
 TINY: dict[str, Any] = {"data": "digits", "epochs": 1, "limit": 300, "device": "cpu", "precision": "float32"}

@@ -200,7 +200,7 @@ class Encoding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):  #
 
     def transform(self, X: Any) -> Array:  # noqa: N803
         """Codes (n, latent_dim) of X; of a VAE the posterior's means."""
-        return self._asked(X, self.recalled.encode)
+        return self._asked(X, lambda x: self.recalled.encode(x).flatten(1))
 
     def inverse_transform(self, X: Any) -> Array:  # noqa: N803
         """Rows of codes (n, latent_dim), in the units and the form of the X that it was fitted to."""
@@ -249,6 +249,7 @@ NAMES = {
     "iwae": "IWAE",
     "vampprior": "VampPrior",
     "vae-gan": "VAEGAN",
+    "vq-vae": "VQVAE",
     "gan": "GAN",
     "dcgan": "DCGAN",
     "wgan": "WGAN",

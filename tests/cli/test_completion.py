@@ -22,7 +22,7 @@ Said = Callable[..., str]
         ("sam", ["sample"]),
         ("dat", ["data"]),
         ("--v", ["--version"]),
-        ("train v", ["vae", "vae-gan", "vampprior"]),
+        ("train v", ["vae", "vae-gan", "vampprior", "vq-vae"]),
         ("train --r", ["--resume"]),
         ("train vae --la", ["--labels", "--latent-dim"]),
         ("train vae --schedule ", ["constant", "cosine"]),
@@ -84,7 +84,9 @@ def test_of_an_unknown_shell_it_asks(home: Path, said: Said, monkeypatch: pytest
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
-@pytest.mark.parametrize(("typed", "found"), [("train v", "vae vae-gan vampprior"), ("sample ", ""), ("sh", "show")])
+@pytest.mark.parametrize(
+    ("typed", "found"), [("train v", "vae vae-gan vampprior vq-vae"), ("sample ", ""), ("sh", "show")]
+)
 def test_bash_completes(typed: str, found: str, home: Path, said: Said) -> None:
     said("--install-completion", "bash")
     command = home / "ganvas"

@@ -31,9 +31,11 @@ from ganvas.parts.nets import NETS
 from ganvas.parts.nets.dcgan import DCGAN
 from ganvas.parts.nets.mlp import MLP
 from ganvas.parts.nets.residual import Residual
+from ganvas.parts.nets.spatial import Spatial
 from ganvas.parts.priors import Bimodal, Flow, Mixture, Normal, StochasticLayer, TruncatedNormal, Uniform, Vamp
 
 SMALL = {MLP: MLP(hidden=(16,)), DCGAN: DCGAN(filters=4), Residual: Residual(filters=4)}
+SMALL[Spatial] = Spatial(channels=1, filters=4)
 IMAGE, POINT = (1, 16, 16), (2,)
 
 
@@ -47,7 +49,8 @@ def make(kind: str, shape: tuple[int, ...], net: Any) -> Model:
     torch.manual_seed(0)
     if kind == "gan-encoder":
         chosen["gan"] = {"generator": net, "discriminator": net}
-    model = FAMILIES[config](settings_of(kind, latent_dim=3, **chosen), shape)
+    latent_dim = 16 if isinstance(net, Spatial) else 3
+    model = FAMILIES[config](settings_of(kind, latent_dim=latent_dim, **chosen), shape)
     rows = Draw(6).uniform("rows", (200, *shape)).numpy()
     images = (rows.transpose(0, 2, 3, 1) * 255).astype(np.uint8) if len(shape) == 3 else rows
     split = Split(images, np.arange(200) % 10)
@@ -63,7 +66,8 @@ def examples(shape: tuple[int, ...], n: int = 6) -> torch.Tensor:
 
 def ask(model: Model, x: torch.Tensor) -> dict[str, torch.Tensor]:
     """What every verb answers."""
-    codes, mask = Draw(8).normal("codes", (len(x), 3)), torch.zeros(x.shape[-2:] if x.dim() == 4 else x.shape[1:])
+    codes = Draw(8).normal("codes", (len(x), getattr(model, "latent_dim", 3)))
+    mask = torch.zeros(x.shape[-2:] if x.dim() == 4 else x.shape[1:])
     mask[..., 0] = 1
     given: dict[str, tuple[Any, ...]] = {"sample": (len(x), 3), "decode": (codes,), "log_prob": (x, 50)}
     given["complete"] = (x, mask, 1)
@@ -87,6 +91,8 @@ def copy(model: Model) -> dict[str, torch.Tensor]:
 def test_conformance(kind: str, net: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
     if kind == "denoiser" and shape == POINT:
         pytest.skip("its convolutions take images alone, see test_denoiser.py")
+    if kind == "vq-vae" and not isinstance(net, Spatial):
+        pytest.skip("its codes have places, see test_vqvae.py")
     model, x = make(kind, shape, net), examples(shape)
 
     for name, player in model.players().items():
@@ -112,7 +118,12 @@ def test_conformance(kind: str, net: Any, shape: tuple[int, ...], tmp_path: Path
     assert model.training
     assert not differing(answers, ask(model.eval(), x)), "answers do not depend on the mode"
     assert not model.training
-    shapes = {"encode": (6, 3), "log_prob": (6,), "classify": (6, 10), "score_samples": (6,)}
+    shapes = {
+        "encode": (6, *getattr(model, "code_shape", ())),
+        "log_prob": (6,),
+        "classify": (6, 10),
+        "score_samples": (6,),
+    }
     shapes |= {"complete": (6, 1, *shape)}
     for verb, answer in answers.items():
         assert answer.shape == shapes.get(verb, (6, *shape)) and answer.isfinite().all()
@@ -133,7 +144,7 @@ def test_conformance(kind: str, net: Any, shape: tuple[int, ...], tmp_path: Path
 
 @pytest.mark.parametrize("kind", sorted(MODELS))
 def test_a_verb_that_is_missing_is_named_with_the_models_that_have_it(kind: str) -> None:
-    model = make(kind, IMAGE, MLP(hidden=(4,)))
+    model = make(kind, IMAGE, SMALL[Spatial] if kind == "vq-vae" else MLP(hidden=(4,)))
     for verb in VERBS:
         have = sorted(name for name in MODELS if hasattr(FAMILIES[MODELS[name]], verb))
         assert have, f"a verb that no model has: {verb}"

@@ -99,6 +99,27 @@ def watch(game: Game) -> dict[str, list[tuple[int, list[int], tuple[int, ...]]]]
 # ---- batches and turns ----
 
 
+def test_a_player_that_moves_later_has_whole_rows_of_metrics(tmp_path: Path) -> None:
+    """From the first row of the last 40 % on: of 60 steps, in rows of 10, from step 30 on."""
+    made = recipe(epochs=20, batch_size=16)
+    turns = made.training.turns | {"generator": Turn(optimizer=ADAM, since=0.45)}
+    training = dataclasses.replace(made.training, turns=turns, steps=60, log_every=10)
+    data = load(images())
+    game = new_game(dataclasses.replace(made, training=training), data)
+    assert game.begins == {"discriminator": 0, "generator": -(-27 // game.log_every) * game.log_every}
+    before = {name: value.clone() for name, value in game.model.net.state_dict().items()}
+    seen = watch(game)
+    while game.step < game.steps:
+        parts = game.play()
+        assert ("generator/loss" in parts) == (game.step > game.begins["generator"])
+        if game.step % game.log_every == 0:
+            means = game.means()
+            assert ("generator/loss" in means) == (game.step > game.begins["generator"])
+        if game.step <= game.begins["generator"]:
+            assert all(torch.equal(value, before[name]) for name, value in game.model.net.state_dict().items())
+    assert [step for step, *_ in seen["generator"]] == list(range(game.begins["generator"], 60))
+
+
 @pytest.mark.parametrize("turn", [Turn(moves=3), Turn(moves=3, long=7), Turn(moves=1, long=4)], ids=pace)
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
 def test_every_move_of_the_longest_turn_has_a_fresh_batch(turn: Turn, player: str) -> None:

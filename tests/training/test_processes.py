@@ -32,8 +32,9 @@ def figures(run: Run) -> list[dict[str, float]]:
     [
         ("vae", "--epochs", "2", "--fit", "0"),  # a mixture's fit makes more of a rounding
         ("dcgan", "--loss", "non-saturating", "--size", "16", "--filters", "8", "--epochs", "3"),
+        ("vq-vae", "--epochs", "3", "--filters", "8"),
     ],
-    ids=["vae", "dcgan"],
+    ids=["vae", "dcgan", "vq-vae"],
 )
 def test_two_processes_lose_what_one_loses_with_the_same_global_batch(flags: tuple[str, ...], tmp_path: Path) -> None:
     common = (*flags, "--data", "digits", "--batch-size", "64", "--precision", "float32")

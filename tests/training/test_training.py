@@ -23,7 +23,7 @@ from ganvas.training.run import Run
 FAST = {"data": "digits", "epochs": 3, "batch_size": 64, "device": "cpu", "precision": "float32"}
 
 
-@pytest.mark.parametrize("recipe", ["autoencoder", "denoising-autoencoder", "vae", "gan"])
+@pytest.mark.parametrize("recipe", ["autoencoder", "denoising-autoencoder", "vae", "gan", "vq-vae"])
 def test_every_recipe_trains_to_a_run_that_can_be_read(recipe: str, tmp_path: Path) -> None:
     run = ganvas.train(recipe, out=tmp_path / "run", **FAST)
     assert run.state["state"] == "finished"
@@ -31,14 +31,16 @@ def test_every_recipe_trains_to_a_run_that_can_be_read(recipe: str, tmp_path: Pa
     assert (run.path / "recipe.json").read_text() == run.recipe.to_json()
     rows = run.metrics
     assert rows and all(np.isfinite(v) for row in rows for v in row.values() if isinstance(v, float))
-    assert list((run.path / ("samples" if recipe in ("vae", "gan") else "reconstructions")).glob("*.png"))
+    assert list((run.path / ("samples" if recipe in ("vae", "gan", "vq-vae") else "reconstructions")).glob("*.png"))
 
 
 @pytest.mark.parametrize("channels", [2, 4, 7])
-@pytest.mark.parametrize("recipe", ["autoencoder", "vae", "gan", "vae-gan"])
+@pytest.mark.parametrize("recipe", ["autoencoder", "vae", "gan", "vae-gan", "vq-vae"])
 def test_images_of_any_number_of_channels(recipe: str, channels: int, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (90, 8, 8, channels), np.uint8)
-    settings: dict[str, Any] = {"hidden": (8,)} if recipe == "gan" else {"net": "mlp"}
+    settings: dict[str, Any] = (
+        {"hidden": (8,)} if recipe == "gan" else {"filters": 4} if recipe == "vq-vae" else {"net": "mlp"}
+    )
     run = ganvas.train(recipe, out=tmp_path / "run", **FAST | {"data": images, "epochs": 1}, **settings)
     assert run.model.shape == (channels, 8, 8) and [*run.path.glob("*/epoch-0001.png")]
 

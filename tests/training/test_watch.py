@@ -79,6 +79,13 @@ def test_ranking_is_the_u_statistic() -> None:
     assert float(measure.ranking(above, below)) == pytest.approx(expected, abs=1e-6)
 
 
+def test_codes_in_use_by_hand() -> None:
+    """Four codes of 512, equally often; of 200 tokens no more than 20 could be shown."""
+    tokens = torch.arange(4).repeat(2, 25).view(2, 10, 10)
+    assert measure.codes_in_use(tokens, 512) == pytest.approx({"perplexity": 4, "codes_in_use": 4 / 20}, rel=1e-6)
+    assert measure.codes_in_use(tokens, 8) == pytest.approx({"perplexity": 4, "codes_in_use": 0.5}, rel=1e-6)
+
+
 def test_the_posterior_of_one_image_has_no_figures() -> None:
     model, seen = VAEModel(VAE(latent_dim=2, net=MLP(hidden=(4,))), (1, 8, 8)), measure.probe(load("digits"), 64)
     assert {"kl", "active_units", "mutual_information"} <= measure.vitals(model, seen).keys()
@@ -312,6 +319,7 @@ ILL: dict[str, tuple[str, dict[str, Any], dict[str, float]]] = {
     "critic weights stuck at the clip": ("wgan", {"clip": 1e-4}, {"clipped_share": 0.98}),
     "posterior collapse": ("vae", {"beta": 0.5}, {"active_units": 0, "kl": 0.02, "mutual_information": 0.01}),
     "latent loss too high": ("vae", {"beta": 9.0}, {"active_units": 3, "mutual_information": 0.5}),
+    "codebook collapse": ("vq-vae", {"revive": 0.0}, {"perplexity": 8, "codes_in_use": 0.02}),
     "reconstruction loss weighted too high": (
         "vae",
         {"beta": 0.01},
@@ -338,7 +346,7 @@ WELL = {
     "missing_classes": 0.0, "separation": 0.8, "overfitting": 0.5, "sample_distance": 1.0,
     "discriminator_held_out": 0.7, "discriminator_fake": 0.3, "gradient_share": 0.4, "clipped_share": 0.2, "slope": 1.0,
     "black_and_white": 0.9, "scale_over_error": 1.2, "error_over_pca": 0.8, "detail": 0.6,
-    "told_heard": 0.9, "told_spread": 0.8,
+    "told_heard": 0.9, "told_spread": 0.8, "codes_in_use": 0.6,
 }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def _codes(model: Model, split: Split, name: str) -> Iterator[tuple[slice, NDArr
         rows = slice(start, start + CHUNK)
         images = to_tensor(split.images[rows], model.device)
         if hasattr(model, "encode"):
-            yield rows, model.encode(images).cpu().numpy().astype("<f4"), None
+            yield rows, model.encode(images).flatten(1).cpu().numpy().astype("<f4"), None
         else:
             found = invert(model, images)
             yield rows, found.codes.numpy().astype("<f4"), found.distances.numpy()

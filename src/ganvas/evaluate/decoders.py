@@ -52,6 +52,8 @@ class Decoder:
     def __post_init__(self) -> None:
         if not isinstance(self.model, LatentVariable):
             raise NotApplicableError(f"{_kind(self.model)} has no P(z): `ganvas fit-prior` fits one to its codes.")
+        if self.model.prior.discrete:
+            raise NotApplicableError("P(z) is of tokens, and codes can't move from one to another: see its ELBO.")
         if not self.model.prior.exact:
             raise NotApplicableError("with two stochastic layers P(z) is itself an integral: it takes one.")
         variational = isinstance(self.model, Variational)

@@ -94,6 +94,17 @@ class Subject:
         return self.model
 
     @property
+    def bounded(self) -> Any:
+        """The model, if it has a likelihood and an ELBO.
+
+        Raises:
+            NotApplicableError: it has not.
+        """
+        if not hasattr(type(self.model), "elbo"):
+            raise NotApplicableError(f"{self.kind} has no ELBO: it takes a VAE or a VQ-VAE.")
+        return self.model
+
+    @property
     def kind(self) -> str:
         """What it is, for messages."""
         return "a folder of images" if self.model is None else f"a model of kind {type(self.model.config).__name__}"

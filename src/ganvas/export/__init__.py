@@ -45,6 +45,7 @@ from ganvas.parts.priors import ToldMixture
 from ganvas.parts.techniques import replace_modules
 from ganvas.version import __version__
 
+log = logging.getLogger("ganvas")
 OPSET = 18
 TOLERANCE = 1e-4  # of images; of what is not in [0, 1], a share of the largest value
 BATCHES = (1, 2, 7)
@@ -239,10 +240,14 @@ def _parts(model: Model, dataset: Dataset | None) -> Iterator[Part]:
     z: Tensor | None = None
     if isinstance(model, Encoder):
         made = ("codes", ", ".join(filter(None, [codes[1], model.codes_are])))
-        encoder = part("encoder", lambda m, x: m.encode(x), lambda m, x: m.encoded(x), seen, made, rows, labels)
+        encoder = part(
+            "encoder", lambda m, x: m.encode(x).flatten(1), lambda m, x: m.encoded(x), seen, made, rows, labels
+        )
         z = encoder.answer
         yield encoder
-    if isinstance(model, LatentVariable):
+    if isinstance(model, LatentVariable) and model.prior.discrete:
+        log.warning("sampler.onnx is left out: tokens are drawn one after the other, by `ganvas sample` alone.")
+    elif isinstance(model, LatentVariable):
         k, to_code = _from_noise(it, prior_given)
         given = ("noise", f"float32 (N, {k}), numbers drawn from N(0, 1)")
         noise = Draw(0).normal("prior", (n, k))

@@ -132,7 +132,7 @@ def similar(collection: Collection, model: Model, images: Any, k: Count = 8) -> 
     """
     if k > len(collection):
         raise UserError(f"{k} nearest of {len(collection):,} images: it takes from 1 to {len(collection):,}.")
-    codes = model.encode(images).cpu() / collection.spread
+    codes = model.encode(images).flatten(1).cpu() / collection.spread
     squared, places = nearest(codes.numpy(), collection.codes, k)
     return np.sqrt(squared), places
 

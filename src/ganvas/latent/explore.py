@@ -87,7 +87,7 @@ def as_codes(model: Decodes, points: Any) -> Tensor:
         wanted = f"codes (N, {d}) or images (N, {', '.join(map(str, shape))})"
         raise UserError(f"points of shape {tuple(x.shape)}: this model takes {wanted}.")
     elif hasattr(model, "encode"):
-        codes = model.encode(x)
+        codes = model.encode(x).flatten(1)
     elif hasattr(model, "prior") and isinstance(model, Model):
         codes = inversion.codes(model, x)
     else:

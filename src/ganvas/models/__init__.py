@@ -1,6 +1,6 @@
 """The families, one a file, and what they share: verbs, evidence, conditions."""
 
-from ganvas.models import autoencoder, denoiser, fitted, gan, gan_encoder, semisupervised, vae, vae_gan
+from ganvas.models import autoencoder, denoiser, fitted, gan, gan_encoder, semisupervised, vae, vae_gan, vqvae
 from ganvas.models.base import MODELS, Model, load
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "semisupervised",
     "vae",
     "vae_gan",
+    "vqvae",
 ]

@@ -315,30 +315,43 @@ class Latent(Model):
         """Numbers of a code."""
         return int(self.config.latent_dim)
 
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """Of a code: (latent_dim,), or (channels, h, w) of a net that keeps places."""
+        net = getattr(self.config, "net", None)
+        return (net and net.code_shape(self.shape)) or (self.latent_dim,)
+
+    @property
+    def components(self) -> int:
+        """Of a principal component analysis that keeps about as much of an image as a code can."""
+        return self.latent_dim
+
     def decoded(self, z: Tensor) -> Tensor:
         """`decode` with a gradient in z."""
         raise NotImplementedError(type(self).__name__)
 
     def codes(self, codes: Any) -> Tensor:
-        """Codes (N, latent_dim) as the model takes them, checked; one may come alone.
+        """Codes (N, latent_dim) as the model takes them, checked; one may come alone, and each in its `code_shape`.
 
         Raises:
             UserError: another shape, no numbers, or NaN.
         """
-        d = self.latent_dim
+        d, places = self.latent_dim, self.code_shape
         try:
             z: Tensor = tensor(codes)
         except ValueError as error:
             raise UserError(f"codes: {error}.") from error
-        if z.dim() not in (1, 2) or z.shape[-1] != d:
-            raise UserError(f"codes of shape {tuple(z.shape)}: this model takes (N, {d}).")
+        whole = len(places) > 1 and z.shape[-3:] == places and z.dim() in (3, 4)
+        if not whole and (z.dim() not in (1, 2) or z.shape[-1] != d):
+            takes = f"(N, {d})" + f" or (N, {', '.join(map(str, places))})" * (len(places) > 1)
+            raise UserError(f"codes of shape {tuple(z.shape)}: this model takes {takes}.")
         if not bool(torch.isfinite(z).all()):
             raise UserError("codes hold NaN or infinite values: they must be finite.")
         return z.to(self.device, torch.float32).reshape(-1, d)
 
     @verb
     def decode(self, codes: Any) -> Tensor:
-        """Images (N, *shape), the mean of P(x given z) or G(z), from codes z (N, latent_dim)."""
+        """Images (N, *shape), the mean of P(x given z) or G(z), from codes z (N, latent_dim) or (N, channels, h, w)."""
         return self.chunks(self.decoded, self.codes(codes))
 
 
@@ -408,8 +421,8 @@ class Encoder(Latent, Imitator):
 
     @verb
     def encode(self, images: Any) -> Tensor:
-        """Codes (N, latent_dim): of a VAE the posterior's mean, never a draw from it."""
-        return self.chunks(self.encoded, self.rows(images))
+        """Codes (N, latent_dim), of a net that keeps places (N, channels, h, w): of a VAE the posterior's mean."""
+        return torch.unflatten(self.chunks(self.encoded, self.rows(images)), 1, self.code_shape)
 
     @verb
     def reconstruct(self, images: Any) -> Tensor:

@@ -197,12 +197,12 @@ class Conditional(Model):
 
     @property
     def told_length(self) -> float:
-        """How long a value is beside z: as long as z usually is.
+        """How long a value is beside z: as long as z usually is, or what z is at each of its places.
 
         At length 1 a decoder learns the class from z, before it hears it: of a VAE of digits after 20 epochs, 29 % of
         samples were of the class, and 95 % so.
         """
-        return math.sqrt(self.latent_dim)
+        return math.sqrt(self.code_shape[0])
 
     def draw_pattern(self) -> None:
         """Make E of x + E c, of a family with an encoder and a condition.

@@ -11,6 +11,7 @@ from ganvas.recipes.semisupervised import semisupervised_gan
 from ganvas.recipes.vae import vae
 from ganvas.recipes.vae_gan import vae_gan
 from ganvas.recipes.vampprior import vampprior
+from ganvas.recipes.vqvae import vq_vae
 from ganvas.recipes.wgan import wgan
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "vae",
     "vae_gan",
     "vampprior",
+    "vq_vae",
     "wgan",
 ]

@@ -12,7 +12,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ganvas.ground.arguments import Absolute
 from ganvas.ground.errors import UserError, unknown
-from ganvas.ground.registry import Count, Registry, Seed, as_json, build, changed, dump, flagged, parameters, settings
+from ganvas.ground.registry import (
+    Count,
+    Fraction,
+    Registry,
+    Seed,
+    as_json,
+    build,
+    changed,
+    dump,
+    flagged,
+    parameters,
+    settings,
+)
 from ganvas.parts.optimizers import OPTIMIZERS, Adam, Optimizer, upgraded
 from ganvas.recipes.facts import Facts
 
@@ -82,11 +94,13 @@ class Turn:
         optimizer: how it moves.
         moves: how often (Algorithm 1's k, WGAN's n_critic).
         long: moves of a longer turn, at the first 25 steps and at every 500th (WGAN's released code); None: never.
+        since: share of the training's steps before which it does not move: what it learns of still changes too much.
     """
 
     optimizer: Moves = Adam()
     moves: Count = 1
     long: Count | None = None
+    since: Fraction = 0.0
 
     def moves_at(self, step: int) -> int:
         """Moves of the turn at `step`."""

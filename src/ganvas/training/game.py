@@ -78,6 +78,11 @@ class Game:
         # Epochs of a few steps are validated several at a time.
         self.every = max(1, min(-(-VALIDATED // self.epoch_steps), training.epochs // 20))
         self.log_every = min(training.log_every, self.epoch_steps)
+        # With a row of metrics, whose means are over all its steps.
+        self.begins = {
+            name: self.log_every * math.ceil(turn.since * self.steps / self.log_every)
+            for name, turn in self.turns.items()
+        }
         self.bfloat16 = training.precision == "bfloat16" or (
             training.precision == "auto" and len(model.shape) == 3 and has_fast_bfloat16(model.device)
         )
@@ -106,6 +111,8 @@ class Game:
         parts: dict[str, Tensor] = {}
         seed, share = self.recipe.training.seed, self.share()
         for place, (name, turn) in enumerate(self.turns.items()):
+            if self.step < self.begins[name]:
+                continue
             if len(self.players) > 1:
                 for other, player in self.players.items():
                     player.requires_grad_(other == name)
@@ -193,7 +200,7 @@ class Game:
                     # Fused optimisers walk over memory: a moment must lie there as its weight does.
                     tensor = torch.empty_like(weights[int(i)]).copy_(tensor)
                 state.setdefault(int(i), {})[entry] = tensor
-            if self.step and not state and self.turns[name].optimizer.moments:
+            if self.step > self.begins[name] and not state and self.turns[name].optimizer.moments:
                 raise UserError(f"a checkpoint of step {self.step} has no moments of {name}'s optimiser.")
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 

@@ -1,6 +1,7 @@
 """What every metric has to be, and what each computes from a subject."""
 
 import inspect
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,8 @@ def test_the_elbo_and_its_parts(bars: Dataset) -> None:
     settings = VAE(latent_dim=3, net=MLP(hidden=(16,)), likelihood=Bernoulli(binarise="none"))
     vae = VAEModel(settings, (1, 6, 6)).eval()
     found = figures("elbo", Subject(bars, vae))
-    elbo, distortion, rate = found.values()
+    elbo, distortion, rate, bits = found.values()
+    assert bits.value == pytest.approx(-elbo.value / 36 / math.log(2), rel=1e-6)
     assert elbo.value == pytest.approx(-(distortion.value + rate.value), rel=1e-6)
     mean, log_variance = vae.posterior(to_tensor(bars.splits["test"].images))
     normal = torch.distributions.Normal(mean, (0.5 * log_variance).exp())

@@ -30,7 +30,7 @@ def probes(subject: Subject) -> Iterator[Figure]:
     d = model.latent_dim
     axes = principal(_flat(np.asarray(spread(splits[0], FITTED).images)), d)
     spaces: dict[str, Callable[[Array], Array]] = {
-        "codes": lambda images: model.encode(to_tensor(images, model.device)).cpu().numpy(),
+        "codes": lambda images: model.encode(to_tensor(images, model.device)).flatten(1).cpu().numpy(),
         "PCA": lambda images: (_flat(images) - axes[0]) @ axes[1],
     }
     for what, encode in spaces.items():

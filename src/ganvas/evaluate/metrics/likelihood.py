@@ -20,6 +20,7 @@ from ganvas.evaluate.networks.features import evenly
 from ganvas.evaluate.subject import BLOCK, Subject, spread
 from ganvas.ground.randomness import Draw, key
 from ganvas.models.evidence import Evidence
+from ganvas.parts.likelihoods import BaseLikelihood
 from ganvas.parts.losses import reparametrised
 
 ELBO_DRAWS = 10
@@ -32,7 +33,7 @@ NATS = "nats per image"
 @METRICS.register
 def elbo(subject: Subject) -> Iterator[Figure]:
     """ELBO = -(distortion + rate), with distortion -E log P(x given z) and rate KL(Q || P), 10 draws an image."""
-    model, found = subject.vae, []
+    model, found = subject.bounded, []
     with model.asked():
         for number, x in enumerate(torch.split(measured(subject), BLOCK)):
             found.append(model.elbo(x, Draw(subject.seed, number), samples=ELBO_DRAWS))
@@ -43,6 +44,8 @@ def elbo(subject: Subject) -> Iterator[Figure]:
     yield mean("ELBO", elbo, better="higher", **facts)
     yield mean("distortion", distortion, **facts)
     yield mean("rate", rate, **facts)
+    bits = model.likelihood.bits(-elbo, subject.images, subject.dataset.levels)
+    yield mean("bound on the NLL", bits, better="lower", unit="bits per dimension", protocol=facts["protocol"])
 
 
 @METRICS.register
@@ -143,9 +146,11 @@ def posteriors(subject: Subject) -> Iterator[Figure]:
 
 def measured(subject: Subject) -> torch.Tensor:
     """The images as a figure of log P(x) takes them: for a density without their levels."""
-    return subject.vae.likelihood.measured(subject.images, subject.dataset.levels, Draw(subject.seed))
+    likelihood: BaseLikelihood = subject.bounded.likelihood
+    return likelihood.measured(subject.images, subject.dataset.levels, Draw(subject.seed))
 
 
 def seen(subject: Subject) -> str:
     """Which images a likelihood is of: how they are binarised, if they are."""
-    return subject.vae.likelihood.protocol(subject.images, subject.dataset.levels)
+    likelihood: BaseLikelihood = subject.bounded.likelihood
+    return likelihood.protocol(subject.images, subject.dataset.levels)

@@ -23,6 +23,10 @@ class BaseNet(ABC):
     def encoder(self, shape: tuple[int, ...], out: int) -> nn.Sequential:
         """(N, *shape) -> (N, out); the last layer is the head."""
 
+    def code_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+        """(channels, h, w) of a code of data (N, *shape), if its numbers have places."""
+        return None
+
     @abstractmethod
     def decoder(self, latent: int, shape: tuple[int, ...]) -> nn.Module:
         """(N, latent) -> (N, *shape)."""

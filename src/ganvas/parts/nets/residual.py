@@ -79,14 +79,14 @@ class Residual(BaseNet):
                     layers.append(convolution(a, b, 1))
             layers += self._blocks(size)
         channels = self._channels(inner[-1])
-        return nn.Sequential(*layers, nn.LeakyReLU(0.2), nn.Flatten(), _linear(channels * math.prod(inner[-1]), out))
+        return nn.Sequential(*layers, nn.LeakyReLU(0.2), nn.Flatten(), linear(channels * math.prod(inner[-1]), out))
 
     def decoder(self, latent: int, shape: tuple[int, ...]) -> nn.Module:
         """(N, latent) -> (N, C, H, W), with no activation at the end."""
         *inner, image = reversed(_inner(shape))
         channels = self._channels(inner[0])
         layers: list[nn.Module] = [
-            _linear(latent, channels * math.prod(inner[0])),
+            linear(latent, channels * math.prod(inner[0])),
             nn.Unflatten(1, (channels, *inner[0])),
         ]
         for place, size in enumerate(inner):
@@ -125,7 +125,8 @@ def convolution(
     return nn.Sequential(nn.ReplicationPad2d((0, odd[1], 0, odd[0])), layer) if any(odd) else layer
 
 
-def _linear(a: int, b: int) -> nn.Module:
+def linear(a: int, b: int) -> nn.Module:
+    """A linear layer whose output is about as large as its input."""
     layer = nn.Linear(a, b)
     nn.init.normal_(layer.weight, 0, 1 / math.sqrt(a))
     nn.init.zeros_(layer.bias)

@@ -28,11 +28,13 @@ class Distribution:
     Attributes:
         bound: of every dimension, where it ends; None: nowhere.
         exact: whether `log_prob` is log P(z), and no estimate of it.
+        discrete: whether z are some points and no others, of which `log_prob` is the mass.
         examples: training images that it starts from, see `prepare`.
     """
 
     bound: float | None = None
     exact: bool = True
+    discrete: bool = False
     examples: int = 0
 
     def sample(self, draw: Draw, shape: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:

@@ -79,6 +79,8 @@ VITALS = {
     "black_and_white": "share of pixels that are nearly black or white, as a Bernoulli likelihood expects",
     "scale_over_error": "the fixed scale of a Gaussian likelihood over the error of reconstructions",
     "steps": "of the whole training",
+    "perplexity": "of tokens: how many codes of the codebook are in use, each as often as it is",
+    "codes_in_use": "share of the codes that this is, or of those that so few images can show",
     "told_from_reconstructions": "how often a nearest neighbour tells samples from reconstructions; 0.5 is chance",
     "spread": "spread of samples over that of training images",
     "sample_distance": "distance from a sample to the nearest training image, over that from held-out images",
@@ -177,6 +179,15 @@ def posterior_collapse(recipe: Recipe) -> Sequence[Changes]:
 def latent_loss_too_high(recipe: Recipe) -> Sequence[Changes]:
     """The KL outweighs the reconstruction: z may say too little of the image."""
     return [{"beta": 1.0}]
+
+
+@fault({"codes_in_use": at_least(0.1)})
+def codebook_collapse(recipe: Recipe) -> Sequence[Changes] | None:
+    """Nearly all tokens are of a few codes: the others are dead, and a code says little of its place."""
+    quantiser = getattr(recipe.model, "quantiser", None)
+    if quantiser is None or not hasattr(quantiser, "size"):
+        return None  # of levels none is dead
+    return [{"revive": 0.03}, {"codebook": max(2, quantiser.size // 4)}, {"levels": [8, 5, 5, 5]}]
 
 
 @fault({"aggregate_kl": at_most(1.5), "told_from_reconstructions": at_most(0.85)})

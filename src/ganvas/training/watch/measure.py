@@ -25,6 +25,7 @@ from ganvas.ground.randomness import Draw
 from ganvas.models import Model
 from ganvas.models.base import Variational, fast_products
 from ganvas.models.gan import Adversarial
+from ganvas.models.vqvae import VQVAEModel, perplexity_of
 from ganvas.parts import losses
 from ganvas.parts.nets.layers import BatchNorm
 from ganvas.parts.techniques import Seen
@@ -36,6 +37,7 @@ SIDE, AXES = 32, 64  # images are averaged down to this side, and projected on s
 ENOUGH, DUE = 50, 5  # held-out images for coverage; samples that are due of a class
 AMONG = 0.02  # recall from which samples are said to have a class
 EACH, VALUES = 16, 40  # samples of each value that is told, of so many values at most
+FEW = 10  # tokens of a code, by which it shows that it is in use
 KNOWN = 0.1  # by how much more often than chance a nearest image has the same value, for that to say something
 
 
@@ -118,13 +120,15 @@ def vitals(model: Model, probe: Probe) -> dict[str, float]:
             figures["explained_held_out"] = explained(probe.held_out, others, probe.train)
             if len(model.shape) == 3:
                 figures["detail"] = detail(others) / max(detail(probe.held_out), 1e-12)
-                numbers = figures.get("active_units", model.latent_dim)
+                numbers = figures.get("active_units", model.components)
                 if not hasattr(type(model), "denoise"):  # which gives up exactness for what it is trained for
                     figures["error_over_pca"] = error_over_pca(others, probe, max(1, int(numbers)))
         if again is None and hasattr(type(model), "denoise"):
             for part, images in (("train", probe.train), ("held_out", probe.held_out)):
                 restored = model.denoise(model.corrupt(images, Draw(0)))
                 figures[f"explained_{part}"] = explained(images, restored, probe.train)
+        if isinstance(model, VQVAEModel):
+            figures |= codes_in_use(model.tokens(probe.train), model.quantiser.size)
         if again is not None and isinstance(model, Variational):
             figures |= model.likelihood.vitals(probe.train, again)
         if hasattr(type(model), "sample"):
@@ -159,6 +163,15 @@ def error_over_pca(again: Tensor, probe: Probe, numbers: int) -> float:
     images, found = _shrink(probe.held_out).cpu() - centre, _shrink(again).cpu() - centre
     left = images - (images @ axes) @ axes.T
     return float((found - images).square().sum() / left.square().sum().clamp_min(1e-12))
+
+
+def codes_in_use(tokens: Tensor, size: int) -> dict[str, float]:
+    """Of a codebook of `size`, by int64 tokens of images: {"perplexity", "codes_in_use"}.
+
+    The second is the perplexity's share of `size`, or of as many as so few tokens could show, a FEW of each.
+    """
+    perplexity = float(perplexity_of(tokens.flatten(), size))
+    return {"perplexity": perplexity, "codes_in_use": perplexity / min(size, max(2, tokens.numel() // FEW))}
 
 
 def samples(drawn: Tensor, again: Tensor | None, probe: Probe) -> dict[str, float]:
