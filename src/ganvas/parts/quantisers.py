@@ -128,7 +128,7 @@ class Books(Quantiser):
     def forward(self, z: Tensor, draw: Draw | None = None) -> Quantised:
         """The nearest vectors' sum; float32, as distances under bfloat16 would mistake neighbours."""
         with torch.autocast(z.device.type, enabled=False):
-            z = z.float()
+            z, self.noted = z.float(), []
             left, found, tokens = z.detach(), torch.zeros_like(z), []
             penalty = z.new_zeros(())
             for level in range(self.depth):
@@ -158,8 +158,8 @@ class Books(Quantiser):
     def learn(self) -> None:
         """The averages move on, and dead vectors begin again."""
         for level, z, token, others in self.noted:
-            # A product with one-hot rows adds in a fixed order on every device.
-            of = F.one_hot(token, self.size).to(z.dtype).T
+            # A product with one-hot rows adds in a fixed order on every device; torch's own would ask for the largest.
+            of = (torch.arange(self.size, device=z.device)[:, None] == token).to(z.dtype)
             added = processes() * mean_over_processes(torch.cat([of.sum(1, keepdim=True), of @ z], 1))
             self.counts[level].lerp_(added[:, 0], 1 - self.config.decay)
             self.sums[level].lerp_(added[:, 1:], 1 - self.config.decay)

@@ -8,7 +8,7 @@ from ganvas.recipes.base import RECIPES, Recipe
 from ganvas.recipes.facts import Facts
 from ganvas.recipes.nets import latent_dim_for, net_for, training
 
-Net = Literal["mlp", "dcgan", "residual"]
+Net = Literal["mlp", "dcgan", "residual", "spatial"]
 
 
 @RECIPES.register
@@ -32,7 +32,7 @@ def autoencoder(
 
     facts = facts or Facts()
     made = net_for(facts, net)
-    latent_dim = latent_dim_for(facts, latent_dim, small=32)
+    latent_dim = latent_dim_for(facts, latent_dim, small=32, net=made)
     model = Autoencoder(latent_dim=latent_dim, net=made)
     return Recipe(name="autoencoder", model=model, training=training(facts, "autoencoder", made, optimizer))
 
@@ -64,7 +64,7 @@ def denoising_autoencoder(
 
     facts = facts or Facts()
     made = net_for(facts, net)
-    latent_dim = latent_dim_for(facts, latent_dim, small=128)
+    latent_dim = latent_dim_for(facts, latent_dim, small=128, net=made)
     model = DenoisingAutoencoder(latent_dim=latent_dim, noise=noise, level=level, blind=blind, net=made)
     return Recipe(name="denoising-autoencoder", model=model, training=training(facts, "autoencoder", made, optimizer))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from ganvas.ground.errors import UserError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ganvas.recipes.facts import Facts
 
 MANY = 20_000  # images, of which an epoch of large batches still is some hundred steps
+GRID = 8  # places on the longer side of a code, about: the work of a transformer over them grows with their number
 COMPONENTS = 500  # of a learned prior
 Kind = Literal["bernoulli", "gaussian", "discretised-logistic"]
 
@@ -22,24 +24,34 @@ def net_for(facts: Facts, name: Any, hidden: tuple[int, ...] | None = None) -> B
 
     Args:
         facts: of the data.
-        name: "mlp", "dcgan", "residual", or None; or the settings of a net.
+        name: "mlp", "dcgan", "residual", "spatial", or None; or the settings of a net.
         hidden: units of an MLP's layers.
     """
     from ganvas.parts.nets import NETS
     from ganvas.parts.nets.mlp import MLP
     from ganvas.parts.nets.residual import Residual
+    from ganvas.parts.nets.spatial import Spatial
 
     name = facts.choose("net", name, "mlp" if facts.small or min(facts.shape[1:]) < 8 else "residual", facts.size)
     if name == "mlp":
         return MLP(hidden=hidden or ((500, 500) if facts.images else (128, 128)), he=facts.images)
+    if name == "spatial":
+        return Spatial(halvings=halvings_for(facts))
     return Residual(filters=32) if name == "residual" else NETS.parse(name)
 
 
-def latent_dim_for(facts: Facts, given: int | None, small: int) -> int:
+def halvings_for(facts: Facts) -> int:
+    """How often the sides of images halve down to a grid of 8 places or fewer on the longer one, at least once."""
+    return max(1, (-(-max(facts.shape[1:], default=1) // GRID) - 1).bit_length())
+
+
+def latent_dim_for(facts: Facts, given: int | None, small: int, net: BaseNet) -> int:
     """The size of the code; None: `small` of small grey images, 64 of others up to 32 x 32, 128 of larger ones.
 
-    Of rows of numbers it is half of these, at most `small`.
+    Of rows of numbers it is half of these, at most `small`; of a net that keeps places it is the net's.
     """
+    if given is None and facts.images and (places := net.code_shape(facts.shape)):
+        return facts.choose("latent_dim", None, math.prod(places), " x ".join(map(str, places)))
     most = max(facts.shape[1:], default=0)
     chosen = min(small, max(1, facts.shape[0] // 2)) if not facts.images else 64 if most <= 32 else 128
     return facts.choose("latent_dim", given, small if facts.images and facts.small else chosen, facts.size)

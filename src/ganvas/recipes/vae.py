@@ -15,7 +15,7 @@ def vae(
     likelihood: Kind | None = None,
     beta: float = 1.0,
     elbo: Literal["analytic", "sampled"] = "analytic",
-    net: Literal["mlp", "dcgan", "residual"] | None = None,
+    net: Literal["mlp", "dcgan", "residual", "spatial"] | None = None,
     hidden: tuple[int, ...] | None = None,
     scale: float | None = None,
     fit: int | None = None,
@@ -53,7 +53,7 @@ def vae(
         likelihood = "gaussian"
     made = net_for(facts, "mlp" if hidden else net, hidden)
     chosen = likelihood_for(facts, likelihood, "shared" if scale is None else scale or None)
-    latent_dim = latent_dim_for(facts, latent_dim, small=20)
+    latent_dim = latent_dim_for(facts, latent_dim, small=20, net=made)
     # Five codes for each normal: with fewer of these, samples lie nearer to training images than validation images do.
     # Not where codes are to be seen on a plane, and not where another beta shows what it does to N(0, I).
     plain = latent_dim <= 3 or beta != 1

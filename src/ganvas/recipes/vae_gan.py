@@ -16,7 +16,7 @@ from ganvas.recipes.techniques import OfDiscriminators, chosen
 def vae_gan(
     latent_dim: int | None = None,
     likelihood: Kind | None = None,
-    net: Literal["mlp", "dcgan", "residual"] | None = None,
+    net: Literal["mlp", "dcgan", "residual", "spatial"] | None = None,
     filters: int = 32,
     adversary: float = 0.25,
     from_prior: float = 0.0,
@@ -51,7 +51,7 @@ def vae_gan(
     judge = MLP(hidden=(512, 256), activation="leaky-relu")
     taken = steadied(facts, techniques, average=False) if loss is None else {}
     model = VAEGAN(
-        latent_dim=latent_dim_for(facts, latent_dim, small=20),
+        latent_dim=latent_dim_for(facts, latent_dim, small=20, net=made),
         likelihood=likelihood_for(facts, likelihood),
         net=made,
         fit=facts.choose("fit", fit, min(100, facts.n // 5), "P(z) after training"),

@@ -7,9 +7,7 @@ from typing import Literal
 
 from ganvas.recipes.base import RECIPES, Recipe, Turn
 from ganvas.recipes.facts import Facts
-from ganvas.recipes.nets import Kind, likelihood_for, training
-
-GRID = 8  # places on the longer side of a code, about: the transformer's work grows with their number
+from ganvas.recipes.nets import Kind, halvings_for, likelihood_for, training
 
 
 @RECIPES.register
@@ -49,8 +47,7 @@ def vq_vae(
     from ganvas.parts.quantisers import Codebook, FiniteScalar
 
     facts = facts or Facts()
-    fit = max(1, (-(-max(facts.shape[1:], default=1) // GRID) - 1).bit_length())
-    halvings = facts.choose("halvings", halvings, fit, facts.size)
+    halvings = facts.choose("halvings", halvings, halvings_for(facts), facts.size)
     channels = latent_channels or (len(levels) if levels else 32)
     net = Spatial(channels=channels, halvings=halvings, filters=filters)
     book = Codebook(size=codebook, depth=depth, gradient=gradient, commitment=commitment, revive=revive)
