@@ -257,7 +257,8 @@ class VQVAEModel(Conditional, Encoder, LatentVariable):
     def tokens(self, images: Any) -> Tensor:
         """Those of images, int64 (N, h, w); of several at a place (N, h, w, depth)."""
         grid = self.code_shape[1:] if self.quantiser.depth == 1 else (*self.code_shape[1:], self.quantiser.depth)
-        return self.chunks(lambda x: self.quantised(self.vectors(x)).tokens.view(-1, *grid), self.rows(images))
+        found: Tensor = self.chunks(lambda x: self.quantised(self.vectors(x)).tokens.view(-1, *grid), self.rows(images))
+        return found
 
 
 def perplexity_of(tokens: Tensor, size: int) -> Tensor:

@@ -226,7 +226,7 @@ def mode_collapse(recipe: Recipe) -> Sequence[Changes] | None:
     return [*_non_saturating(recipe), *penalty, {"minibatch_discrimination": 100}, _wgan(recipe)]
 
 
-@fault({"told_heard": at_least(0.35)})
+@fault({"told_heard": at_least(0.62)})
 def condition_unheard(recipe: Recipe) -> Sequence[Changes]:
     """Samples are hardly of what the model was told: it makes them from z alone."""
     if "generator" in recipe.training.turns:
@@ -235,7 +235,7 @@ def condition_unheard(recipe: Recipe) -> Sequence[Changes]:
     return [{"fit": 100}, *smaller, {"epochs": 4 * recipe.training.epochs}]
 
 
-@fault({"told_spread": at_least(0.2)})
+@fault({"told_spread": at_least(0.3)})
 def collapse_of_a_class(recipe: Recipe) -> Sequence[Changes]:
     """What is told has one kind of image, whatever z is."""
     return FAULTS["mode collapse"].remedies(recipe) or [{"epochs": 4 * recipe.training.epochs}]
