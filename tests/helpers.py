@@ -9,6 +9,8 @@ from typing import Any
 
 from ganvas.ground import tensors
 from ganvas.models import MODELS
+from ganvas.parts.nets.spatial import Spatial
+from ganvas.parts.sequences import Transformer
 from ganvas.training import checkpoint
 from ganvas.training.run import Run
 
@@ -16,6 +18,11 @@ from ganvas.training.run import Run
 def settings_of(kind: str, latent_dim: int, **fields: Any) -> Any:
     """Settings of a model, with codes of that size where it has codes; of an encoder for a GAN they are the GAN's."""
     config = MODELS[kind]
+    if kind == "vq-vae":  # whose codes are as large as its grid
+        places = Spatial(channels=3, halvings=1, filters=4)
+        net = fields.pop("net", places)
+        tiny = Transformer(width=8, layers=1, heads=2)
+        return config(net=net if isinstance(net, Spatial) else places, transformer=tiny, **fields)
     if "latent_dim" in config.__dataclass_fields__:
         return config(latent_dim=latent_dim, **fields)
     if "gan" not in config.__dataclass_fields__:

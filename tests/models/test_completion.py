@@ -135,7 +135,7 @@ def test_what_every_family_keeps(kind: str) -> None:
     # Samples: the codes nearest to an image that a GAN can't make all lie in one corner of a bounded P(z).
     x = model.sample(3, seed=1)
     found = model.completed(x, "left", n=2, seed=5)
-    assert found.images.shape == (3, 2, 1, 4, 4) and found.codes.shape == (3, 2, 3)
+    assert found.images.shape == (3, 2, 1, 4, 4) and found.codes.shape == (3, 2, model.latent_dim)
     assert torch.equal(found.images[..., 2:], x[:, None, :, :, 2:].expand(-1, 2, -1, -1, -1))
     assert torch.allclose(found.images[..., :2], model.decode(found.codes.flatten(0, 1)).unflatten(0, (3, 2))[..., :2])
     away = (model.decode(found.codes.flatten(0, 1)).unflatten(0, (3, 2)) - x[:, None])[..., 2:]

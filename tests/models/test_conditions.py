@@ -144,7 +144,7 @@ def test_conformance(kind: str, net: Any, tmp_path: Path) -> None:
         assert not without, f"{name}: no gradient for {without}"
     model.eval()
     told = model.given({"kind": "owl", "age": 30})
-    codes = Draw(2).normal("codes", (6, 3))
+    codes = Draw(2).normal("codes", (6, getattr(model, "latent_dim", 3)))
     asked: dict[str, tuple[Any, ...]] = {"sample": (6, 3), "decode": (codes,), "log_prob": (x, 50)}
     asked |= {"complete": (x, "left", 1)}
     for verb in model.verbs():

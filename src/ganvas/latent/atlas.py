@@ -257,8 +257,7 @@ def chart(model: Model, dataset: Dataset | None = None, n: int = POINTS, *, seen
 
 
 def _prior(model: Model) -> Distribution | None:
-    """P(z), if it is one that a page could draw from."""
-    return model.prior if isinstance(model, LatentVariable) and not model.prior.discrete else None
+    return model.prior if isinstance(model, LatentVariable) else None
 
 
 def _most(model: Model, n: int) -> int:

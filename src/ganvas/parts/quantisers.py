@@ -105,7 +105,7 @@ class Codebook(BaseQuantiser):
     revive: Fraction = 0.03
 
     def build(self, channels: int) -> Books:
-        """Empty books."""
+        """Books of random vectors, until they begin."""
         return Books(self, channels)
 
 
@@ -120,9 +120,9 @@ class Books(Quantiser):
         super().__init__()
         self.config, self.size, self.depth = config, config.size, config.depth
         shape = (config.depth, config.size, channels)
-        self.register_buffer("book", torch.zeros(shape))
-        self.register_buffer("counts", torch.zeros(shape[:2]))
-        self.register_buffer("sums", torch.zeros(shape))
+        self.register_buffer("book", torch.randn(shape))
+        self.register_buffer("counts", torch.ones(shape[:2]))
+        self.register_buffer("sums", self.book.clone())
         self.noted: list[tuple[int, Tensor, Tensor, Tensor]] = []
 
     def forward(self, z: Tensor, draw: Draw | None = None) -> Quantised:

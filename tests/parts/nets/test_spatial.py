@@ -9,7 +9,7 @@ from ganvas.ground.errors import UserError
 from ganvas.parts.nets.spatial import Spatial
 
 
-@given(st.integers(8, 40), st.integers(8, 40), st.integers(1, 4), st.integers(1, 2), st.integers(0, 3))
+@given(st.integers(2, 40), st.integers(2, 40), st.integers(1, 4), st.integers(1, 3), st.integers(0, 3))
 def test_images_of_any_size(height: int, width: int, channels: int, halvings: int, more: int) -> None:
     net = Spatial(channels=channels, halvings=halvings, filters=8)
     shape = (3, height, width)
@@ -40,13 +40,8 @@ def test_what_stands_after_a_code_is_added_everywhere_alike() -> None:
     [
         (lambda: Spatial().decoder(50, (1, 28, 28)), r"4 x 7 x 7 = 196 numbers, and 50"),
         (lambda: Spatial().encoder((5,), 5), "--net mlp"),
-        (lambda: Spatial(halvings=4).code_shape((1, 28, 28)), None),
-        (lambda: Spatial(halvings=5).code_shape((1, 28, 28)), "28 x 28 have at most 4"),
     ],
 )
 def test_refused(make, message) -> None:  # type: ignore[no-untyped-def]
-    if message is None:
-        assert make() == (4, 2, 2)
-        return
     with pytest.raises(UserError, match=message):
         make()

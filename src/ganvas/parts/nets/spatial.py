@@ -43,17 +43,13 @@ class Spatial(BaseNet):
         """Of the maps, from the image inwards.
 
         Raises:
-            UserError: no images, or too small ones.
+            UserError: no images.
         """
         if len(shape) != 3:
             raise UserError(f"the spatial net needs images, the data is rows of shape {shape}: take --net mlp.")
         sizes = [shape[1:]]
         for _ in range(self.halvings):
             sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
-        if min(sizes[-1]) < 2:
-            fit = int(math.log2(max(min(shape[1:]) - 1, 1)))
-            said = f"halvings is {self.halvings}: images of {shape[1]} x {shape[2]} have"
-            raise UserError(f"{said} at most {fit}, which leave 2 x 2 places." if fit else f"{said} too few pixels.")
         return sizes
 
     def _maps(self, place: int) -> int:
