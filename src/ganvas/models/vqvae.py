@@ -264,4 +264,5 @@ class VQVAEModel(Conditional, Encoder, LatentVariable):
 def perplexity_of(tokens: Tensor, size: int) -> Tensor:
     """How many of `size` tokens are in use: exp of the entropy of tokens (M,), 1 to `size`."""
     share = torch.bincount(tokens, minlength=size) / len(tokens)
-    return torch.special.entr(share).sum().exp()
+    found: Tensor = torch.special.entr(share).sum().exp()
+    return found
