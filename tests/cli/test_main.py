@@ -104,7 +104,7 @@ def test_help_imports_nothing_heavy(words: list[str], absent: tuple[str, ...]) -
         ("train vae --epcohs 3", 2, "unknown flag '--epcohs'. Did you mean --epochs?"),
         ("train vae --epochs x", 2, "--epochs takes INT, not 'x'."),
         ("train vae --latent_dim=x", 2, "--latent-dim takes INT, not 'x'."),
-        ("train vae --net mpl", 2, "--net takes mlp|dcgan|residual, not 'mpl'. Did you mean mlp?"),
+        ("train vae --net mpl", 2, "--net takes mlp|dcgan|residual|spatial, not 'mpl'. Did you mean mlp?"),
         ("train vae --size 8 8 8", 2, "--size takes H [W], not '8 8 8'."),
         ("train vae --lr --epochs 3", 2, "--lr takes FLOAT, not nothing."),
         ("train vae again", 2, "'again' is one word too many."),
