@@ -14,7 +14,7 @@ from ganvas.recipes.nets import Kind, halvings_for, likelihood_for, training
 def vq_vae(
     codebook: int = 512,
     depth: int = 1,
-    levels: list[int] | None = None,
+    levels: tuple[int, ...] | None = None,
     latent_channels: int | None = None,
     halvings: int | None = None,
     filters: int = 32,
@@ -51,7 +51,7 @@ def vq_vae(
     channels = latent_channels or (len(levels) if levels else 32)
     net = Spatial(channels=channels, halvings=halvings, filters=filters)
     book = Codebook(size=codebook, depth=depth, gradient=gradient, commitment=commitment, revive=revive)
-    quantiser = FiniteScalar(levels=tuple(levels)) if levels else book
+    quantiser = FiniteScalar(levels=levels) if levels else book
     model = VQVAE(net=net, quantiser=quantiser, likelihood=likelihood_for(facts, likelihood))
     how = training(facts, "vq-vae", net, None)
     # Until then tokens change their meaning faster than a transformer could learn it.

@@ -187,7 +187,7 @@ def codebook_collapse(recipe: Recipe) -> Sequence[Changes] | None:
     quantiser = getattr(recipe.model, "quantiser", None)
     if quantiser is None or not hasattr(quantiser, "size"):
         return None  # of levels none is dead
-    return [{"revive": 0.03}, {"codebook": max(2, quantiser.size // 4)}, {"levels": [8, 5, 5, 5]}]
+    return [{"revive": 0.03}, {"codebook": max(2, quantiser.size // 4)}, {"levels": (8, 5, 5, 5)}]
 
 
 @fault({"aggregate_kl": at_most(1.5), "told_from_reconstructions": at_most(0.85)})
