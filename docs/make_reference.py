@@ -151,6 +151,8 @@ def words(changes: dict[str, Any]) -> str:
     said = []
     for flag, value in changes.items():
         name = "--" + flag.replace("_", "-")
+        if isinstance(value, tuple):
+            value = " ".join(map(str, value))
         if value is None:
             said.append(f"no `{name}`")
         elif flag in depends:
